@@ -1,0 +1,58 @@
+# Everything that people and CI run. `make app` and `make test` need Python 3.11+, git, make and a C/C++ compiler;
+# they install the rest into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+PORT ?= 8501
+
+# llama-cpp-python comes as source. These leave out what Python never calls (multimodal input and the helpers of
+# llama.cpp's own command-line tools), which is more than half of the build, and use every core. Your own CMAKE_ARGS,
+# say -DGGML_CUDA=on, are kept.
+LEAN := $(CURDIR)/.make/lean_llama_cpp.cmake
+export CMAKE_ARGS := -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(LEAN) $(CMAKE_ARGS)
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
+export SKBUILD_BUILD_TARGETS ?= llama
+
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
+
+.PHONY: app test lint format constraints clean
+
+app: $(VENV)/.app  ## the question-answering page, on the sample documents
+	$(BIN)/jina-rag add apps/qa/sample_documents --index .jina-rag/samples
+	cd apps/qa && ../../$(BIN)/python -m streamlit run streamlit_app.py --server.port $(PORT) -- --index $(CURDIR)/.jina-rag/samples
+
+test: $(VENV)/.test lint  ## everything that CI runs
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(VENV)/.test  ## renew the pins that both commands install
+	$(UV) pip compile pyproject.toml --all-extras --group test --upgrade --python-version 3.11 \
+	    --no-header --no-annotate --quiet | grep -v '^-e' > constraints.txt
+
+clean:
+	rm -rf $(VENV) .jina-rag
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit("jina_rag needs Python 3.11 or newer: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/.app: $(UV) pyproject.toml constraints.txt
+	@echo "Installing. llama.cpp is built from source the first time, which takes some minutes."
+	$(INSTALL) --editable . --group app
+	@touch $@
+
+$(VENV)/.test: $(UV) pyproject.toml constraints.txt integrations/langchain/pyproject.toml integrations/llama_index/pyproject.toml
+	@echo "Installing. llama.cpp is built from source the first time, which takes some minutes."
+	$(INSTALL) --editable . --group test
+	@touch $@ $(VENV)/.app
