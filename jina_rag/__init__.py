@@ -1,0 +1,83 @@
+"""Run jina-embeddings-v5-text GGUF models from Python, exactly and fast.
+
+>>> from jina_rag import Embedder
+>>> with Embedder.from_pretrained("all-MiniLM-L6-v2") as embedder:
+...     embedder.embed_query("Which planet is red?").shape
+(384,)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from jina_rag.errors import (
+    BackendError,
+    ChecksumError,
+    DocumentError,
+    FingerprintMismatchError,
+    GenerationError,
+    IndexFolderError,
+    InputTooLongError,
+    InvalidDimensionsError,
+    InvalidTextError,
+    JinaRagError,
+    MissingDependencyError,
+    ModelLoadError,
+    ModelNotFoundError,
+    UnknownModelError,
+)
+from jina_rag.fingerprint import Fingerprint
+from jina_rag.models import ModelFile, ModelSpec, Prompts, get_model_spec, list_models
+
+if TYPE_CHECKING:
+    from jina_rag.backends.llama_cpp import LlamaCppOptions
+    from jina_rag.embedder import Embedder, EmbedderConfig, EmbeddingResult, shared_embedder
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "ChecksumError",
+    "DocumentError",
+    "Embedder",
+    "EmbedderConfig",
+    "EmbeddingResult",
+    "Fingerprint",
+    "FingerprintMismatchError",
+    "GenerationError",
+    "IndexFolderError",
+    "InputTooLongError",
+    "InvalidDimensionsError",
+    "InvalidTextError",
+    "JinaRagError",
+    "LlamaCppOptions",
+    "MissingDependencyError",
+    "ModelFile",
+    "ModelLoadError",
+    "ModelNotFoundError",
+    "ModelSpec",
+    "Prompts",
+    "UnknownModelError",
+    "get_model_spec",
+    "list_models",
+    "shared_embedder",
+]
+
+# These need numpy, which alone takes longer to import than all the rest: they load at first use.
+_LAZY = {
+    "Embedder": "jina_rag.embedder",
+    "EmbedderConfig": "jina_rag.embedder",
+    "EmbeddingResult": "jina_rag.embedder",
+    "LlamaCppOptions": "jina_rag.backends.llama_cpp",
+    "shared_embedder": "jina_rag.embedder",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_LAZY]

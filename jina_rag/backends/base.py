@@ -1,0 +1,99 @@
+"""What an engine must do, and the steps that every engine needs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jina_rag.errors import InputTooLongError, InvalidTextError
+from jina_rag.vectors import FloatArray
+
+ProgressCallback = Callable[[int], None]
+"""Called with how many more texts have been embedded since the last call."""
+
+
+@dataclass(frozen=True)
+class BackendResult:
+    """What an engine gives back for n texts.
+
+    Attributes:
+        vectors: Pooled states, float32 of shape (n, d), in the order of the texts; neither cut nor normalised.
+        token_counts: How many tokens of each text were read, special tokens included.
+        truncated: Positions of the texts that were cut.
+    """
+
+    vectors: FloatArray
+    token_counts: tuple[int, ...]
+    truncated: tuple[int, ...] = ()
+
+
+class EmbeddingBackend(Protocol):
+    """An engine with one model in it. Safe to call from many threads; pickles as its configuration."""
+
+    @property
+    def dimensions(self) -> int:
+        """Width of the full vector."""
+
+    @property
+    def identity(self) -> str:
+        """What tells these weights from others: the SHA-256 of a file, or the address and name of a served model."""
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        max_tokens: int,
+        truncate: bool = False,
+        on_progress: ProgressCallback | None = None,
+    ) -> BackendResult:
+        """Embed texts that already carry their prompts.
+
+        Raises:
+            InputTooLongError: a text has more than `max_tokens` tokens and `truncate` is False.
+            InvalidTextError: a text cannot be written as UTF-8.
+            BackendError: the engine failed.
+        """
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, special tokens included."""
+
+    def close(self) -> None:
+        """Give back the memory; the next call takes it again."""
+
+
+def limit_tokens(
+    tokens: Sequence[list[int]], *, max_tokens: int, n_closing: int, truncate: bool
+) -> tuple[list[list[int]], tuple[int, ...]]:
+    """Hold every list of tokens to `max_tokens`, and say which had to be cut.
+
+    A cut takes tokens from the end of the text, before its `n_closing` closing special tokens: the prompt stays, and
+    so does the token that a last-token model was trained to be read at.
+
+    Raises:
+        InputTooLongError: a list is longer and `truncate` is False.
+    """
+    too_long = tuple(index for index, ids in enumerate(tokens) if len(ids) > max_tokens)
+    if too_long and not truncate:
+        raise InputTooLongError(too_long[0], len(tokens[too_long[0]]), max_tokens)
+    limited = list(tokens)
+    for index in too_long:
+        ids = tokens[index]
+        limited[index] = ids[: max_tokens - n_closing] + ids[len(ids) - n_closing :]
+    return limited, too_long
+
+
+def encode_utf8(texts: Sequence[str]) -> list[bytes]:
+    """The bytes of each text.
+
+    Raises:
+        InvalidTextError: a text holds half of a surrogate pair, as badly decoded input does.
+    """
+    encoded = []
+    for index, text in enumerate(texts):
+        try:
+            encoded.append(text.encode("utf-8"))
+        except UnicodeEncodeError as error:
+            raise InvalidTextError(
+                f"Text {index} holds half of a surrogate pair ({text[error.start]!r} at {error.start}), which no model "
+                "can read. Mend it with: text.encode('utf-8', 'replace').decode('utf-8')"
+            ) from error
+    return encoded

@@ -1,0 +1,295 @@
+"""`Embedder`: texts in, unit vectors out, with the right prompt before each and no text cut unasked."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
+from jina_rag.backends.llama_cpp import LlamaCppBackend, LlamaCppOptions
+from jina_rag.errors import BackendError
+from jina_rag.fingerprint import Fingerprint
+from jina_rag.models import DEFAULT_MODEL, InputType, ModelSpec, get_model_spec, parse_model_name
+from jina_rag.vectors import FloatArray, cosine_similarity, truncate_dimensions
+
+
+@dataclass(frozen=True)
+class EmbeddingResult:
+    """What `Embedder.embed` gives back for n texts.
+
+    Attributes:
+        vectors: float32 of shape (n, d), unit length, in the order of the texts.
+        token_counts: How many tokens of each text were read, prompt and special tokens included.
+        truncated: Positions of the texts that were cut; always empty unless `truncate` was asked for.
+    """
+
+    vectors: FloatArray
+    token_counts: tuple[int, ...]
+    truncated: tuple[int, ...]
+
+
+class Embedder:
+    """An embedding model, ready to use. Safe to call from many threads; pickles as its configuration.
+
+    >>> embedder = Embedder.from_pretrained("all-MiniLM-L6-v2")
+    >>> question = embedder.embed_query("Which planet is red?")
+    >>> passages = embedder.embed_documents(["Mars looks red because of rust.", "Venus is covered in clouds."])
+    >>> passages.shape
+    (2, 384)
+    >>> int(embedder.similarity(question, passages).argmax())
+    0
+    """
+
+    def __init__(
+        self,
+        backend: EmbeddingBackend,
+        spec: ModelSpec,
+        *,
+        quantization: str = "",
+        dimensions: int | None = None,
+        truncate: bool = False,
+    ) -> None:
+        """Take ready parts; `from_pretrained` and `from_file` fetch them.
+
+        Args:
+            backend: The engine, with the model in it.
+            spec: The model's row: prompts, limits, trained widths.
+            quantization: How the weights are stored, for the fingerprint.
+            dimensions: Cut vectors to this width; None keeps the full one.
+            truncate: Cut texts that are too long, and say so in the result, instead of refusing them.
+
+        Raises:
+            InvalidDimensionsError: the model was not trained for `dimensions`.
+            BackendError: the engine's vectors are not as wide as the row says.
+        """
+        self.dimensions = spec.check_dimensions(dimensions)
+        self.spec = spec
+        self.quantization = quantization
+        self.truncate = truncate
+        self._backend = backend
+        if backend.dimensions != spec.dimensions:
+            raise BackendError(
+                f"The engine gives vectors of {backend.dimensions} numbers and {spec.name} has {spec.dimensions}. "
+                "Name the model whose weights these are."
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str = DEFAULT_MODEL,
+        *,
+        quantization: str | None = None,
+        dimensions: int | None = None,
+        truncate: bool = False,
+        options: LlamaCppOptions | None = None,
+        cache_dir: Path | None = None,
+    ) -> Self:
+        """A model by its name; its file is fetched from the hub if it is not on this machine yet.
+
+        Args:
+            model: A name or alias from `list_models()`, `name:QUANTIZATION`, or "auto": the default model where its
+                file is at hand or can be fetched, else the bundled one.
+            quantization: How the weights are stored; None takes the model's default.
+            dimensions: Cut vectors to this width; None keeps the full one.
+            truncate: Cut texts that are too long instead of refusing them.
+            options: How llama.cpp is to run.
+            cache_dir: Where the hub keeps its files; None for its usual place.
+
+        Raises:
+            UnknownModelError, InvalidDimensionsError: the name, quantisation or width does not exist.
+            ModelNotFoundError: the file is not here and could not be fetched.
+            ModelLoadError, ChecksumError: the file cannot be used.
+        """
+        from jina_rag.download import choose_model, find_model_file
+
+        name = choose_model(cache_dir=cache_dir) if model == "auto" else model
+        spec, named = parse_model_name(name)
+        file = spec.file(quantization or named)
+        spec.check_dimensions(dimensions)  # before a download, not after
+        path = find_model_file(spec, file.quantization, cache_dir=cache_dir)
+        return cls.from_file(
+            path, spec, quantization=file.quantization, dimensions=dimensions, truncate=truncate, options=options
+        )
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Path | str,
+        spec: ModelSpec | str,
+        *,
+        quantization: str = "",
+        dimensions: int | None = None,
+        truncate: bool = False,
+        options: LlamaCppOptions | None = None,
+    ) -> Self:
+        """A GGUF file on this machine, with the row (or the name of the row) that describes it.
+
+        Raises:
+            ModelNotFoundError: there is no such file.
+            ModelLoadError: it is not a whole GGUF file of an embedding model, or its vectors have another width.
+        """
+        backend = LlamaCppBackend(Path(path), pooling=(row := _row(spec)).pooling, options=options)
+        return cls(backend, row, quantization=quantization, dimensions=dimensions, truncate=truncate)
+
+    @property
+    def max_input_tokens(self) -> int:
+        """The longest input in tokens, prompt and special tokens included."""
+        return self.spec.max_input_tokens
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What an index of these vectors must remember."""
+        return Fingerprint(
+            model=self.spec.name,
+            quantization=self.quantization,
+            weights=self._backend.identity,
+            dimensions=self.dimensions,
+            query_prompt=self.spec.prompts.query,
+            document_prompt=self.spec.prompts.document,
+            pooling=self.spec.pooling,
+        )
+
+    def embed_query(self, text: str) -> FloatArray:
+        """The vector of a question: float32 of shape (d,), unit length. Raises as `embed` does."""
+        return _only(self.embed([text], "query"))
+
+    def embed_documents(self, texts: Sequence[str]) -> FloatArray:
+        """The vectors of passages: float32 of shape (n, d), unit length. Raises as `embed` does."""
+        return self.embed(texts, "document").vectors
+
+    async def aembed_query(self, text: str) -> FloatArray:
+        """`embed_query` without holding up the event loop."""
+        return _only(await self.aembed([text], "query"))
+
+    async def aembed_documents(self, texts: Sequence[str]) -> FloatArray:
+        """`embed_documents` without holding up the event loop."""
+        return (await self.aembed(texts, "document")).vectors
+
+    def embed(
+        self, texts: Sequence[str], input_type: InputType, *, on_progress: ProgressCallback | None = None
+    ) -> EmbeddingResult:
+        """Embed texts as what they are: questions or passages.
+
+        A text is never stripped or altered, only given the model's prompt.
+
+        Args:
+            texts: Any number of them; none gives shape (0, d).
+            input_type: "query" or "document": decides the prompt.
+            on_progress: Called now and then with how many more texts are done.
+
+        Raises:
+            InputTooLongError: a text has too many tokens and `truncate` is off.
+            InvalidTextError: a text cannot be written as UTF-8.
+            BackendError: the engine failed, or gave numbers that are no vector.
+        """
+        if isinstance(texts, str):
+            raise TypeError("embed() takes a list of texts. For one question there is embed_query().")
+        if not texts:
+            return EmbeddingResult(np.empty((0, self.dimensions), np.float32), (), ())
+        result = self._backend.embed(
+            self._with_prompt(texts, input_type),
+            max_tokens=self.max_input_tokens,
+            truncate=self.truncate,
+            on_progress=on_progress,
+        )
+        vectors = truncate_dimensions(result.vectors, self.dimensions)
+        _check_unit_length(vectors)
+        return EmbeddingResult(vectors, result.token_counts, result.truncated)
+
+    async def aembed(self, texts: Sequence[str], input_type: InputType) -> EmbeddingResult:
+        """`embed` without holding up the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(_workers(), partial(self.embed, texts, input_type))
+
+    def count_tokens(self, texts: Sequence[str], input_type: InputType = "document") -> list[int]:
+        """How many tokens each text takes, prompt and special tokens included."""
+        return self._backend.count_tokens(self._with_prompt(texts, input_type))
+
+    def similarity(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        """Cosine of every vector of `a` with every vector of `b`: (m, d) and (n, d) give (m, n)."""
+        return cosine_similarity(a, b)
+
+    def close(self) -> None:
+        """Give back the model's memory, unless another embedder uses it too; the next call loads it again."""
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        quantization = f":{self.quantization}" if self.quantization else ""
+        return f"Embedder({self.spec.name}{quantization}, dimensions={self.dimensions})"
+
+    def _with_prompt(self, texts: Sequence[str], input_type: InputType) -> list[str]:
+        prompt = self.spec.prompts[input_type]
+        return [prompt + text for text in texts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedderConfig:
+    """What it takes to make an `Embedder` again, in this process or another; for adapters that store settings.
+
+    The fields are `Embedder.from_pretrained`'s arguments.
+    """
+
+    model: str = DEFAULT_MODEL
+    quantization: str | None = None
+    dimensions: int | None = None
+    truncate: bool = False
+    options: LlamaCppOptions = field(default_factory=LlamaCppOptions)
+
+
+@lru_cache(maxsize=8)
+def shared_embedder(config: EmbedderConfig) -> Embedder:
+    """The embedder of a configuration, made at the first call and kept for the next: for adapters, which come and go.
+
+    Raises as `Embedder.from_pretrained` does.
+    """
+    return Embedder.from_pretrained(
+        config.model,
+        quantization=config.quantization,
+        dimensions=config.dimensions,
+        truncate=config.truncate,
+        options=config.options,
+    )
+
+
+def _only(result: EmbeddingResult) -> FloatArray:
+    vector: FloatArray = result.vectors[0]
+    return vector
+
+
+def _row(spec: ModelSpec | str) -> ModelSpec:
+    return get_model_spec(spec) if isinstance(spec, str) else spec
+
+
+def _check_unit_length(vectors: FloatArray) -> None:
+    lengths = np.linalg.norm(vectors, axis=-1)
+    # Not a number fails this comparison too, as it should.
+    bad = np.flatnonzero(~(np.abs(lengths - 1) < 1e-3))
+    if bad.size:
+        raise BackendError(
+            f"The engine gave no usable vector for text {bad[0]} (length {lengths[bad[0]]}). The model's file may be "
+            "damaged: fetch it again with `jina-rag download --force`."
+        )
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    # Not asyncio's own pool: waiting for the model must not use up the threads that everything else shares.
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="jina-rag-async")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)  # the threads stayed with the parent

@@ -1,0 +1,240 @@
+"""The models that jina_rag knows, each a row of data.
+
+A row says all that the rest of the project needs to embed exactly as the model's authors do: where the file is, what
+to put before a text, how to pool, how many tokens fit and which widths the vectors were trained for. To add a model,
+add a row and a reference vector; no code follows from it.
+
+Sources: the model cards of jinaai/jina-embeddings-v5-text-{small,nano}, their `config_sentence_transformers.json`
+(prompts), and the records of the hub (sizes and checksums). Prompts are exact to the byte, blanks included.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from jina_rag.errors import InvalidDimensionsError, UnknownModelError
+
+Task: TypeAlias = Literal["retrieval", "text-matching", "classification", "clustering"]
+InputType: TypeAlias = Literal["query", "document"]
+Pooling: TypeAlias = Literal["last", "mean", "cls"]
+
+DEFAULT_MODEL = "jina-embeddings-v5-text-small-retrieval"
+BUNDLED_MODEL = "all-MiniLM-L6-v2"
+
+QUANTIZATIONS = (
+    "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "IQ4_NL", "IQ4_XS", "Q3_K_M", "Q2_K", "IQ2_M", "IQ2_XXS",
+    "IQ1_M", "IQ1_S",
+)  # fmt: skip
+"""What the Jina cards offer, largest first."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The text that a model expects before each kind of input."""
+
+    query: str = ""
+    document: str = ""
+
+    def __getitem__(self, input_type: InputType) -> str:
+        return self.query if input_type == "query" else self.document
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """One quantisation of a model: its name on the hub and, where published, its size in bytes and its SHA-256."""
+
+    quantization: str
+    filename: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """All that is needed to embed with one model.
+
+    Attributes:
+        name: The upstream model id, without the owner.
+        dimensions: Width of the full vector.
+        max_input_tokens: The longest input, prompt and special tokens included.
+        pooling: Which token's state becomes the vector.
+        license: SPDX-like name of the weights' licence.
+        prompts: What goes before a query and before a document.
+        matryoshka_dimensions: The widths that the model was trained to be cut to, ascending, the full one included.
+        files: The quantisations on offer; empty for a file that only the user has.
+        default_quantization: The one taken when none is named.
+        task: What the weights were tuned for; None for a general model.
+        repo_id: Where the files are on the hub; None for a model that comes with an installed package.
+        revision: The commit of `repo_id` that the checksums belong to; None for its newest.
+        aliases: Other names that find this row.
+        license_notice: What a user must know before the first download; empty where nothing restricts them.
+    """
+
+    name: str
+    dimensions: int
+    max_input_tokens: int
+    pooling: Pooling
+    license: str
+    prompts: Prompts = Prompts()
+    matryoshka_dimensions: tuple[int, ...] = ()
+    files: tuple[ModelFile, ...] = ()
+    default_quantization: str = ""
+    task: Task | None = None
+    repo_id: str | None = None
+    revision: str | None = None
+    aliases: tuple[str, ...] = ()
+    license_notice: str = ""
+
+    def file(self, quantization: str | None = None) -> ModelFile:
+        """The file of a quantisation, the default one if none is named; upper and lower case are the same.
+
+        Raises:
+            UnknownModelError: the model is not offered in this quantisation.
+        """
+        wanted = (quantization or self.default_quantization).upper()
+        for file in self.files:
+            if file.quantization == wanted:
+                return file
+        offered = ", ".join(file.quantization for file in self.files)
+        raise UnknownModelError(
+            f"{self.name} has no quantisation {quantization!r}. "
+            + (f"Choose one of: {offered}." if offered else "It has no published files: pass a path to from_file().")
+        )
+
+    def check_dimensions(self, dimensions: int | None) -> int:
+        """`dimensions` if the model was trained for that width, or the full width for None.
+
+        Raises:
+            InvalidDimensionsError: the model was not trained for it.
+        """
+        trained = self.matryoshka_dimensions or (self.dimensions,)
+        if dimensions is None:
+            return self.dimensions
+        if dimensions not in trained:
+            widths = ", ".join(map(str, trained))
+            raise InvalidDimensionsError(
+                f"{self.name} was not trained for vectors of {dimensions} numbers. Choose one of: {widths}."
+            )
+        return dimensions
+
+
+def get_model_spec(name: str) -> ModelSpec:
+    """The row of a model, by its name or an alias, with or without `:QUANTIZATION` after it.
+
+    Raises:
+        UnknownModelError: no row has this name; the message lists those that exist.
+    """
+    return parse_model_name(name)[0]
+
+
+def parse_model_name(name: str) -> tuple[ModelSpec, str | None]:
+    """A name as llama.cpp's `-hf` takes it, `[owner/]model[:QUANTIZATION]`, as a row and the quantisation named.
+
+    Raises:
+        UnknownModelError: no such model, or it has no such quantisation.
+    """
+    model, colon, quantization = name.strip().partition(":")
+    spec = _SPECS_BY_NAME.get(model.lower())
+    if spec is None:
+        known = "\n  ".join(spec.name for spec in MODELS)
+        raise UnknownModelError(f"There is no model {model!r}. Choose one of:\n  {known}")
+    return spec, spec.file(quantization).quantization if colon else None
+
+
+def list_models() -> tuple[ModelSpec, ...]:
+    """All rows, in the order in which a newcomer should meet them."""
+    return MODELS
+
+
+def _jina_v5(
+    size: Literal["small", "nano"], task: Task, *, revision: str | None = None, published: tuple[ModelFile, ...] = ()
+) -> ModelSpec:
+    """A row of the jina-embeddings-v5-text family; the rows differ only in what stands here."""
+    dimensions, max_input_tokens = (1024, 32_768) if size == "small" else (768, 8_192)
+    family, name = f"jina-embeddings-v5-text-{size}", f"jina-embeddings-v5-text-{size}-{task}"
+    files = {q: ModelFile(quantization=q, filename=f"v5-{size}-{task}-{q}.gguf") for q in QUANTIZATIONS}
+    files |= {file.quantization: file for file in published}
+    aliases = [f"jinaai/{name}", f"{name}-GGUF", f"jinaai/{name}-GGUF", f"jina-v5-{size}-{task}"]
+    if task == "retrieval":
+        aliases += [family, f"jinaai/{family}", f"jina-v5-{size}"]
+    return ModelSpec(
+        name=name,
+        dimensions=dimensions,
+        max_input_tokens=max_input_tokens,
+        pooling="last",
+        license="CC-BY-NC-4.0",
+        license_notice=(
+            f"The weights of {name} are under CC-BY-NC-4.0: free for non-commercial use only "
+            "(https://creativecommons.org/licenses/by-nc/4.0/)."
+        ),
+        # Only retrieval tells questions from passages; the other adapters were trained on "Document: " alone.
+        prompts=Prompts(query="Query: " if task == "retrieval" else "Document: ", document="Document: "),
+        matryoshka_dimensions=tuple(width for width in (32, 64, 128, 256, 512, 768, 1024) if width <= dimensions),
+        files=tuple(files.values()),
+        default_quantization="Q4_K_M",
+        task=task,
+        repo_id=f"jinaai/{name}-GGUF",
+        revision=revision,
+        aliases=tuple(aliases),
+    )
+
+
+def _jina_v5_models() -> Iterator[ModelSpec]:
+    # Upstream replaced these files once, so the rows with checksums name the commit that the checksums belong to.
+    yield _jina_v5(
+        "small",
+        "retrieval",
+        revision="78b0ebcb4c870fdfef409e578b65288b49a4fa90",
+        published=(
+            ModelFile(
+                quantization="Q8_0",
+                filename="v5-small-retrieval-Q8_0.gguf",
+                size_bytes=639_447_424,
+                sha256="b759677362414e664160ffb017fbc74c300feaa4ad4085f69f2cc1bfa12ccb71",
+            ),
+            ModelFile(
+                quantization="Q4_K_M",
+                filename="v5-small-retrieval-Q4_K_M.gguf",
+                size_bytes=396_705_152,
+                sha256="9440cf89f3e8a7a31a42e11b87e106dd5b344af4e0e3b6b21a96136cc8686e21",
+            ),
+        ),
+    )
+    yield _jina_v5(
+        "nano",
+        "retrieval",
+        revision="59cfaceeeb7d738c404659435af4c0da74d06c96",
+        published=(
+            ModelFile(
+                quantization="Q8_0",
+                filename="v5-nano-retrieval-Q8_0.gguf",
+                size_bytes=232_883_776,
+                sha256="86b6e6279e9b9e71389f02a082764a2ac2b15a50e37482c26f98d69092f12442",
+            ),
+        ),
+    )
+    for task in get_args(Task):
+        if task != "retrieval":
+            yield _jina_v5("small", task)
+            yield _jina_v5("nano", task)
+
+
+MODELS: tuple[ModelSpec, ...] = (
+    *_jina_v5_models(),
+    ModelSpec(
+        name=BUNDLED_MODEL,
+        dimensions=384,
+        max_input_tokens=256,  # sentence-transformers' max_seq_length for it; trained on fewer
+        pooling="mean",
+        license="Apache-2.0",
+        files=(
+            ModelFile(quantization="F32", filename="all-MiniLM-L6-v2-F32.gguf"),
+            ModelFile(quantization="F16", filename="all-MiniLM-L6-v2-F16.gguf"),
+        ),
+        default_quantization="F32",
+        aliases=(f"sentence-transformers/{BUNDLED_MODEL}", "minilm", "bundled"),
+    ),
+)
+"""Every row."""
+
+_SPECS_BY_NAME = {alias.lower(): spec for spec in MODELS for alias in (spec.name, *spec.aliases)}

@@ -1,0 +1,281 @@
+import asyncio
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jina_rag import Embedder, LlamaCppOptions, ModelLoadError, ModelNotFoundError
+from jina_rag.backends.llama_cpp import MAX_SEQUENCES, STANDING_CONTEXT_TOKENS, LlamaCppBackend, pack
+from jina_rag.models import InputType
+from jina_rag.testing import TINY_SPEC, random_texts, tiny_vocabulary, write_tiny_gguf
+from jina_rag.vectors import FloatArray
+from tests.reference.texts import TEXTS
+from tests.reference.tiny_tokenizer import build_tokenizer
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+TOKENIZER = build_tokenizer()
+STRESS_SECONDS = float(os.environ.get("JINA_RAG_STRESS_SECONDS", "10"))
+
+
+def cosines(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.asarray(np.sum(a * b, axis=-1), np.float32)
+
+
+@pytest.mark.parametrize("input_type", ["query", "document"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_tiny_qwen3_is_what_transformers_computes(tiny: Embedder, name: str, input_type: InputType) -> None:
+    expected = json.loads((REFERENCE / "tiny_qwen3.json").read_text())["vectors"][f"{input_type}: {name}"]
+    result = tiny.embed([TEXTS[name]], input_type)
+    assert result.token_counts == (expected["tokens"],)
+    assert cosines(result.vectors[0], expected["vector"]) >= 0.9999
+
+
+def test_the_reference_holds_a_text_longer_than_several_batches(tiny: Embedder) -> None:
+    assert tiny.count_tokens([TEXTS["long"]])[0] > 2000 > 3 * LlamaCppOptions().batch_tokens
+
+
+@pytest.mark.parametrize("dimensions", TINY_SPEC.matryoshka_dimensions)
+def test_cut_vectors_are_the_reference_cut(tiny_gguf: Path, dimensions: int) -> None:
+    reference = json.loads((REFERENCE / "tiny_qwen3.json").read_text())["vectors"]
+    embedder = Embedder.from_file(tiny_gguf, TINY_SPEC, dimensions=dimensions)
+    for name in ("plain", "emoji", "japanese"):
+        head = np.array(reference[f"document: {name}"]["vector"][:dimensions])
+        expected = head / np.linalg.norm(head)
+        assert np.linalg.norm(embedder.embed_documents([TEXTS[name]])[0] - expected) < 0.005
+        full = Embedder.from_file(tiny_gguf, TINY_SPEC).embed_documents([TEXTS[name]])[0, :dimensions]
+        np.testing.assert_allclose(embedder.embed_documents([TEXTS[name]])[0], full / np.linalg.norm(full), atol=1e-5)
+
+
+@pytest.mark.parametrize(("quantization", "least"), [("F32", 0.9999), ("F16", 0.9995)])
+def test_minilm_is_what_sentence_transformers_computes(quantization: str, least: float) -> None:
+    expected = np.array(list(json.loads((REFERENCE / "minilm.json").read_text())["vectors"].values()))
+    with Embedder.from_pretrained("all-MiniLM-L6-v2", quantization=quantization, truncate=True) as embedder:
+        result = embedder.embed(list(TEXTS.values()), "document")
+    assert cosines(result.vectors, expected).min() >= least
+    assert result.truncated == (list(TEXTS).index("long"),)  # sentence-transformers cuts there too, unasked
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=80))
+def test_tokens_are_those_of_the_reference_tokenizer(tiny: Embedder, text: str) -> None:
+    backend = tiny._backend
+    assert isinstance(backend, LlamaCppBackend)
+    assert backend._model().tokenize([text], allow_empty=True) == [TOKENIZER.encode(text).ids]
+
+
+@pytest.mark.parametrize("flash_attention", ["on", "off"])
+@pytest.mark.parametrize("batch_tokens", [32, 512, 2048])
+def test_options_change_nothing_that_matters(
+    tiny: Embedder, tiny_gguf: Path, flash_attention: str, batch_tokens: int
+) -> None:
+    texts = [*random_texts(40, words=40), TEXTS["long"]]
+    options = LlamaCppOptions(flash_attention=flash_attention, batch_tokens=batch_tokens, n_threads=1, use_mmap=False)  # type: ignore[arg-type]
+    with Embedder.from_file(tiny_gguf, TINY_SPEC, options=options) as embedder:
+        same = cosines(embedder.embed_documents(texts), tiny.embed_documents(texts))
+    assert same[:-1].min() >= 0.9999
+    assert same[-1] >= 0.999  # thousands of tokens: flash attention adds them up in half precision
+
+
+@given(st.lists(st.integers(1, 700), max_size=200), st.integers(1, 512))
+def test_packing_keeps_order_and_bounds(lengths: list[int], max_tokens: int) -> None:
+    sequences = [(index,) * length for index, length in enumerate(lengths)]
+    batches = list(pack(sequences, max_tokens=max_tokens))
+    assert [sequence for batch in batches for sequence in batch] == sequences
+    for batch in batches:
+        assert len(batch) == 1 or sum(map(len, batch)) <= max_tokens
+        assert 1 <= len(batch) <= MAX_SEQUENCES
+
+
+def test_a_long_text_does_not_keep_its_memory(tiny: Embedder) -> None:
+    backend = tiny._backend
+    assert isinstance(backend, LlamaCppBackend)
+    tiny.embed_documents(["word " * 1_200])
+    context = backend._model()._context
+    assert context is None or context.n_tokens <= STANDING_CONTEXT_TOKENS
+
+
+def test_threads_and_coroutines_get_the_single_threaded_vectors(minilm: Embedder) -> None:
+    groups = [random_texts(12, words=40, seed=seed) for seed in range(6)]
+    expected = [minilm.embed_documents(texts) for texts in groups]
+    deadline = time.monotonic() + STRESS_SECONDS
+
+    def work(turn: int) -> int:
+        done = 0
+        while time.monotonic() < deadline:
+            which = (turn + done) % len(groups)
+            assert cosines(minilm.embed_documents(groups[which]), expected[which]).min() > 0.99999
+            assert cosines(minilm.embed_query(groups[which][0]), expected[which][0]) > 0.99999
+            done += 1
+        return done
+
+    async def work_async(turn: int) -> int:
+        done = 0
+        while time.monotonic() < deadline:
+            which = (turn + done) % len(groups)
+            assert cosines(await minilm.aembed_documents(groups[which]), expected[which]).min() > 0.99999
+            done += 1
+        return done
+
+    async def coroutines() -> list[int]:
+        return await asyncio.gather(*map(work_async, range(50)))
+
+    with ThreadPoolExecutor(8) as threads:
+        counts = [threads.submit(work, turn) for turn in range(8)]
+        done_by_coroutines = asyncio.run(coroutines())
+    assert min(count.result() for count in counts) >= 1
+    assert min(done_by_coroutines) >= 1
+
+
+def test_a_question_does_not_wait_for_a_library(minilm: Embedder) -> None:
+    library = random_texts(3_000, words=60)
+    with ThreadPoolExecutor(1) as threads:
+        filling = threads.submit(minilm.embed_documents, library)
+        time.sleep(0.3)
+        minilm.embed_query("Who kept the diary?")
+        assert not filling.done()
+        assert filling.result().shape == (3_000, 384)
+
+
+def _embed_in_child(pickled: bytes, results: "multiprocessing.Queue[list[float]]") -> None:
+    results.put(pickle.loads(pickled).embed_query("hello").tolist())
+
+
+def test_a_child_process_embeds_alike(tiny: Embedder) -> None:
+    expected = tiny.embed_query("hello")
+    context = multiprocessing.get_context("spawn")
+    results: multiprocessing.Queue[list[float]] = context.Queue()
+    child = context.Process(target=_embed_in_child, args=(pickle.dumps(tiny), results))
+    child.start()
+    np.testing.assert_allclose(results.get(timeout=60), expected, atol=1e-6)
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def test_a_forked_embedder_embeds_without_being_pickled(tiny: Embedder) -> None:
+    """Data loaders fork with the embedder in a global; its thread stays with the parent."""
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from jina_rag import Embedder\n"
+        "from jina_rag.testing import TINY_SPEC\n"
+        "embedder = Embedder.from_file(Path(sys.argv[1]), TINY_SPEC)\n"
+        "before = embedder.embed_query('hello')\n"
+        "child = os.fork()\n"
+        "same = (embedder.embed_query('hello') == before).all()\n"
+        "if child == 0: os._exit(0 if same else 1)\n"
+        "print(os.waitpid(child, 0)[1], same)\n"
+    )
+    backend = tiny._backend
+    assert isinstance(backend, LlamaCppBackend)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(backend.path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "0 True"
+
+
+def test_one_file_is_loaded_once(tiny_gguf: Path) -> None:
+    first, second = (LlamaCppBackend(tiny_gguf, pooling="last") for _ in range(2))
+    other = LlamaCppBackend(tiny_gguf, pooling="last", options=LlamaCppOptions(n_threads=1))
+    assert first._model() is second._model() is not other._model()
+    first.close()
+    assert second._loaded is not None
+    assert second.embed(["still here"], max_tokens=100).vectors.shape == (1, TINY_SPEC.dimensions)
+
+
+def test_loading_twice_costs_memory_once() -> None:
+    """In a process of its own, so that nothing else is loaded; without mapping, so that the file itself counts."""
+    code = (
+        "import psutil\n"
+        "from jina_rag import Embedder, LlamaCppOptions\n"
+        "options = LlamaCppOptions(use_mmap=False)\n"
+        "sizes, embedders = [], []\n"
+        "for _ in range(3):\n"
+        "    embedders.append(Embedder.from_pretrained('all-MiniLM-L6-v2', options=options))\n"
+        "    embedders[-1].embed_query('hello')\n"
+        "    sizes.append(psutil.Process().memory_info().rss // 2**20)\n"
+        "print(*sizes)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, _, third = map(int, done.stdout.split())
+    assert first > 90  # the float32 weights alone
+    assert third - first < 20
+
+
+def test_closing_gives_the_memory_back(tmp_path: Path) -> None:
+    process = psutil.Process()
+    for seed in range(3):
+        path = write_tiny_gguf(tmp_path / f"{seed}.gguf", seed=seed)
+        with Embedder.from_file(path, TINY_SPEC) as embedder:
+            embedder.embed_query("hello")
+    before = process.memory_info().rss
+    for _ in range(30):
+        with Embedder.from_file(path, TINY_SPEC) as embedder:
+            embedder.embed_query("hello")
+    assert process.memory_info().rss - before < 30 * 2**20
+
+
+def test_a_replaced_file_is_loaded_anew(tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "model.gguf", seed=1)
+    embedder = Embedder.from_file(path, TINY_SPEC)
+    before, fingerprint = embedder.embed_query("hello"), embedder.fingerprint
+    write_tiny_gguf(tmp_path / "new.gguf", seed=2).replace(path)
+    after = Embedder.from_file(path, TINY_SPEC)
+    assert cosines(before, after.embed_query("hello")) < 0.9
+    assert after.fingerprint != fingerprint
+    np.testing.assert_array_equal(embedder.embed_query("hello"), before)
+    with pytest.raises(ModelLoadError, match="has changed since it was loaded"):
+        _ = embedder.fingerprint
+
+
+def test_nothing_is_printed(tiny_gguf: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from jina_rag import Embedder, ModelLoadError\n"
+        "from jina_rag.testing import TINY_SPEC\n"
+        "Embedder.from_file(Path(sys.argv[1]), TINY_SPEC).embed_documents(['hello', 'word ' * 1000])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tiny_gguf)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_llama_cpp_logs_through_logging(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_tiny_gguf(tmp_path / "model.gguf", seed=7)
+    with caplog.at_level(logging.DEBUG, "jina_rag.llama_cpp"):
+        Embedder.from_file(path, TINY_SPEC).close()
+    assert any("qwen3" in record.message for record in caplog.records)
+
+
+def test_files_that_are_not_there_or_not_models(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"missing\.gguf"):
+        Embedder.from_file(tmp_path / "missing.gguf", TINY_SPEC)
+    text = tmp_path / "notes.gguf"
+    text.write_text("These are only notes.")
+    with pytest.raises(ModelLoadError, match=r"notes\.gguf"):
+        Embedder.from_file(text, TINY_SPEC)
+
+
+def test_a_whole_file_that_llama_cpp_refuses(tmp_path: Path) -> None:
+    from gguf import GGUFWriter
+
+    path = tmp_path / "strange.gguf"
+    writer = GGUFWriter(path, "architecture-of-tomorrow")
+    writer.add_tensor("token_embd.weight", np.zeros((len(tiny_vocabulary()), 64), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelLoadError, match=r"cannot load .*strange\.gguf .*upgrade llama-cpp-python"):
+        Embedder.from_file(path, TINY_SPEC)

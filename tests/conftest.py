@@ -1,0 +1,37 @@
+"""Embedders that several test files share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jina_rag import Embedder
+from jina_rag.testing import TINY_SPEC, fake_embedder, write_tiny_gguf
+
+EmbedderFactory = Callable[[], Embedder]
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_gguf(tmp_path_factory.mktemp("tiny") / "tiny-qwen3.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_gguf: Path) -> Iterator[Embedder]:
+    with Embedder.from_file(tiny_gguf, TINY_SPEC, quantization="F32") as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Iterator[Embedder]:
+    with Embedder.from_pretrained("all-MiniLM-L6-v2") as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="session", params=["fake", "tiny-qwen3", "all-MiniLM-L6-v2"])
+def any_embedder(request: pytest.FixtureRequest) -> Embedder:
+    """Every engine in turn: one test body for all of them."""
+    if request.param == "fake":
+        return fake_embedder()
+    embedder: Embedder = request.getfixturevalue({"tiny-qwen3": "tiny", "all-MiniLM-L6-v2": "minilm"}[request.param])
+    return embedder

@@ -1,0 +1,76 @@
+"""Embed the reference texts with transformers' Qwen3 and the tiny model's weights; see README.md for how to run it."""
+
+import json
+from pathlib import Path
+
+import torch
+import transformers
+
+from jina_rag.testing import TINY_SHAPE, TINY_SPEC, tiny_vocabulary, tiny_weights
+from tests.reference.texts import TEXTS
+from tests.reference.tiny_tokenizer import build_tokenizer
+
+LAYER_NAMES = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k": "self_attn.k_proj",
+    "attn_k_norm": "self_attn.k_norm",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+def upstream_name(name: str) -> str:
+    """A GGUF tensor's name as transformers calls it."""
+    if name.startswith("blk."):
+        _, layer, part, _ = name.split(".")
+        return f"layers.{layer}.{LAYER_NAMES[part]}.weight"
+    return {"token_embd.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight"}[name]
+
+
+def build_model() -> transformers.Qwen3Model:
+    """transformers' model with the tiny weights in it."""
+    vocabulary_size = len(tiny_vocabulary())
+    config = transformers.Qwen3Config(
+        vocab_size=vocabulary_size,
+        hidden_size=TINY_SHAPE.width,
+        intermediate_size=TINY_SHAPE.feed_forward,
+        num_hidden_layers=TINY_SHAPE.layers,
+        num_attention_heads=TINY_SHAPE.query_heads,
+        num_key_value_heads=TINY_SHAPE.key_heads,
+        head_dim=TINY_SHAPE.head_width,
+        max_position_embeddings=TINY_SHAPE.context,
+        rms_norm_eps=TINY_SHAPE.rms_epsilon,
+        rope_parameters={"rope_type": "default", "rope_theta": TINY_SHAPE.rope_theta},
+    )
+    model = transformers.Qwen3Model(config).eval()
+    weights = tiny_weights(vocabulary_size=vocabulary_size)
+    model.load_state_dict({upstream_name(name): torch.from_numpy(value) for name, value in weights.items()})
+    return model
+
+
+def main() -> None:
+    """Write tiny_qwen3.json."""
+    model, tokenizer = build_model(), build_tokenizer()
+    vectors = {}
+    for input_type in ("query", "document"):
+        for name, text in TEXTS.items():
+            ids = tokenizer.encode(TINY_SPEC.prompts[input_type] + text).ids
+            with torch.no_grad():
+                state = model(torch.tensor([ids])).last_hidden_state[0, -1]
+            vectors[f"{input_type}: {name}"] = {
+                "tokens": len(ids),
+                "vector": [round(number, 7) for number in torch.nn.functional.normalize(state, dim=0).tolist()],
+            }
+    made_with = f"transformers {transformers.__version__}, torch {torch.__version__}, float32"
+    path = Path(__file__).with_name("tiny_qwen3.json")
+    path.write_text(json.dumps({"made_with": made_with, "vectors": vectors}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+import asyncio
+import pickle
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jina_rag import (
+    BackendError,
+    Embedder,
+    InputTooLongError,
+    InvalidDimensionsError,
+    InvalidTextError,
+    JinaRagError,
+    ModelSpec,
+    UnknownModelError,
+)
+from jina_rag.backends.base import BackendResult, limit_tokens
+from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder, random_texts
+
+BARE_SPEC = ModelSpec(name="bare", dimensions=64, max_input_tokens=512, pooling="mean", license="Apache-2.0")
+
+
+def test_shapes_and_unit_length(any_embedder: Embedder) -> None:
+    query = any_embedder.embed_query("Who kept the diary?")
+    documents = any_embedder.embed_documents(["one", "two", "three"])
+    assert query.shape == (any_embedder.dimensions,)
+    assert documents.shape == (3, any_embedder.dimensions)
+    assert str(query.dtype) == str(documents.dtype) == "float32"
+    np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-5)
+
+
+def test_no_texts_give_no_rows(any_embedder: Embedder) -> None:
+    result = any_embedder.embed([], "document")
+    assert result.vectors.shape == (0, any_embedder.dimensions)
+    assert (result.token_counts, result.truncated) == ((), ())
+
+
+def test_order_and_duplicates_are_kept(any_embedder: Embedder) -> None:
+    texts = ["a short one", "a much longer text than the one before it, with more words", "a short one", "x"]
+    vectors = any_embedder.embed_documents(texts)
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    for text, vector in zip(texts, vectors, strict=True):
+        assert any_embedder.similarity(any_embedder.embed_documents([text])[0], vector) > 0.9999
+
+
+def test_a_text_is_the_same_alone_and_in_a_batch(any_embedder: Embedder) -> None:
+    texts = random_texts(64, words=60)
+    together = any_embedder.embed_documents(texts)
+    alone = np.stack([any_embedder.embed_documents([text])[0] for text in texts])
+    assert np.sum(together * alone, axis=1).min() >= 0.9999
+
+
+def test_queries_and_documents_get_their_own_prompt() -> None:
+    embedder = fake_embedder()
+    bare = Embedder(FakeBackend(), BARE_SPEC)
+    np.testing.assert_array_equal(embedder.embed_query("x"), bare.embed_query("Query: x"))
+    np.testing.assert_array_equal(embedder.embed_documents([" x"])[0], bare.embed_documents(["Document:  x"])[0])
+
+
+def test_texts_reach_the_engine_unaltered() -> None:
+    class Recorder(FakeBackend):
+        def embed(self, texts: Sequence[str], **options: Any) -> BackendResult:
+            seen.extend(texts)
+            return super().embed(texts, **options)
+
+    seen: list[str] = []
+    texts = ["  spaces  ", "\n\nlines\n", "\x00", "ﬁ", "", "\u202eright to left"]
+    Embedder(Recorder(), FAKE_SPEC).embed_documents(texts)
+    assert seen == [f"Document: {text}" for text in texts]
+
+
+def test_truncated_dimensions_are_cut_then_normalised(any_embedder: Embedder) -> None:
+    texts = random_texts(8, words=20)
+    full = any_embedder.embed_documents(texts)
+    for dimensions in any_embedder.spec.matryoshka_dimensions:
+        cut = Embedder(any_embedder._backend, any_embedder.spec, dimensions=dimensions).embed_documents(texts)
+        expected = full[:, :dimensions] / np.linalg.norm(full[:, :dimensions], axis=1, keepdims=True)
+        np.testing.assert_allclose(cut, expected, atol=1e-5)
+
+
+def test_untrained_dimensions_are_refused() -> None:
+    with pytest.raises(InvalidDimensionsError, match="16, 32, 64"):
+        fake_embedder(48)
+    with pytest.raises(InvalidDimensionsError, match="32, 64, 128"):
+        Embedder.from_pretrained("jina-v5-small", dimensions=100)  # before anything is fetched
+
+
+def test_long_texts_are_refused_by_position_and_numbers(any_embedder: Embedder) -> None:
+    limit = any_embedder.max_input_tokens
+    with pytest.raises(InputTooLongError, match=rf"Text 1 has [\d,]+ tokens and the model reads {limit:,}") as caught:
+        any_embedder.embed_documents(["short", "word " * (limit + 5)])
+    assert caught.value.index == 1
+    assert caught.value.token_count > caught.value.max_tokens == limit
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.token_count) == (str(caught.value), caught.value.token_count)
+
+
+def test_long_texts_are_cut_on_request_and_said_to_be(any_embedder: Embedder) -> None:
+    embedder = Embedder(any_embedder._backend, any_embedder.spec, truncate=True)
+    result = embedder.embed(["short", "word " * (embedder.max_input_tokens + 5)], "document")
+    assert result.truncated == (1,)
+    assert result.token_counts[1] == embedder.max_input_tokens
+    np.testing.assert_allclose(np.linalg.norm(result.vectors, axis=1), 1, atol=1e-5)
+
+
+@given(st.lists(st.lists(st.integers(0, 99), max_size=30), max_size=5), st.integers(5, 20), st.integers(0, 3))
+def test_a_cut_keeps_the_beginning_and_the_closing_tokens(
+    tokens: list[list[int]], max_tokens: int, n_closing: int
+) -> None:
+    limited, cut = limit_tokens(tokens, max_tokens=max_tokens, n_closing=n_closing, truncate=True)
+    for index, (before, after) in enumerate(zip(tokens, limited, strict=True)):
+        assert (index in cut) == (len(before) > max_tokens)
+        if index not in cut:
+            assert after == before
+        else:
+            assert len(after) == max_tokens
+            assert after[: max_tokens - n_closing] == before[: max_tokens - n_closing]
+            assert after[max_tokens - n_closing :] == before[len(before) - n_closing :]
+
+
+def test_counting_agrees_with_embedding(any_embedder: Embedder) -> None:
+    texts = ["one", "one two three", ""]
+    assert any_embedder.count_tokens(texts) == list(any_embedder.embed(texts, "document").token_counts)
+
+
+def test_progress_adds_up(any_embedder: Embedder) -> None:
+    steps: list[int] = []
+    any_embedder.embed(random_texts(100, words=30), "document", on_progress=steps.append)
+    assert sum(steps) == 100
+
+
+async def test_async_gives_the_same_and_leaves_the_loop_free(any_embedder: Embedder) -> None:
+    texts = random_texts(200, words=40)
+    gaps: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            gaps.append(time.perf_counter() - before)
+
+    watcher = asyncio.create_task(watch())
+    documents, query = await asyncio.gather(any_embedder.aembed_documents(texts), any_embedder.aembed_query(texts[0]))
+    watcher.cancel()
+    np.testing.assert_allclose(documents, any_embedder.embed_documents(texts), atol=1e-5)
+    np.testing.assert_allclose(query, any_embedder.embed_query(texts[0]), atol=1e-5)
+    assert max(gaps, default=0) < 1
+
+
+def test_pickling_carries_the_configuration(any_embedder: Embedder) -> None:
+    again = pickle.loads(pickle.dumps(any_embedder))
+    assert again.fingerprint == any_embedder.fingerprint
+    np.testing.assert_array_equal(again.embed_query("x"), any_embedder.embed_query("x"))
+
+
+def test_a_closed_embedder_opens_again(any_embedder: Embedder) -> None:
+    with pickle.loads(pickle.dumps(any_embedder)) as embedder:
+        before = embedder.embed_query("x")
+    np.testing.assert_array_equal(embedder.embed_query("x"), before)
+
+
+def test_similarity_ranks_the_related_text_first(minilm: Embedder) -> None:
+    passages = minilm.embed_documents(["Mars looks red because of rust.", "Venus is covered in clouds."])
+    assert minilm.similarity(minilm.embed_query("Which planet is red?"), passages).argmax() == 0
+
+
+def test_a_string_is_not_a_list_of_texts() -> None:
+    with pytest.raises(TypeError, match="embed_query"):
+        fake_embedder().embed_documents("one text")
+
+
+def test_unknown_models_are_refused_before_anything_is_fetched() -> None:
+    with pytest.raises(UnknownModelError, match="jina-embeddings-v5-text-small-retrieval"):
+        Embedder.from_pretrained("jina-v9")
+
+
+def test_an_engine_of_another_width_is_refused() -> None:
+    with pytest.raises(BackendError, match="32 numbers and fake has 64"):
+        Embedder(FakeBackend(32), FAKE_SPEC)
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+def test_numbers_that_are_no_vector_are_refused(bad: float) -> None:
+    class Broken(FakeBackend):
+        def embed(self, texts: Sequence[str], **_options: Any) -> BackendResult:
+            return BackendResult(np.full((len(texts), 64), bad, np.float32), (1,) * len(texts))
+
+    with pytest.raises(BackendError, match="no usable vector for text 0"), np.errstate(invalid="ignore"):
+        Embedder(Broken(), FAKE_SPEC).embed_documents(["x"])
+
+
+WILD_TEXT = st.text(st.characters(codec=None), max_size=200) | st.sampled_from(
+    ["\ud800", "a\udfffb", "\x00", "\x00" * 50, "e\u0301" * 40, "\u202eabc", "🏳️‍🌈", "\ufeff", "<|endoftext|>", "[CLS]"]
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(texts=st.lists(WILD_TEXT, max_size=4))
+def test_any_text_gives_a_unit_vector_or_our_error(any_embedder: Embedder, texts: list[str]) -> None:
+    try:
+        vectors = any_embedder.embed_documents(texts)
+    except JinaRagError as error:
+        assert isinstance(error, InvalidTextError)  # noqa: PT017 - any other error is a failure
+        assert any("\ud800" <= letter <= "\udfff" for text in texts for letter in text)
+        return
+    assert vectors.shape == (len(texts), any_embedder.dimensions)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("letter", ["a", "1", " ", "\n", "!", "é", "日", "\u0301", "😀", "\x00", "ab "])
+def test_a_megabyte_of_one_letter_is_refused_or_cut(any_embedder: Embedder, letter: str) -> None:
+    text = letter * (1_000_000 // len(letter.encode()))
+    vectors = Embedder(any_embedder._backend, any_embedder.spec, truncate=True).embed_documents([text])
+    np.testing.assert_allclose(np.linalg.norm(vectors), 1, atol=1e-5)

@@ -1,0 +1,42 @@
+import dataclasses
+
+import pytest
+
+from jina_rag import Fingerprint, FingerprintMismatchError
+from jina_rag.testing import fake_embedder
+
+FINGERPRINT = fake_embedder().fingerprint
+CHANGES = {
+    "model": "another",
+    "quantization": "Q8_0",
+    "weights": "0" * 64,
+    "dimensions": 32,
+    "query_prompt": "Query:",
+    "document_prompt": "",
+    "pooling": "last",
+}
+
+
+def test_every_field_is_tried_below() -> None:
+    assert {field.name for field in dataclasses.fields(Fingerprint)} == set(CHANGES)
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_change_of_any_field_is_refused_by_name(field: str) -> None:
+    other = dataclasses.replace(FINGERPRINT, **{field: CHANGES[field]})  # type: ignore[arg-type]
+    assert other.digest != FINGERPRINT.digest
+    with pytest.raises(FingerprintMismatchError, match=rf"^Here.*{field} .* there and .* here\. Rebuild it\.$"):
+        FINGERPRINT.check(other, where="Here", remedy="Rebuild it.")
+
+
+def test_an_equal_one_passes_and_survives_json() -> None:
+    again = Fingerprint.from_json(FINGERPRINT.to_json())
+    assert again == FINGERPRINT
+    assert again.digest == FINGERPRINT.digest
+    FINGERPRINT.check(again, where="Here", remedy="")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "x", "unknown": 1}', "null"])
+def test_a_damaged_one_is_refused(text: str) -> None:
+    with pytest.raises(FingerprintMismatchError, match="Rebuild the index"):
+        Fingerprint.from_json(text)

@@ -1,0 +1,48 @@
+import subprocess
+import sys
+
+import pytest
+
+import jina_rag
+from jina_rag import errors
+
+HEAVY = (
+    "numpy",
+    "llama_cpp",
+    "chromadb",
+    "torch",
+    "streamlit",
+    "langchain_core",
+    "llama_index",
+    "huggingface_hub",
+    "gguf",
+)
+
+
+def test_public_names_are_exactly_those_listed() -> None:
+    assert list(jina_rag.__all__) == sorted(jina_rag.__all__)
+    assert all(getattr(jina_rag, name) is not None for name in jina_rag.__all__)
+    assert set(jina_rag.__all__) <= set(dir(jina_rag))
+    with pytest.raises(AttributeError, match="no attribute 'Embeder'"):
+        _ = jina_rag.Embeder
+
+
+def test_every_error_is_a_jina_rag_error() -> None:
+    assert {name for name in dir(errors) if name.endswith("Error")} <= set(jina_rag.__all__)
+    for name in jina_rag.__all__:
+        if name.endswith("Error"):
+            assert issubclass(getattr(jina_rag, name), jina_rag.JinaRagError)
+
+
+def test_import_loads_nothing_heavy() -> None:
+    """The time it takes is in the benchmarks; these modules are what it would go to."""
+    code = f"import sys, jina_rag; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""
+
+
+def test_the_library_never_loads_the_page() -> None:
+    code = "import sys, jina_rag.rag.pipeline, jina_rag.cli; print('streamlit' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
