@@ -1,0 +1,215 @@
+"""Chroma collections that know which model filled them.
+
+Chroma compares at most the name of an embedding function and the width of its vectors. `open_collection` also compares
+the fingerprint, which is kept in the collection's metadata and in its embedding function's settings, so that a
+collection is never searched with the vectors of another model, quantisation, width or prompt.
+
+Import this module before `client.get_collection(...)`: that is how Chroma learns to rebuild the function by its name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+from jina_rag.embedder import Embedder, EmbedderConfig, shared_embedder
+from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
+from jina_rag.fingerprint import Fingerprint
+from jina_rag.models import DEFAULT_MODEL, parse_model_name
+from jina_rag.vectors import FloatArray
+
+try:
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+    from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
+    from chromadb.errors import NotFoundError
+    from chromadb.utils.embedding_functions import register_embedding_function
+except ImportError as error:
+    raise MissingDependencyError.for_extra("chromadb", "chroma") from error
+
+FINGERPRINT_KEY = "jina_rag_fingerprint"
+"""Where a collection's metadata keeps the fingerprint, as JSON."""
+
+_REBUILD = "Open it with the model that it was made with, or fill a new collection from the documents."
+
+Metadata = Mapping[str, str | int | float | bool]
+
+
+@register_embedding_function
+class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
+    """Chroma's door to an `Embedder`: documents with the document prompt, `query_texts` with the query prompt.
+
+    It holds settings alone, because Chroma makes it anew at nearly every access; the model behind it is loaded at the
+    first embedding and shared in the process.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        quantization: str | None = None,
+        dimensions: int | None = None,
+        truncate: bool = False,
+        embedder: Embedder | None = None,
+        fingerprint: Fingerprint | None = None,
+    ) -> None:
+        """Keep settings; nothing is loaded or fetched.
+
+        Args:
+            model: As for `Embedder.from_pretrained`, likewise `quantization`, `dimensions` and `truncate`.
+            quantization: How the weights are stored; None takes the model's default.
+            dimensions: Cut vectors to this width; None keeps the full one.
+            truncate: Cut texts that are too long instead of refusing them.
+            embedder: One that is loaded already; the settings above are then taken from it.
+            fingerprint: What the vectors must be like; a model that differs is refused at the first embedding.
+        """
+        if embedder is not None:
+            model, quantization = embedder.spec.name, embedder.quantization or None
+            dimensions, truncate = embedder.dimensions, embedder.truncate
+        self._config = EmbedderConfig(model=model, quantization=quantization, dimensions=dimensions, truncate=truncate)
+        self._given = embedder
+        self._fingerprint = fingerprint
+
+    def __call__(self, input: Documents) -> Embeddings:  # noqa: A002 - Chroma checks the parameter's name
+        """The vectors of documents. Raises as `Embedder.embed` does."""
+        return cast(Embeddings, list(self._embedder().embed_documents(input)))
+
+    def embed_query(self, input: Documents) -> Embeddings:  # noqa: A002 - Chroma passes it by this name
+        """The vectors of questions. Raises as `Embedder.embed` does."""
+        return cast(Embeddings, list(self._embedder().embed(input, "query").vectors))
+
+    @staticmethod
+    def name() -> str:
+        """The name under which Chroma stores and finds this function."""
+        return "jina_rag"
+
+    def default_space(self) -> Space:
+        """Cosine: the vectors have unit length and the model was trained for it."""
+        return "cosine"
+
+    def supported_spaces(self) -> list[Space]:
+        """All three: on unit vectors they rank alike."""
+        return ["cosine", "l2", "ip"]
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings and the fingerprint, as Chroma stores them. Loads the model if nothing has yet."""
+        if self._fingerprint is None:
+            self._fingerprint = self._embedder().fingerprint
+        config = asdict(self._config)
+        del config["options"]  # how to run is this machine's affair
+        return {**config, "fingerprint": self._fingerprint.to_json()}
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> "JinaRagEmbeddingFunction":
+        """The function that `get_config` described; unknown keys, from a later version, are left alone.
+
+        Raises:
+            UnknownModelError, InvalidDimensionsError: the settings name what does not exist.
+        """
+        stored = config.get("fingerprint")
+        return JinaRagEmbeddingFunction(
+            config.get("model", DEFAULT_MODEL),
+            quantization=config.get("quantization"),
+            dimensions=config.get("dimensions"),
+            truncate=config.get("truncate", False),
+            fingerprint=Fingerprint.from_json(stored) if stored else None,
+        )
+
+    @staticmethod
+    def validate_config(config: dict[str, Any]) -> None:
+        """Refuse settings that no model fits.
+
+        Raises:
+            UnknownModelError, InvalidDimensionsError: the settings name what does not exist.
+        """
+        spec, _ = parse_model_name(config.get("model", DEFAULT_MODEL))
+        spec.file(config.get("quantization"))
+        spec.check_dimensions(config.get("dimensions"))
+
+    def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
+        """Refuse to change what the stored vectors depend on.
+
+        Raises:
+            FingerprintMismatchError: the model, quantisation, width or prompt would change.
+        """
+        old, new = (self.build_from_config({**old_config, **config}) for config in ({}, new_config))
+        if old._config != new._config or old._fingerprint != new._fingerprint:
+            raise FingerprintMismatchError(f"The collection's vectors depend on its embedding function. {_REBUILD}")
+
+    def _embedder(self) -> Embedder:
+        embedder = self._given or shared_embedder(self._config)
+        if self._fingerprint is not None:
+            embedder.fingerprint.check(self._fingerprint, where="The collection", remedy=_REBUILD)
+        return embedder
+
+
+def open_collection(client: ClientAPI, name: str, embedder: Embedder, *, create: bool = True) -> Collection:
+    """A collection whose vectors this embedder can search.
+
+    It uses cosine distance, embeds `documents` as documents and `query_texts` as queries.
+
+    Args:
+        client: Any Chroma client.
+        name: The collection's name.
+        embedder: What its vectors are made with.
+        create: Make the collection if there is none of this name.
+
+    Raises:
+        FingerprintMismatchError: it was filled by another model, quantisation, width or prompt, or by something
+            that kept no fingerprint.
+        IndexFolderError: there is no such collection, and `create` is False.
+    """
+    fingerprint = embedder.fingerprint
+    function = JinaRagEmbeddingFunction(embedder=embedder, fingerprint=fingerprint)
+    # Chroma's signature wants a function of documents or images; ours takes documents.
+    untyped: Any = function
+    if create:
+        collection = client.get_or_create_collection(
+            name,
+            embedding_function=untyped,
+            metadata={FINGERPRINT_KEY: fingerprint.to_json()},
+            configuration={"hnsw": {"space": "cosine"}},
+        )
+    else:
+        try:
+            collection = client.get_collection(name, embedding_function=untyped)
+        except NotFoundError as error:
+            raise IndexFolderError(f"There is no collection {name!r}. Make it with create=True.") from error
+    _check(collection, fingerprint)
+    return collection
+
+
+def upsert_documents(
+    collection: Collection,
+    ids: Sequence[str],
+    documents: Sequence[str],
+    metadatas: Sequence[Metadata] | None = None,
+    embeddings: FloatArray | None = None,
+) -> None:
+    """Add or replace any number of documents, in slices of what Chroma takes at a time (5,461 on most machines).
+
+    Args:
+        collection: From `open_collection`.
+        ids: One for each document; an id that exists is replaced.
+        documents: The texts.
+        metadatas: One mapping for each document, or None.
+        embeddings: Their vectors, shape (n, d); None embeds them here, each slice before it is stored.
+    """
+    size = collection._client.get_max_batch_size()  # only the client knows, and a collection keeps it to itself
+    for start in range(0, len(ids), size):
+        part = slice(start, start + size)
+        collection.upsert(
+            ids=list(ids[part]),
+            documents=list(documents[part]),
+            metadatas=[dict(metadata) for metadata in metadatas[part]] if metadatas is not None else None,
+            embeddings=embeddings[part] if embeddings is not None else None,
+        )
+
+
+def _check(collection: Collection, fingerprint: Fingerprint) -> None:
+    where = f"The collection {collection.name!r}"
+    stored = (collection.metadata or {}).get(FINGERPRINT_KEY)
+    if not isinstance(stored, str):
+        raise FingerprintMismatchError(
+            f"{where} does not say which model filled it, so its vectors can't be compared with any. {_REBUILD}"
+        )
+    fingerprint.check(Fingerprint.from_json(stored), where=where, remedy=_REBUILD)
