@@ -1,0 +1,70 @@
+"""`JinaRagEmbeddings`: jina_rag's embedder as LangChain knows embeddings."""
+
+from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
+from jina_rag.models import DEFAULT_MODEL
+from langchain_core.embeddings import Embeddings
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class JinaRagEmbeddings(BaseModel, Embeddings):
+    """Embeddings of a GGUF model in this process, each text with the prompt that the model was trained on.
+
+    Making one neither fetches nor loads anything; the first text does, and equal settings share one loaded model.
+
+    Example:
+        >>> from langchain_jina_rag import JinaRagEmbeddings
+        >>> embeddings = JinaRagEmbeddings(model="all-MiniLM-L6-v2")
+        >>> len(embeddings.embed_query("Which planet is red?"))
+        384
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str = DEFAULT_MODEL
+    """A name from `jina_rag.list_models()`, with or without `:QUANTIZATION`, or "auto"."""
+    quantization: str | None = None
+    """How the weights are stored; None takes the model's default."""
+    dimensions: int | None = None
+    """Cut vectors to this width; None keeps the full one."""
+    truncate: bool = False
+    """Cut texts that are too long instead of refusing them."""
+    options: LlamaCppOptions = Field(default_factory=LlamaCppOptions)
+    """How llama.cpp is to run."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """The vectors of passages. Raises as `jina_rag.Embedder.embed` does."""
+        vectors: list[list[float]] = self.embedder.embed_documents(texts).tolist()
+        return vectors
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of a question. Raises as `jina_rag.Embedder.embed` does."""
+        vector: list[float] = self.embedder.embed_query(text).tolist()
+        return vector
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """`embed_documents` without holding up the event loop."""
+        vectors: list[list[float]] = (await self.embedder.aembed_documents(texts)).tolist()
+        return vectors
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """`embed_query` without holding up the event loop."""
+        vector: list[float] = (await self.embedder.aembed_query(text)).tolist()
+        return vector
+
+    @property
+    def cache_namespace(self) -> str:
+        """For `CacheBackedEmbeddings` and record managers: differs whenever the vectors would."""
+        return f"jina_rag/{self.embedder.fingerprint.digest}"
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder underneath; the first use fetches and loads its model."""
+        return shared_embedder(
+            EmbedderConfig(
+                model=self.model,
+                quantization=self.quantization,
+                dimensions=self.dimensions,
+                truncate=self.truncate,
+                options=self.options,
+            )
+        )

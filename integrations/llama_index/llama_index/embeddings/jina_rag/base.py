@@ -1,0 +1,68 @@
+"""`JinaRagEmbedding`: jina_rag's embedder as LlamaIndex knows embeddings."""
+
+from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
+from jina_rag.models import DEFAULT_MODEL
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from pydantic import Field
+
+
+class JinaRagEmbedding(BaseEmbedding):
+    """Embeddings of a GGUF model in this process, each text with the prompt that the model was trained on.
+
+    Making one neither fetches nor loads anything; the first text does, and equal settings share one loaded model.
+
+    Example:
+        >>> from llama_index.embeddings.jina_rag import JinaRagEmbedding
+        >>> embed_model = JinaRagEmbedding(model_name="all-MiniLM-L6-v2")
+        >>> len(embed_model.get_query_embedding("Which planet is red?"))
+        384
+    """
+
+    model_name: str = Field(default=DEFAULT_MODEL, description="A name that jina_rag knows, or 'auto'.")
+    quantization: str | None = Field(default=None, description="How the weights are stored; None takes the default.")
+    dimensions: int | None = Field(default=None, description="Cut vectors to this width; None keeps the full one.")
+    truncate: bool = Field(default=False, description="Cut texts that are too long instead of refusing them.")
+    # Enough texts at once for the embedder to pack them by length.
+    embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Texts handed over at a time.")
+    # How this machine runs the model is no part of what a vector means, so it stays out of cache keys.
+    options: LlamaCppOptions = Field(default_factory=LlamaCppOptions, exclude=True)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name under which LlamaIndex stores this class."""
+        return "JinaRagEmbedding"
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder underneath; the first use fetches and loads its model."""
+        return shared_embedder(
+            EmbedderConfig(
+                model=self.model_name,
+                quantization=self.quantization,
+                dimensions=self.dimensions,
+                truncate=self.truncate,
+                options=self.options,
+            )
+        )
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        vector: list[float] = self.embedder.embed_query(query).tolist()
+        return vector
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        vectors: list[list[float]] = self.embedder.embed_documents(texts).tolist()
+        return vectors
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        vector: list[float] = (await self.embedder.aembed_query(query)).tolist()
+        return vector
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        vectors: list[list[float]] = (await self.embedder.aembed_documents(texts)).tolist()
+        return vectors
