@@ -73,6 +73,19 @@ def find_model_file(
     return path
 
 
+def is_on_this_machine(spec: ModelSpec, quantization: str | None = None, *, cache_dir: Path | None = None) -> bool:
+    """Whether `find_model_file` would do without the network.
+
+    Raises:
+        UnknownModelError: the model is not offered in this quantisation.
+        ModelNotFoundError: the hub's cache can't be read.
+    """
+    if spec.repo_id is None:
+        return bundled_package_installed()
+    wanted = _HubFile(spec, spec.file(quantization), spec.repo_id, cache_dir or _hub_cache())
+    return wanted.cached() is not None
+
+
 def choose_model(*, cache_dir: Path | None = None) -> str:
     """The model that "auto" stands for: the default one where it can be had, else the bundled one.
 

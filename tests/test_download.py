@@ -17,7 +17,7 @@ import pytest
 from gguf import GGUFWriter
 
 from jina_rag import download
-from jina_rag.download import choose_model, file_sha256, find_model_file
+from jina_rag.download import choose_model, file_sha256, find_model_file, is_on_this_machine
 from jina_rag.errors import ChecksumError, ModelLoadError, ModelNotFoundError, UnknownModelError
 from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, ModelFile, ModelSpec, get_model_spec
 from tests.hub import COMMIT, Fault, Hub, serve_hub
@@ -133,6 +133,15 @@ def test_cached_file_needs_no_network(tmp_path: Path, request: pytest.FixtureReq
     path = find_model_file(SPEC, cache_dir=tmp_path)
     request.getfixturevalue("offline")
     assert find_model_file(SPEC, cache_dir=tmp_path) == path
+
+
+def test_presence_is_told_without_fetching(hub: Hub, tmp_path: Path) -> None:
+    assert not is_on_this_machine(SPEC, cache_dir=tmp_path)
+    assert hub.requests == []
+    find_model_file(SPEC, cache_dir=tmp_path)
+    assert is_on_this_machine(SPEC, cache_dir=tmp_path)
+    assert not is_on_this_machine(SPEC, "Q8_0", cache_dir=tmp_path)
+    assert is_on_this_machine(get_model_spec(BUNDLED_MODEL))
 
 
 def test_force_fetches_again(hub: Hub, content: bytes, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""The headings of a Markdown text, and which of them stand above a place in it."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markdown_it import MarkdownIt
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.*\n)*?---[ \t]*(?:\n|\Z)")
+"""Settings between dashes at the top, as static site generators read them; CommonMark would see a heading there."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading.
+
+    Attributes:
+        level: 1 for a title, up to 6.
+        title: Its text, without markup.
+        start: Where its line begins, in characters.
+        end: Where its last line ends, the line's end included.
+    """
+
+    level: int
+    title: str
+    start: int
+    end: int
+
+
+def find_headings(text: str) -> list[Heading]:
+    """All headings of a CommonMark text in order; those in code are none, and those in lists and quotes count."""
+    front_matter = _FRONT_MATTER.match(text)
+    skipped = front_matter.end() if front_matter else 0
+    body = text[skipped:]
+    line_starts = [skipped, *(skipped + line_end.end() for line_end in _LINE_END.finditer(body)), len(text)]
+    tokens = MarkdownIt("commonmark").parse(body)
+    return [
+        Heading(
+            level=int(opening.tag[1:]),
+            title=" ".join("".join(child.content or " " for child in content.children or ()).split()),
+            start=line_starts[opening.map[0]],
+            end=line_starts[min(opening.map[1], len(line_starts) - 1)],
+        )
+        for opening, content in pairwise(tokens)
+        if opening.type == "heading_open" and opening.map
+    ]
+
+
+def heading_path(headings: Sequence[Heading], position: int) -> str | None:
+    """The headings that a place stands under, outermost first, as "Guide > Opening hours"; None above the first."""
+    above = headings[: bisect_right(headings, position, key=lambda heading: heading.start)]
+    path: list[Heading] = []
+    for heading in reversed(above):
+        if not path or heading.level < path[-1].level:
+            path.append(heading)
+    return " > ".join(heading.title for heading in reversed(path) if heading.title) or None

@@ -1,0 +1,59 @@
+"""Sentences of a passage, without the marks of Markdown around them."""
+
+import re
+from collections.abc import Iterator
+
+from jina_rag.errors import MissingDependencyError
+
+_ITEM = re.compile(r"[ \t]*(?:[-*+•>]|\d+[.)])[ \t]+|[ \t]*(?=\|)")
+"""The beginning of a line that goes on from none before it: a list item, a quote, a table row."""
+
+_HEADING = re.compile(r"[ \t]*(?:#{1,6}(?:[ \t]|$)|[-*_=]{3,}[ \t]*$)")
+_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)+$")
+_ENDS = tuple(".!?…。！？؟۔।")
+_LONGEST_LABEL = 8  # words
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text in order, each word for word as it stands there but on one line.
+
+    List items and rows of tables count as sentences. Headings and labels, which tell nothing by themselves, do not.
+
+    Raises:
+        MissingDependencyError: the package sentencex is not installed.
+    """
+    try:
+        from sentencex import segment  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("sentencex", "rag") from error
+
+    return [
+        sentence
+        for block, is_item in _blocks(text)
+        # It knows the marks that end a sentence in all scripts; the language only tells which abbreviations don't.
+        for piece in segment("en", block)
+        if (sentence := piece.strip()) and (is_item or not _is_label(sentence))
+    ]
+
+
+def _blocks(text: str) -> Iterator[tuple[str, bool]]:
+    """Paragraphs, list items and table rows, each on one line, and whether it is one of the latter two."""
+    lines: list[str] = []
+    is_item = False
+    for line in [*text.split("\n"), ""]:
+        item = _ITEM.match(line)
+        if not line.strip() or item or _HEADING.match(line) or _TABLE_RULE.match(line):
+            # The row above a table's rule names its columns.
+            if lines and not _TABLE_RULE.match(line):
+                yield " ".join(" ".join(lines).split()), is_item
+            lines, is_item = ([line[item.end() :]], True) if item and not _TABLE_RULE.match(line) else ([], False)
+        else:
+            lines.append(line)
+
+
+def _is_label(piece: str) -> bool:
+    """Whether a piece of a paragraph is no sentence: no letters, or short, without a full stop and without a number."""
+    if not any(character.isalnum() for character in piece):
+        return True
+    is_short = len(piece.split()) <= _LONGEST_LABEL and not any(character.isdigit() for character in piece)
+    return is_short and not piece.rstrip("\"'”’»)]*_").endswith(_ENDS)

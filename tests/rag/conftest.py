@@ -1,0 +1,42 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jina_rag import Embedder
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.index import DocumentIndex
+from jina_rag.rag.retrieval import SearchResult
+from jina_rag.testing import fake_embedder
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    return fake_embedder()
+
+
+@pytest.fixture
+def index(tmp_path: Path, embedder: Embedder) -> Iterator[DocumentIndex]:
+    with DocumentIndex.create_or_open(tmp_path / "index", embedder) as opened:
+        yield opened
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """A folder of three documents."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "mars.md").write_text(
+        "# Mars\n\nMars looks red because of iron rust.\n\n## Moons\n\nIt has two small moons."
+    )
+    (folder / "venus.txt").write_text("Venus is covered in thick clouds.")
+    (folder / "saturn.txt").write_text("Saturn has rings made of ice.")
+    return folder
+
+
+def passages(*texts: str) -> list[SearchResult]:
+    """Search results with these texts, best first."""
+    return [
+        SearchResult(Chunk(f"{place}", f"/{place}.md", f"Title {place}", 0, None, None, 0, len(text), text), 0.9)
+        for place, text in enumerate(texts, start=1)
+    ]

@@ -1,0 +1,44 @@
+import pytest
+
+from jina_rag.rag.sentences import split_sentences
+from jina_rag.rag.text import remove_invisible
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Dr. Finch wrote it. It costs 3.5 pounds!", ["Dr. Finch wrote it.", "It costs 3.5 pounds!"]),
+        ("A line that\n  goes on. Another.", ["A line that goes on.", "Another."]),
+        ("# Title\n\nText here.\n\nSet\n===\n\n---", ["Text here."]),
+        ("- 2 kg of fish\n- salt\n1. Boil it.", ["2 kg of fish", "salt", "Boil it."]),
+        ("> Quoted words.", ["Quoted words."]),
+        ("| Day | Hours |\n| --- | :-: |\n| Monday | ten |", ["| Monday | ten |"]),
+        ("VHF RADIO\n\nChannel 12 is ours", ["Channel 12 is ours"]),
+        ("鐘の重さは31キロです。霧の日に鳴らします。", ["鐘の重さは31キロです。", "霧の日に鳴らします。"]),
+        ("هل هو مفتوح؟ نعم، كل يوم.", ["هل هو مفتوح؟", "نعم، كل يوم."]),
+        ("", []),
+        (" \n***\n… !", []),
+    ],
+    ids=[
+        "abbreviation",
+        "wrapped",
+        "headings",
+        "list",
+        "quote",
+        "table",
+        "label",
+        "japanese",
+        "arabic",
+        "empty",
+        "marks",
+    ],
+)
+def test_sentences(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+
+
+def test_what_nobody_sees_is_removed() -> None:
+    hidden = "a\x1b[31mb\u202ec\u200bd\ufeffe\U000e0041f\x00g\ud800h"
+    assert remove_invisible(hidden) == "a[31mbcdefgh"
+    kept = "line\n\tnext 👩\u200d🚀 می\u200cخواهم é 中"
+    assert remove_invisible(kept) == kept
