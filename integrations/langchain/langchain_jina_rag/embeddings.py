@@ -1,9 +1,10 @@
 """`JinaRagEmbeddings`: jina_rag's embedder as LangChain knows embeddings."""
 
-from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
-from jina_rag.models import DEFAULT_MODEL
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict, Field
+
+from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
+from jina_rag.models import DEFAULT_MODEL
 
 
 class JinaRagEmbeddings(BaseModel, Embeddings):

@@ -1,9 +1,10 @@
 """`JinaRagEmbedding`: jina_rag's embedder as LlamaIndex knows embeddings."""
 
-from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
-from jina_rag.models import DEFAULT_MODEL
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field
+
+from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
+from jina_rag.models import DEFAULT_MODEL
 
 
 class JinaRagEmbedding(BaseEmbedding):

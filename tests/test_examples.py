@@ -1,0 +1,46 @@
+"""Every Python example in a README and in a docstring runs, on the bundled model instead of Jina's."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+READMES = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("integrations/*/README.md"))) if path.exists()]
+BLOCKS = [
+    pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
+    for path in READMES
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL), 1)
+]
+MODULES = [
+    "jina_rag",
+    "jina_rag.embedder",
+    "langchain_jina_rag.embeddings",
+    "llama_index.embeddings.jina_rag.base",
+]
+
+
+def test_there_is_an_example_for_each_framework() -> None:
+    text = "\n".join(param.values[0] for param in BLOCKS)  # type: ignore[misc]
+    for name in ("Embedder.from_pretrained", "JinaRagEmbeddings(", "JinaRagEmbedding(", "open_collection("):
+        assert name in text
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_readme_example(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = block.replace("jina-embeddings-v5-text-small-retrieval", "all-MiniLM-L6-v2").replace("512", "384")
+    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    printed = capsys.readouterr().out
+    assert "Mars" in printed or "mars" in printed or "(2, 384)" in printed
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples(module: str) -> None:
+    results = doctest.testmod(importlib.import_module(module))
+    assert results.attempted > 0
+    assert results.failed == 0
