@@ -5,8 +5,11 @@ from collections.abc import Iterator
 
 from jina_rag.errors import MissingDependencyError
 
-_ITEM = re.compile(r"[ \t]*(?:[-*+•>]|\d+[.)])[ \t]+|[ \t]*(?=\|)")
-"""The beginning of a line that goes on from none before it: a list item, a quote, a table row."""
+_ITEM = re.compile(r"[ \t]*(?:[-*+•>]|\d{1,2}[.)])[ \t]+|[ \t]*(?=\|)")
+"""The beginning of a line that goes on from none before it: a list item, a quote, a table row.
+
+A longer number that ends a sentence is a year that was wrapped onto this line, not an item's.
+"""
 
 _HEADING = re.compile(r"[ \t]*(?:#{1,6}(?:[ \t]|$)|[-*_=]{3,}[ \t]*$)")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)+$")

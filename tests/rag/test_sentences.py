@@ -8,6 +8,7 @@ from jina_rag.rag.text import remove_invisible
     ("text", "sentences"),
     [
         ("Dr. Finch wrote it. It costs 3.5 pounds!", ["Dr. Finch wrote it.", "It costs 3.5 pounds!"]),
+        ("Cast by the brothers in\n1887. It weighs a ton.", ["Cast by the brothers in 1887.", "It weighs a ton."]),
         ("A line that\n  goes on. Another.", ["A line that goes on.", "Another."]),
         ("# Title\n\nText here.\n\nSet\n===\n\n---", ["Text here."]),
         ("- 2 kg of fish\n- salt\n1. Boil it.", ["2 kg of fish", "salt", "Boil it."]),
@@ -21,6 +22,7 @@ from jina_rag.rag.text import remove_invisible
     ],
     ids=[
         "abbreviation",
+        "wrapped year",
         "wrapped",
         "headings",
         "list",
