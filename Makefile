@@ -15,6 +15,11 @@ export CMAKE_ARGS := -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(LEAN)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 export SKBUILD_BUILD_TARGETS ?= llama
 
+# Trust what this machine trusts, a company's proxy say, where it keeps such a list.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),)
+export UV_SYSTEM_CERTS ?= true
+endif
+
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
 
 .PHONY: app test lint format constraints clean
@@ -43,9 +48,9 @@ clean:
 	rm -rf $(VENV) .jina-rag
 
 $(UV):
-	$(PYTHON) -c 'import sys; sys.exit("jina_rag needs Python 3.11 or newer: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("jina_rag needs Python 3.11 or newer: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/.app: $(UV) pyproject.toml constraints.txt
 	@echo "Installing. llama.cpp is built from source the first time, which takes some minutes."
