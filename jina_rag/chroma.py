@@ -8,13 +8,12 @@ Import this module before `client.get_collection(...)`: that is how Chroma learn
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, cast
 
 from jina_rag.embedder import Embedder, EmbedderConfig, shared_embedder
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.models import DEFAULT_MODEL, parse_model_name
+from jina_rag.models import DEFAULT_MODEL
 from jina_rag.vectors import FloatArray
 
 try:
@@ -28,6 +27,9 @@ except ImportError as error:
 
 FINGERPRINT_KEY = "jina_rag_fingerprint"
 """Where a collection's metadata keeps the fingerprint, as JSON."""
+
+# How to run a model is each machine's own affair, so `options` is not among them.
+_STORED_SETTINGS = ("model", "quantization", "dimensions", "truncate")
 
 _REBUILD = "Open it with the model that it was made with, or fill a new collection from the documents."
 
@@ -94,23 +96,19 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
         """The settings and the fingerprint, as Chroma stores them. Loads the model if nothing has yet."""
         if self._fingerprint is None:
             self._fingerprint = self._embedder().fingerprint
-        config = asdict(self._config)
-        del config["options"]  # how to run is this machine's affair
-        return {**config, "fingerprint": self._fingerprint.to_json()}
+        settings = {name: getattr(self._config, name) for name in _STORED_SETTINGS}
+        return {**settings, "fingerprint": self._fingerprint.to_json()}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> "JinaRagEmbeddingFunction":
-        """The function that `get_config` described; unknown keys, from a later version, are left alone.
-
-        Raises:
-            UnknownModelError, InvalidDimensionsError: the settings name what does not exist.
-        """
+        """The function that `get_config` described; unknown keys, from a later version, are left alone."""
         stored = config.get("fingerprint")
+        settings = _settings(config)
         return JinaRagEmbeddingFunction(
-            config.get("model", DEFAULT_MODEL),
-            quantization=config.get("quantization"),
-            dimensions=config.get("dimensions"),
-            truncate=config.get("truncate", False),
+            settings.model,
+            quantization=settings.quantization,
+            dimensions=settings.dimensions,
+            truncate=settings.truncate,
             fingerprint=Fingerprint.from_json(stored) if stored else None,
         )
 
@@ -121,9 +119,7 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
         Raises:
             UnknownModelError, InvalidDimensionsError: the settings name what does not exist.
         """
-        spec, _ = parse_model_name(config.get("model", DEFAULT_MODEL))
-        spec.file(config.get("quantization"))
-        spec.check_dimensions(config.get("dimensions"))
+        _settings(config).check()
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
         """Refuse to change what the stored vectors depend on.
@@ -203,6 +199,10 @@ def upsert_documents(
             metadatas=[dict(metadata) for metadata in metadatas[part]] if metadatas is not None else None,
             embeddings=embeddings[part] if embeddings is not None else None,
         )
+
+
+def _settings(config: Mapping[str, Any]) -> EmbedderConfig:
+    return EmbedderConfig(**{name: config[name] for name in _STORED_SETTINGS if name in config})
 
 
 def _check(collection: Collection, fingerprint: Fingerprint) -> None:

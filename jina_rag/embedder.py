@@ -249,6 +249,17 @@ class EmbedderConfig:
     truncate: bool = False
     options: LlamaCppOptions = field(default_factory=LlamaCppOptions)
 
+    def check(self) -> None:
+        """Refuse settings that no model fits, without loading or fetching anything. "auto" passes.
+
+        Raises:
+            UnknownModelError, InvalidDimensionsError: the model, quantisation or width does not exist.
+        """
+        if self.model != "auto":
+            spec, named = parse_model_name(self.model)
+            spec.file(self.quantization or named)
+            spec.check_dimensions(self.dimensions)
+
 
 @lru_cache(maxsize=8)
 def shared_embedder(config: EmbedderConfig) -> Embedder:

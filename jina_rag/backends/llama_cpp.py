@@ -43,6 +43,9 @@ MAX_SEQUENCES = 64
 STANDING_CONTEXT_TOKENS = 2048
 """A context up to this size is kept for the next call; a larger one, made for a long text, is given back after it."""
 
+LONG_TEXT_BATCH_TOKENS = 256
+"""Tokens computed at a time in a long text: without flash attention, each costs memory for every token before it."""
+
 Result = TypeVar("Result")
 
 
@@ -289,6 +292,8 @@ class _Context:
         parameters = self._library.llama_context_default_params()
         parameters.n_ctx = self.n_tokens
         parameters.n_batch = parameters.n_ubatch = self._batch_tokens
+        if self._two_passes and self.n_tokens > FLASH_ATTENTION_TOKENS:
+            parameters.n_ubatch = min(self._batch_tokens, LONG_TEXT_BATCH_TOKENS)
         parameters.n_seq_max = min(MAX_SEQUENCES, self._batch_tokens)
         # Room for the vocabulary's scores of each output: one a text, or in one pass unavoidably one a token.
         parameters.n_outputs_max = parameters.n_seq_max if self._two_passes else self._batch_tokens

@@ -410,11 +410,14 @@ def _sources(outcomes: Iterable[_Outcome], kind: str) -> tuple[str, ...]:
 def _metadata(chunk: Chunk) -> dict[str, str | int]:
     """What Chroma keeps beside a chunk, for those who open the collection without this class."""
     values = {
+        "document_id": chunk.source,  # by which LlamaIndex deletes a document
         "source": chunk.source,
         "title": chunk.title,
         "page": chunk.page,
         "heading": chunk.heading,
         "position": chunk.position,
+        "start": chunk.start,
+        "end": chunk.end,
     }
     return {name: value for name, value in values.items() if value is not None}
 

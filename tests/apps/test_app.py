@@ -39,6 +39,8 @@ def page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
 
 def open_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(sys, "argv", [str(PAGE), "--index", str(folder)])
+    # Streamlit puts the page in its place, and processes that other tests start would then run the page.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     page = AppTest.from_file(PAGE, default_timeout=60).run()
     assert not page.exception
     return page

@@ -1,17 +1,37 @@
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from uuid import uuid4
 
+import chromadb
 import pytest
 from langchain_chroma import Chroma
+from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_jina_rag import JinaRagEmbeddings
-from langchain_tests.integration_tests import EmbeddingsIntegrationTests
+from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.vectorstores import VectorStore
+from langchain_jina_rag import JinaRagEmbeddings, JinaRagRetriever, open_vector_store
+from langchain_tests.integration_tests import (
+    EmbeddingsIntegrationTests,
+    RetrieversIntegrationTests,
+    VectorStoreIntegrationTests,
+)
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 from pydantic import ValidationError
 
-from jina_rag import Embedder
+from jina_rag import Embedder, FingerprintMismatchError, IndexFolderError, LlamaCppOptions
+from jina_rag.rag import DocumentIndex
 
 MINILM: dict[str, Any] = {"model": "all-MiniLM-L6-v2"}
+
+
+PLANETS = {
+    "Mars": "Mars looks red because of the rust in its soil.",
+    "Venus": "Venus is covered in thick clouds of sulphuric acid.",
+    "Saturn": "Saturn is known for the rings of ice around it.",
+}
 
 
 class TestUnit(EmbeddingsUnitTests):
@@ -34,8 +54,88 @@ class TestIntegration(EmbeddingsIntegrationTests):
         return MINILM
 
 
+class TestVectorStore(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, tmp_path: Path) -> VectorStore:
+        return open_vector_store(chromadb.PersistentClient(tmp_path), str(uuid4()), JinaRagEmbeddings(**MINILM))
+
+
+@pytest.fixture(scope="module")
+def index_folder(tmp_path_factory: pytest.TempPathFactory, minilm: Embedder) -> Path:
+    folder = tmp_path_factory.mktemp("planets")
+    for name, text in PLANETS.items():
+        (folder / f"{name}.md").write_text(f"# {name}\n\n{text}\n")
+    with DocumentIndex.create_or_open(folder / "index", minilm) as made:
+        made.add([folder])
+    return folder / "index"
+
+
+class TestRetriever(RetrieversIntegrationTests):
+    folder: ClassVar[Path]
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _index(cls, index_folder: Path) -> None:
+        cls.folder = index_folder
+
+    @property
+    def retriever_constructor(self) -> type[BaseRetriever]:
+        return JinaRagRetriever
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Any]:
+        return {"index": self.folder}
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "Which planet is red?"
+
+
+def test_a_retriever_tells_where_a_passage_stands(index_folder: Path) -> None:
+    (found,) = JinaRagRetriever(index=index_folder, k=1).invoke("Which planet is red?")
+    assert found.page_content.endswith(PLANETS["Mars"])
+    assert Path(found.metadata["source"]).name == "Mars.md"
+    assert (found.metadata["title"], found.metadata["heading"]) == ("Mars", "Mars")
+    assert 0.3 < found.metadata["score"] <= 1
+    assert found.id
+    assert "page" not in found.metadata
+
+
+def test_a_retriever_of_a_missing_index_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(IndexFolderError, match="jina-rag add"):
+        JinaRagRetriever(index=tmp_path).invoke("anything")
+
+
 def test_making_one_loads_nothing() -> None:
-    JinaRagEmbeddings(model="jina-v5-small", dimensions=256)  # its weights are not here
+    code = (
+        "import sys\n"
+        "from langchain_jina_rag import JinaRagEmbeddings\n"
+        "JinaRagEmbeddings(model='jina-v5-small:Q8_0', dimensions=256)\n"
+        "print([name for name in ('llama_cpp', 'chromadb', 'huggingface_hub') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dimension": 256}, "dimension"),
+        ({"model": "jina-v9"}, "jina-embeddings-v5-text-small-retrieval"),
+        ({"model": "jina-v5-nano", "dimensions": 1024}, "32, 64, 128, 256, 512, 768"),
+        ({"model": "jina-v5-nano", "quantization": "Q4_0"}, "Q4_K_M"),
+        ({"options": {"flash_attention": "perhaps"}}, "flash_attention"),
+    ],
+)
+def test_settings_are_checked_at_once(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        JinaRagEmbeddings(**settings)
+
+
+def test_options_may_be_plain_values() -> None:
+    embeddings = JinaRagEmbeddings(**MINILM, options={"n_threads": 1})  # type: ignore[arg-type]
+    assert embeddings.options == LlamaCppOptions(n_threads=1)
+    assert len(embeddings.embed_query("x")) == 384
 
 
 def test_vectors_are_the_embedders(minilm: Embedder) -> None:
@@ -45,6 +145,13 @@ def test_vectors_are_the_embedders(minilm: Embedder) -> None:
     assert embeddings.embed_documents([]) == []
 
 
+def test_progress_is_drawn_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    JinaRagEmbeddings(**MINILM).embed_documents(["a", "b", "c"])
+    assert capsys.readouterr().err == ""
+    JinaRagEmbeddings(**MINILM, show_progress=True).embed_documents(["a", "b", "c"])
+    assert "3/3" in capsys.readouterr().err
+
+
 def test_equal_settings_share_a_model_and_others_have_another_namespace() -> None:
     first, second = JinaRagEmbeddings(**MINILM), JinaRagEmbeddings(**MINILM)
     other = JinaRagEmbeddings(**MINILM, quantization="F16")
@@ -52,16 +159,36 @@ def test_equal_settings_share_a_model_and_others_have_another_namespace() -> Non
     assert first.cache_namespace == second.cache_namespace != other.cache_namespace
 
 
-def test_a_misspelt_setting_is_refused() -> None:
-    with pytest.raises(ValidationError, match="dimension"):
-        JinaRagEmbeddings(dimension=256)  # type: ignore[call-arg]
+def test_the_indexing_api_sees_a_change_of_model(tmp_path: Path) -> None:
+    documents = [Document(page_content=text, metadata={"source": name}) for name, text in PLANETS.items()]
+    client = chromadb.PersistentClient(tmp_path)
+    counts = []
+    for name, quantization in (("f32", "F32"), ("f32", "F32"), ("f16", "F16")):
+        embeddings = JinaRagEmbeddings(**MINILM, quantization=quantization)
+        store = open_vector_store(client, name, embeddings)
+        records = InMemoryRecordManager(embeddings.record_manager_namespace("chroma"))
+        records.records = RECORDS.setdefault(records.namespace, {})
+        result = index(documents, records, store, cleanup="scoped_full", source_id_key="source", key_encoder="blake2b")
+        counts.append((result["num_added"], result["num_skipped"]))
+    assert counts == [(3, 0), (0, 3), (3, 0)]
 
 
-def test_in_langchains_chroma(tmp_path: Path) -> None:
+RECORDS: dict[str, Any] = {}
+"""What the record managers of the test above remember between them, by namespace, as a database would."""
+
+
+def test_another_models_collection_is_refused(tmp_path: Path) -> None:
+    client = chromadb.PersistentClient(tmp_path)
+    open_vector_store(client, "planets", JinaRagEmbeddings(**MINILM))
+    with pytest.raises(FingerprintMismatchError, match="quantization"):
+        open_vector_store(client, "planets", JinaRagEmbeddings(**MINILM, quantization="F16"))
+
+
+def test_in_langchains_own_chroma(tmp_path: Path) -> None:
     store = Chroma.from_texts(
-        ["Mars looks red because of rust.", "Venus is covered in clouds."],
+        list(PLANETS.values()),
         JinaRagEmbeddings(**MINILM),
         persist_directory=str(tmp_path),
         collection_configuration={"hnsw": {"space": "cosine"}},
     )
-    assert store.similarity_search("Which planet is red?", k=1)[0].page_content.startswith("Mars")
+    assert store.similarity_search("Which planet is red?", k=1)[0].page_content == PLANETS["Mars"]

@@ -190,7 +190,9 @@ def test_any_chroma_client_can_read_the_vectors(tmp_path: Path, notes: Path, emb
     with chromadb.PersistentClient(folder / "chroma") as client:  # type: ignore[attr-defined]
         found = client.get_collection(COLLECTION, embedding_function=None).get(where={"title": "Mars"})
     assert found["documents"] == [(notes / "mars.md").read_text()]
-    assert found["metadatas"] == [{"source": str(notes / "mars.md"), "title": "Mars", "heading": "Mars", "position": 0}]
+    source = str(notes / "mars.md")
+    place = {"title": "Mars", "heading": "Mars", "position": 0, "start": 0, "end": len(found["documents"][0])}
+    assert found["metadatas"] == [{"source": source, "document_id": source, **place}]
 
 
 def test_what_it_was_made_with_can_be_read_without_a_model(index: DocumentIndex, embedder: Embedder) -> None:

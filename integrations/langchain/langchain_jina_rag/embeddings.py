@@ -1,7 +1,10 @@
 """`JinaRagEmbeddings`: jina_rag's embedder as LangChain knows embeddings."""
 
+from typing import Self
+
 from langchain_core.embeddings import Embeddings
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from tqdm.auto import tqdm
 
 from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
 from jina_rag.models import DEFAULT_MODEL
@@ -10,7 +13,8 @@ from jina_rag.models import DEFAULT_MODEL
 class JinaRagEmbeddings(BaseModel, Embeddings):
     """Embeddings of a GGUF model in this process, each text with the prompt that the model was trained on.
 
-    Making one neither fetches nor loads anything; the first text does, and equal settings share one loaded model.
+    Making one checks the settings, and neither fetches nor loads anything; the first text does. Equal settings share
+    one loaded model.
 
     Example:
         >>> from langchain_jina_rag import JinaRagEmbeddings
@@ -29,12 +33,20 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
     """Cut vectors to this width; None keeps the full one."""
     truncate: bool = False
     """Cut texts that are too long instead of refusing them."""
+    show_progress: bool = False
+    """Draw a bar on stderr while documents are embedded."""
     options: LlamaCppOptions = Field(default_factory=LlamaCppOptions)
-    """How llama.cpp is to run."""
+    """How llama.cpp is to run: threads, GPU layers and so on."""
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        self._config.check()
+        return self
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """The vectors of passages. Raises as `jina_rag.Embedder.embed` does."""
-        vectors: list[list[float]] = self.embedder.embed_documents(texts).tolist()
+        with tqdm(total=len(texts), desc="Embedding", unit="text", disable=not self.show_progress) as bar:
+            vectors: list[list[float]] = self.embedder.embed(texts, "document", on_progress=bar.update).vectors.tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
@@ -54,18 +66,31 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
 
     @property
     def cache_namespace(self) -> str:
-        """For `CacheBackedEmbeddings` and record managers: differs whenever the vectors would."""
+        """The `namespace` for `CacheBackedEmbeddings`: another one whenever the vectors would be others."""
         return f"jina_rag/{self.embedder.fingerprint.digest}"
+
+    def record_manager_namespace(self, store: str) -> str:
+        """The `namespace` for the record manager of `langchain_core.indexing.index`.
+
+        The indexing API skips what it has seen, whatever model embedded it; with this namespace a change of model,
+        quantisation, width or prompt is seen as something new.
+
+        Args:
+            store: Names the vector store, such as "chroma/my_collection".
+        """
+        return f"{store}/{self.cache_namespace}"
 
     @property
     def embedder(self) -> Embedder:
         """The embedder underneath; the first use fetches and loads its model."""
-        return shared_embedder(
-            EmbedderConfig(
-                model=self.model,
-                quantization=self.quantization,
-                dimensions=self.dimensions,
-                truncate=self.truncate,
-                options=self.options,
-            )
+        return shared_embedder(self._config)
+
+    @property
+    def _config(self) -> EmbedderConfig:
+        return EmbedderConfig(
+            model=self.model,
+            quantization=self.quantization,
+            dimensions=self.dimensions,
+            truncate=self.truncate,
+            options=self.options,
         )

@@ -1,16 +1,19 @@
 """`JinaRagEmbedding`: jina_rag's embedder as LlamaIndex knows embeddings."""
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
-from pydantic import Field
+from typing import Any, Self
 
-from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from pydantic import ConfigDict, Field, model_validator
+
+from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, get_model_spec, shared_embedder
 from jina_rag.models import DEFAULT_MODEL
 
 
 class JinaRagEmbedding(BaseEmbedding):
     """Embeddings of a GGUF model in this process, each text with the prompt that the model was trained on.
 
-    Making one neither fetches nor loads anything; the first text does, and equal settings share one loaded model.
+    Making one checks the settings, and neither fetches nor loads anything; the first text does. Equal settings share
+    one loaded model.
 
     Example:
         >>> from llama_index.embeddings.jina_rag import JinaRagEmbedding
@@ -18,6 +21,9 @@ class JinaRagEmbedding(BaseEmbedding):
         >>> len(embed_model.get_query_embedding("Which planet is red?"))
         384
     """
+
+    # A misspelt setting is refused, and a setting changed later is checked like a first one.
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     model_name: str = Field(default=DEFAULT_MODEL, description="A name that jina_rag knows, or 'auto'.")
     quantization: str | None = Field(default=None, description="How the weights are stored; None takes the default.")
@@ -28,6 +34,18 @@ class JinaRagEmbedding(BaseEmbedding):
     # How this machine runs the model is no part of what a vector means, so it stays out of cache keys.
     options: LlamaCppOptions = Field(default_factory=LlamaCppOptions, exclude=True)
 
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        self._config.check()
+        # "auto" may turn out to be a model with two prompts.
+        prompts = None if self.model_name == "auto" else get_model_spec(self.model_name).prompts
+        if self.embeddings_cache is not None and (prompts is None or prompts.query != prompts.document):
+            raise ValueError(
+                "embeddings_cache keeps one vector for each text, and this model gives a text one vector as a question "
+                "and another as a passage. Leave it out; IngestionPipeline(cache=...) keeps passages only."
+            )
+        return self
+
     @classmethod
     def class_name(cls) -> str:
         """The name under which LlamaIndex stores this class."""
@@ -36,15 +54,32 @@ class JinaRagEmbedding(BaseEmbedding):
     @property
     def embedder(self) -> Embedder:
         """The embedder underneath; the first use fetches and loads its model."""
-        return shared_embedder(
-            EmbedderConfig(
-                model=self.model_name,
-                quantization=self.quantization,
-                dimensions=self.dimensions,
-                truncate=self.truncate,
-                options=self.options,
-            )
+        return shared_embedder(self._config)
+
+    @property
+    def _config(self) -> EmbedderConfig:
+        return EmbedderConfig(
+            model=self.model_name,
+            quantization=self.quantization,
+            dimensions=self.dimensions,
+            truncate=self.truncate,
+            options=self.options,
         )
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - LlamaIndex's signature
+        """The settings that `from_dict` reads, and that the ingestion cache takes as its key.
+
+        For "auto" it loads the model and names the one taken: tomorrow's may be another, and the vectors with it.
+        """
+        settings: dict[str, Any] = super().to_dict(**kwargs)
+        if self.model_name == "auto":
+            settings |= {"model_name": self.embedder.spec.name, "quantization": self.embedder.quantization}
+        return settings
+
+    def to_payload(self) -> dict[str, Any]:
+        """The settings, for LlamaIndex's events."""
+        names = ("model_name", "quantization", "dimensions", "truncate", "embed_batch_size")
+        return {"class_name": self.class_name()} | {name: getattr(self, name) for name in names}
 
     def _get_query_embedding(self, query: str) -> list[float]:
         vector: list[float] = self.embedder.embed_query(query).tolist()

@@ -1,0 +1,68 @@
+"""`JinaRagRetriever`: an index made by `jina-rag add` as LangChain knows retrievers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import Field, PrivateAttr
+
+if TYPE_CHECKING:
+    from jina_rag.rag import DocumentIndex, SearchResult
+
+
+class JinaRagRetriever(BaseRetriever):
+    """Finds passages in an index folder, with the model that the index was made with. Needs `jina-rag[rag]`.
+
+    Each document's metadata has the `source`, `title`, `position`, `start`, `end` and `score` (cosine similarity) of
+    the passage, and its `page` and `heading` where it has them.
+
+    Example:
+        .. code-block:: python
+
+            retriever = JinaRagRetriever(index=".jina-rag/index", k=3)
+            retriever.invoke("Which planet is red?")
+    """
+
+    index: Path
+    """The folder that `jina-rag add` filled."""
+    k: int = Field(default=4, ge=1)
+    """How many passages to find."""
+
+    _opened: "DocumentIndex | None" = PrivateAttr(default=None)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain passes it by name
+        k: int | None = None,
+    ) -> list[Document]:
+        """The passages most similar to `query`, best first. `k` outranks the retriever's own.
+
+        Raises:
+            IndexFolderError: there is no index in the folder, or it is damaged.
+            MissingDependencyError: `jina-rag[rag]` is not installed.
+        """
+        from jina_rag.rag import DocumentIndex, search
+
+        if self._opened is None:
+            self._opened = DocumentIndex.open(self.index)
+        return [_document(result) for result in search(self._opened, query, self.k if k is None else k)]
+
+
+def _document(result: "SearchResult") -> Document:
+    chunk = result.chunk
+    metadata = {
+        "source": chunk.source,
+        "title": chunk.title,
+        "page": chunk.page,
+        "heading": chunk.heading,
+        "position": chunk.position,
+        "start": chunk.start,
+        "end": chunk.end,
+        "score": result.score,
+    }
+    known = {name: value for name, value in metadata.items() if value is not None}
+    return Document(page_content=chunk.text, id=chunk.id, metadata=known)
