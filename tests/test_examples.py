@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from chromadb.api.shared_system_client import SharedSystemClient
+
+from jina_rag import Embedder
+from jina_rag.rag import DEFAULT_INDEX_FOLDER, DocumentIndex
 
 ROOT = Path(__file__).parents[1]
 READMES = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("integrations/*/README.md"))) if path.exists()]
@@ -28,11 +32,20 @@ def test_there_is_an_example_for_each_framework() -> None:
         assert name in text
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_readme_example(
-    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def folder_with_an_index(tmp_path: Path, minilm: Embedder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "mars.txt").write_text("Mars looks red because of rust.")
+    with DocumentIndex.create_or_open(tmp_path / DEFAULT_INDEX_FOLDER, minilm) as index:
+        index.add([tmp_path / "mars.txt"])
     monkeypatch.chdir(tmp_path)
+    # Chroma takes a relative path for the same folder wherever the process has moved to.
+    SharedSystemClient.clear_system_cache()
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder_with_an_index")
+@pytest.mark.parametrize("block", BLOCKS)
+def test_readme_example(block: str, capsys: pytest.CaptureFixture[str]) -> None:
     block = block.replace("jina-embeddings-v5-text-small-retrieval", "all-MiniLM-L6-v2").replace("512", "384")
     exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
     printed = capsys.readouterr().out

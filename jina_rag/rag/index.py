@@ -475,7 +475,7 @@ def _open_chroma(folder: Path) -> "Client":
 
     # Within a process Chroma opens a path once and hands the same state to all. Spelled differently, with more slashes
     # at its end, it is another path, and an index can renew its state whoever else has the folder open.
-    path = f"{folder / 'chroma'}{os.sep * (next(_spellings) % _MAX_SPELLINGS)}"
+    path = f"{folder.resolve() / 'chroma'}{os.sep * (next(_spellings) % _MAX_SPELLINGS)}"
     with _chroma_errors(folder):
         client = PersistentClient(path, Settings(anonymized_telemetry=False))
     assert isinstance(client, Client)  # its declared type knows no close()
