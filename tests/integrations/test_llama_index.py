@@ -1,18 +1,92 @@
+import asyncio
 import importlib.util
 import pickle
+import sys
+import time
+from pathlib import Path
+from typing import Any
 
-from llama_index.core import Document, VectorStoreIndex
+import chromadb
+import llama_index.core
+import pytest
+from chromadb.api import ClientAPI
+from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.embeddings.jina_rag import JinaRagEmbedding
+from llama_index.core.ingestion import DocstoreStrategy, IngestionCache, IngestionPipeline
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import BaseNode, TextNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
+from llama_index.core.storage.kvstore import SimpleKVStore
+from llama_index.embeddings.jina_rag import JinaRagEmbedding, open_vector_store
+from llama_index.vector_stores.chroma import ChromaVectorStore
+from pydantic import PrivateAttr, ValidationError
 
-from jina_rag import Embedder, LlamaCppOptions
+from jina_rag import Embedder, FingerprintMismatchError, LlamaCppOptions, MissingDependencyError
+from jina_rag.testing import random_texts
 
 MINILM = "all-MiniLM-L6-v2"
+PLANETS = [
+    Document(id_="mars", text="Mars looks red because of rust."),
+    Document(id_="venus", text="Venus is covered in clouds."),
+]
+
+
+class CountingEmbedding(JinaRagEmbedding):
+    """Keeps each text that reaches the model; a private attribute is no part of a cache key."""
+
+    _texts: list[str] = PrivateAttr(default_factory=list)
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        self._texts.extend(texts)
+        return super()._get_text_embeddings(texts)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> ClientAPI:
+    return chromadb.PersistentClient(tmp_path / "chroma")
+
+
+# What it is
 
 
 def test_making_one_loads_nothing() -> None:
     model = JinaRagEmbedding(model_name="jina-v5-small", dimensions=256)  # its weights are not here
     assert isinstance(model, BaseEmbedding)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"model_name": "word2vec"}, "Choose one of"),
+        ({"quantization": "Q3_X"}, "Q4_K_M"),
+        ({"model_name": "jina-v5-nano:Q3_X"}, "Q4_K_M"),
+        ({"dimensions": 500}, "512"),
+        ({"model": MINILM}, "not permitted"),  # the name is model_name: LlamaIndex would ignore this one
+    ],
+)
+def test_bad_settings_are_refused_when_it_is_made(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        JinaRagEmbedding(**settings)
+
+
+def test_bad_settings_are_refused_when_they_are_changed() -> None:
+    model = JinaRagEmbedding(model_name=MINILM)
+    with pytest.raises(ValueError, match="384"):
+        model.dimensions = 500
+
+
+@pytest.mark.parametrize("name", ["jina-v5-small", "auto"])
+def test_a_cache_that_mixes_questions_and_passages_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="IngestionPipeline"):
+        JinaRagEmbedding(model_name=name, embeddings_cache=SimpleKVStore())
+    model = JinaRagEmbedding(model_name=name)
+    with pytest.raises(ValidationError, match="IngestionPipeline"):
+        model.embeddings_cache = SimpleKVStore()
+
+
+@pytest.mark.parametrize("name", [MINILM, "jina-v5-small-clustering"])
+def test_a_model_with_one_prompt_may_have_that_cache(name: str) -> None:
+    JinaRagEmbedding(model_name=name, embeddings_cache=SimpleKVStore())
 
 
 async def test_vectors_are_the_embedders(minilm: Embedder) -> None:
@@ -39,13 +113,161 @@ def test_how_a_machine_runs_it_is_no_part_of_the_cache_key() -> None:
     )
     assert plain.to_dict() == threaded.to_dict()
     assert plain.to_dict() != JinaRagEmbedding(model_name=MINILM, quantization="F16").to_dict()
+    assert pickle.loads(pickle.dumps(threaded)).options.n_threads == 1
+
+
+def test_auto_is_stored_as_the_model_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a pipeline's cache would give one model's vectors to the next."""
+    monkeypatch.setattr("jina_rag.download.choose_model", lambda **_: MINILM)
+    stored = JinaRagEmbedding(model_name="auto", truncate=True).to_dict()
+    assert (stored["model_name"], stored["quantization"]) == (MINILM, "F32")
+
+
+def test_events_say_what_the_vectors_depend_on() -> None:
+    payload = JinaRagEmbedding(model_name=MINILM, quantization="F16").to_payload()
+    assert payload["class_name"] == "JinaRagEmbedding"
+    assert (payload["model_name"], payload["quantization"], payload["dimensions"]) == (MINILM, "F16", None)
+
+
+async def test_the_event_loop_stays_free() -> None:
+    model = JinaRagEmbedding(model_name=MINILM)
+    await model.aget_query_embedding("load the model first")
+    gaps = []
+
+    async def heartbeat() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            gaps.append(time.perf_counter() - before)
+
+    beating = asyncio.create_task(heartbeat())
+    started = time.perf_counter()
+    vectors = await model.aget_text_embedding_batch(random_texts(200, words=30))
+    took = time.perf_counter() - started
+    beating.cancel()
+    assert len(vectors) == 200
+    assert max(gaps) < min(1, took / 2), f"the loop stood still for {max(gaps):.3f} s of {took:.3f} s"
+
+
+# In an index
 
 
 def test_in_a_vector_store_index() -> None:
-    documents = [Document(text="Mars looks red because of rust."), Document(text="Venus is covered in clouds.")]
-    index = VectorStoreIndex.from_documents(documents, embed_model=JinaRagEmbedding(model_name=MINILM))
+    index = VectorStoreIndex.from_documents(PLANETS, embed_model=JinaRagEmbedding(model_name=MINILM))
     found = index.as_retriever(similarity_top_k=1).retrieve("Which planet is red?")
     assert found[0].get_content().startswith("Mars")
+
+
+async def test_in_an_index_over_chroma(client: ClientAPI) -> None:
+    model = JinaRagEmbedding(model_name=MINILM)
+    storage = StorageContext.from_defaults(vector_store=open_vector_store(client, "planets", model))
+    VectorStoreIndex.from_documents(PLANETS, storage_context=storage, embed_model=model)
+
+    again = VectorStoreIndex.from_vector_store(open_vector_store(client, "planets", model), embed_model=model)
+    retriever = again.as_retriever(similarity_top_k=1)
+    for found in (retriever.retrieve("Which planet is red?"), await retriever.aretrieve("Which planet is red?")):
+        assert found[0].get_content().startswith("Mars")
+        assert found[0].node.ref_doc_id == "mars"
+
+    with pytest.raises(FingerprintMismatchError, match="F16"):
+        open_vector_store(client, "planets", JinaRagEmbedding(model_name=MINILM, quantization="F16"))
+
+
+# In an ingestion pipeline
+
+
+@pytest.mark.filterwarnings("ignore:Specified num_workers exceed:UserWarning")  # on a machine of one core
+def test_a_pipeline_with_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The splitter's tokenizer, unpickled in a worker, looks for its file on the network unless told of LlamaIndex's
+    # own copy; without a network the pool then waits for ever.
+    copy = Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache"
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(copy))
+    documents = [Document(text=text) for text in random_texts(8, words=20)]
+    model = JinaRagEmbedding(model_name=MINILM, options=LlamaCppOptions(n_threads=1))
+    nodes = IngestionPipeline(transformations=[SentenceSplitter(), model]).run(documents=documents, num_workers=2)
+    assert [node.get_content() for node in nodes] == [document.text for document in documents]
+    # Other batches in another process: the same vectors but for rounding.
+    here = model.get_text_embedding_batch([document.text for document in documents])
+    for node, vector in zip(nodes, here, strict=True):
+        assert node.embedding == pytest.approx(vector, abs=1e-3)
+
+
+def test_the_pipelines_cache_is_per_model(tmp_path: Path) -> None:
+    def run(cache: IngestionCache, **settings: Any) -> tuple[CountingEmbedding, list[list[float] | None]]:
+        model = CountingEmbedding(model_name=MINILM, **settings)
+        nodes = IngestionPipeline(transformations=[SentenceSplitter(), model], cache=cache).run(documents=PLANETS)
+        return model, [node.embedding for node in nodes]
+
+    cache = IngestionCache()
+    first, vectors = run(cache)
+    assert first._texts == [document.text for document in PLANETS]
+
+    cache.persist(str(tmp_path / "cache.json"))
+    again, same_vectors = run(IngestionCache.from_persist_path(str(tmp_path / "cache.json")))
+    assert again._texts == []
+    assert same_vectors == vectors
+
+    other, other_vectors = run(cache, quantization="F16")
+    assert other._texts == first._texts
+    assert other_vectors != vectors
+    assert other_vectors == other.get_text_embedding_batch(other._texts[:2])
+
+
+@pytest.mark.parametrize("splitter", [[SentenceSplitter()], []], ids=["split", "whole"])
+def test_only_changed_documents_are_embedded_again(client: ClientAPI, splitter: list[SentenceSplitter]) -> None:
+    """Without a splitter a node keeps its document's id, and Chroma's `add` would leave the old one in place."""
+    model = CountingEmbedding(model_name=MINILM)
+    pipeline = IngestionPipeline(
+        transformations=[*splitter, model],
+        vector_store=open_vector_store(client, "planets", model),
+        docstore=SimpleDocumentStore(),
+        docstore_strategy=DocstoreStrategy.UPSERTS,
+        disable_cache=True,
+    )
+    pipeline.run(documents=PLANETS)
+    model._texts.clear()
+    pipeline.run(documents=PLANETS)
+    assert model._texts == []
+
+    venus = "Venus is the hottest planet."
+    pipeline.run(documents=[PLANETS[0], Document(id_="venus", text=venus)])
+    assert model._texts == [venus]
+    stored = client.get_collection("planets").get()["documents"]
+    assert stored is not None
+    assert sorted(stored) == sorted([PLANETS[0].text, venus])
+
+
+async def test_a_pipeline_of_more_nodes_than_chroma_takes_at_once(client: ClientAPI) -> None:
+    # Equal texts are embedded once for each batch: 6,000 nodes in the time of a few hundred.
+    texts = random_texts(100, words=6)
+    nodes: list[BaseNode] = [TextNode(id_=f"{number}", text=texts[number % 100]) for number in range(6_000)]
+    assert len(nodes) > client.get_max_batch_size()
+    model = JinaRagEmbedding(model_name=MINILM, embed_batch_size=2048)
+    pipeline = IngestionPipeline(
+        transformations=[model], vector_store=open_vector_store(client, "many", model), disable_cache=True
+    )
+    await pipeline.arun(nodes=nodes)
+
+    stored = client.get_collection("many").get(include=["documents"])
+    assert stored["documents"] is not None
+    assert dict(zip(stored["ids"], stored["documents"], strict=True)) == {
+        node.node_id: node.get_content() for node in nodes
+    }
+
+    # The reason for open_vector_store; when this no longer fails, its class can go.
+    plain = ChromaVectorStore(chroma_collection=client.create_collection("plain"))
+    with pytest.raises(Exception, match="greater than max batch size"):
+        plain.add(nodes)
+
+
+# As a package
+
+
+def test_a_missing_chroma_names_its_cure(client: ClientAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "llama_index.embeddings.jina_rag.chroma", raising=False)
+    monkeypatch.setitem(sys.modules, "llama_index.vector_stores.chroma", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'llama-index-embeddings-jina-rag\[chroma\]'"):
+        open_vector_store(client, "planets", JinaRagEmbedding(model_name=MINILM))
 
 
 def test_the_namespace_is_shared() -> None:

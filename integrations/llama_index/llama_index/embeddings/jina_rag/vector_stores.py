@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from jina_rag import MissingDependencyError
 from llama_index.embeddings.jina_rag.base import JinaRagEmbedding
+
+from jina_rag import MissingDependencyError
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -34,4 +35,4 @@ def open_vector_store(client: "ClientAPI", name: str, embed_model: JinaRagEmbedd
         ) from error
     from jina_rag.chroma import open_collection
 
-    return SlicedChromaVectorStore(chroma_collection=open_collection(client, name, embed_model.embedder))
+    return SlicedChromaVectorStore.from_collection(open_collection(client, name, embed_model.embedder))
