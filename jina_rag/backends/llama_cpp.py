@@ -34,8 +34,8 @@ from jina_rag.vectors import FloatArray
 _POOLING_TYPES: dict[Pooling, int] = {"mean": 1, "cls": 2, "last": 3}
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 FLASH_ATTENTION_TOKENS = 1024
-"""On a CPU, flash attention is quicker for packed short texts; over longer ones it is slower, and less exact because
-llama.cpp adds up in half precision there."""
+"""On a CPU, flash attention is quicker for packed short texts. Over longer ones it gains little and loses exactness,
+because llama.cpp adds up in half precision there."""
 
 MAX_SEQUENCES = 64
 """Texts in one batch. More cost memory (a row of vocabulary scores each) and bring nothing."""
