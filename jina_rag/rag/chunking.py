@@ -40,6 +40,12 @@ class Chunk:
     end: int
     text: str
 
+    @property
+    def metadata(self) -> dict[str, str | int]:
+        """What stores and frameworks keep beside the text: where it stands, without what doesn't apply."""
+        names = ("source", "title", "position", "page", "heading", "start", "end")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
 
 def split_document(
     document: Document, embedder: Embedder, *, max_tokens: int = MAX_CHUNK_TOKENS, overlap: int = 0

@@ -376,7 +376,8 @@ class DocumentIndex:
             self._collection,
             ids=[chunk.id for chunk in chunks],
             documents=texts,
-            metadatas=[_metadata(chunk) for chunk in chunks],
+            # LlamaIndex deletes a document's nodes by this name for it.
+            metadatas=[{**chunk.metadata, "document_id": chunk.source} for chunk in chunks],
             # Embedded here: an error that passes through Chroma comes out as another.
             embeddings=self.embedder.embed_documents(texts),
         )
@@ -405,21 +406,6 @@ class _Notifier:
 
 def _sources(outcomes: Iterable[_Outcome], kind: str) -> tuple[str, ...]:
     return tuple(outcome.source for outcome in outcomes if outcome.kind == kind)
-
-
-def _metadata(chunk: Chunk) -> dict[str, str | int]:
-    """What Chroma keeps beside a chunk, for those who open the collection without this class."""
-    values = {
-        "document_id": chunk.source,  # by which LlamaIndex deletes a document
-        "source": chunk.source,
-        "title": chunk.title,
-        "page": chunk.page,
-        "heading": chunk.heading,
-        "position": chunk.position,
-        "start": chunk.start,
-        "end": chunk.end,
-    }
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

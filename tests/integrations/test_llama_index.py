@@ -86,7 +86,8 @@ def test_a_cache_that_mixes_questions_and_passages_is_refused(name: str) -> None
 
 @pytest.mark.parametrize("name", [MINILM, "jina-v5-small-clustering"])
 def test_a_model_with_one_prompt_may_have_that_cache(name: str) -> None:
-    JinaRagEmbedding(model_name=name, embeddings_cache=SimpleKVStore())
+    cache = SimpleKVStore()
+    assert JinaRagEmbedding(model_name=name, embeddings_cache=cache).embeddings_cache is cache
 
 
 async def test_vectors_are_the_embedders(minilm: Embedder) -> None:

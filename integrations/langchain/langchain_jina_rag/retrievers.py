@@ -54,15 +54,4 @@ class JinaRagRetriever(BaseRetriever):
 
 def _document(result: "SearchResult") -> Document:
     chunk = result.chunk
-    metadata = {
-        "source": chunk.source,
-        "title": chunk.title,
-        "page": chunk.page,
-        "heading": chunk.heading,
-        "position": chunk.position,
-        "start": chunk.start,
-        "end": chunk.end,
-        "score": result.score,
-    }
-    known = {name: value for name, value in metadata.items() if value is not None}
-    return Document(page_content=chunk.text, id=chunk.id, metadata=known)
+    return Document(page_content=chunk.text, id=chunk.id, metadata={**chunk.metadata, "score": result.score})
