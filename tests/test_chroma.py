@@ -191,6 +191,16 @@ def test_any_text_is_stored_whole_or_refused(client: ClientAPI, text: str) -> No
     assert collection.query(query_texts=[text], n_results=1)["ids"] == [["id"]]
 
 
+@pytest.mark.parametrize("letter", ["a", " ", "\x00", "日", "\u0301"])
+def test_a_megabyte_of_one_letter_is_stored_whole(client: ClientAPI, minilm: Embedder, letter: str) -> None:
+    text = letter * (1_000_000 // len(letter.encode()))
+    embedder = Embedder(minilm._backend, minilm.spec, quantization=minilm.quantization, truncate=True)
+    collection = open_collection(client, "large", embedder)
+    upsert_documents(collection, ["id"], [text])
+    assert collection.get(ids=["id"])["documents"] == [text]
+    assert collection.query(query_texts=[text], n_results=1)["ids"] == [["id"]]
+
+
 def test_the_fingerprint_is_where_the_documentation_says(client: ClientAPI) -> None:
     open_collection(client, "planets", fake_embedder())
     metadata = client.get_collection("planets").metadata
