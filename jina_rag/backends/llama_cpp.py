@@ -426,8 +426,8 @@ def _open_model(path: Path, options: LlamaCppOptions) -> _Native:
 
 @cache
 def _library() -> Any:  # noqa: ANN401
-    # OpenMP reads this once, when it is loaded. Its threads spin while they wait for each other, which costs several
-    # times the work itself as soon as another process wants a core; sleeping costs nothing that could be measured.
+    # OpenMP reads this once, when it is loaded. Its threads spin while they wait for each other, which can cost several
+    # times the work itself when another process wants a core; sleeping was level on an idle machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         from llama_cpp import llama_cpp
