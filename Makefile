@@ -41,7 +41,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 constraints: $(VENV)/.test  ## renew the pins that both commands install
-	$(UV) pip compile pyproject.toml --all-extras --group test --upgrade --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --all-extras --group test --group browser --group benchmarks --upgrade --python-version 3.11 \
 	    --no-header --no-annotate --quiet | grep -v '^-e' > constraints.txt
 
 clean:
