@@ -9,14 +9,15 @@ duplicate names, nested arrays and tensors that do not follow each other are ref
 
 import mmap
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
 from pathlib import Path
 from struct import Struct
 from types import MappingProxyType
-from typing import NoReturn, TypeAlias, cast
+from typing import NamedTuple, NoReturn, TypeAlias, cast
 
 from jina_rag.errors import ModelLoadError, ModelNotFoundError
 
@@ -49,12 +50,14 @@ class GgufHeader:
         metadata: Every number, flag and text, by its key; arrays (the vocabulary) are left out.
         tensor_count: How many tensors the file holds.
         size_bytes: Where the last tensor ends; a whole file is at least as long.
+        main_type: How most weights of the layers are stored, such as "Q4_K"; empty in a file without layers.
     """
 
     architecture: str
     metadata: Mapping[str, MetadataValue]
     tensor_count: int
     size_bytes: int
+    main_type: str
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
@@ -82,6 +85,15 @@ def read_gguf_header(path: Path) -> GgufHeader:
         ) from error
     except (OSError, ValueError) as error:  # mmap raises ValueError for what is not a plain file
         raise ModelLoadError(f"{path} cannot be read ({error}). Check the path and its permissions.") from error
+
+
+class _Tensor(NamedTuple):
+    """A line of the list of tensors: its type, its size and where it ends, in bytes after the header."""
+
+    name: str
+    type_number: int
+    n_bytes: int
+    end: int
 
 
 class _DamagedError(Exception):
@@ -149,11 +161,14 @@ def _read_header(reader: _Reader) -> GgufHeader:
     tensor_count, entry_count = reader.uint64(), reader.uint64()
     metadata = _read_metadata(reader, entry_count)
     alignment = _alignment(metadata)
-    tensors_end = _read_tensors(reader, tensor_count, alignment)
+    tensors = _read_tensors(reader, tensor_count, alignment)
+    tensors_end = tensors[-1].end if tensors else 0
     size_bytes = _padded(reader.offset, alignment) + tensors_end if tensor_count else reader.offset
     if reader.size < size_bytes:
         _refuse(f"it has {reader.size:,} bytes and should have {size_bytes:,}")
-    return GgufHeader(_architecture(metadata), MappingProxyType(metadata), tensor_count, size_bytes)
+    return GgufHeader(
+        _architecture(metadata), MappingProxyType(metadata), tensor_count, size_bytes, _main_type(tensors)
+    )
 
 
 def _check_version(version: int) -> None:
@@ -216,22 +231,35 @@ def _scalar(type_number: int) -> Struct:
     return _SCALARS[type_number]
 
 
-def _read_tensors(reader: _Reader, count: int, alignment: int) -> int:
-    """Walk over the list of tensors; gives where the last one ends, in bytes after the header."""
+def _main_type(tensors: Sequence[_Tensor]) -> str:
+    from gguf.constants import GGMLQuantizationType
+
+    sizes: Counter[int] = Counter()
+    for tensor in tensors:
+        if tensor.name.startswith("blk."):
+            sizes[tensor.type_number] += tensor.n_bytes
+    return GGMLQuantizationType(sizes.most_common(1)[0][0]).name if sizes else ""
+
+
+def _read_tensors(reader: _Reader, count: int, alignment: int) -> list[_Tensor]:
+    """Walk over the list of tensors, which follow each other in the file."""
+    tensors: list[_Tensor] = []
     end = 0
     seen: set[str] = set()
     for _ in range(count):
         name = reader.string()
         _check_name(name, seen, longest=_MAX_TENSOR_NAME_LENGTH)
-        n_bytes = _tensor_bytes(reader, name)
+        type_number, n_bytes = _read_shape(reader, name)
         start = _padded(end, alignment)
         if reader.uint64() != start:
             _refuse(f"its tensor {name!r} does not begin where the one before it ends")
         end = start + n_bytes
-    return end
+        tensors.append(_Tensor(name, type_number, n_bytes, end))
+    return tensors
 
 
-def _tensor_bytes(reader: _Reader, name: str) -> int:
+def _read_shape(reader: _Reader, name: str) -> tuple[int, int]:
+    """A tensor's type, and its size in bytes."""
     n_dimensions = reader.uint32()
     if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
         _refuse(f"its tensor {name!r} has {n_dimensions} dimensions")
@@ -242,7 +270,7 @@ def _tensor_bytes(reader: _Reader, name: str) -> int:
     block_length, block_bytes = sizes[type_number]
     if shape[0] % block_length:
         _refuse(f"the rows of its tensor {name!r} are {shape[0]:,} long and should be a multiple of {block_length}")
-    return prod(shape) // block_length * block_bytes
+    return type_number, prod(shape) // block_length * block_bytes
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jina_rag.errors import InputTooLongError, InvalidTextError
 from jina_rag.vectors import FloatArray
@@ -58,6 +58,37 @@ class EmbeddingBackend(Protocol):
 
     def close(self) -> None:
         """Give back the memory; the next call takes it again."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text.
+
+    Attributes:
+        id: Its number in the model's vocabulary.
+        text: What it stands for; bytes that are no character by themselves show as U+FFFD.
+        special: Whether it is a token of the model's own, such as an end of text.
+        start: Position of its first character in the text; None where the tokenizer altered the text.
+        stop: Position after its last character, likewise.
+    """
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+@runtime_checkable
+class ShowsTokens(Protocol):
+    """An engine that can show the tokens of a text; not every one can."""
+
+    def tokenize(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[Token]]:
+        """The tokens of texts that already carry their prompts.
+
+        Raises:
+            InvalidTextError: a text cannot be written as UTF-8.
+        """
 
 
 def limit_tokens(

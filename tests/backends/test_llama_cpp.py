@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_rag import Embedder, LlamaCppOptions, ModelLoadError, ModelNotFoundError
-from jina_rag.backends.llama_cpp import MAX_SEQUENCES, STANDING_CONTEXT_TOKENS, LlamaCppBackend, pack
+from jina_rag.backends.llama_cpp import STANDING_CONTEXT_TOKENS, LlamaCppBackend, pack
+from jina_rag.backends.llama_cpp_context import ATTENTION_TILE, MAX_SEQUENCES
 from jina_rag.models import InputType
 from jina_rag.testing import TINY_SPEC, random_texts, tiny_vocabulary, write_tiny_gguf
 from jina_rag.vectors import FloatArray
@@ -72,7 +73,7 @@ def test_minilm_is_what_sentence_transformers_computes(quantization: str, least:
 def test_tokens_are_those_of_the_reference_tokenizer(tiny: Embedder, text: str) -> None:
     backend = tiny._backend
     assert isinstance(backend, LlamaCppBackend)
-    assert backend._model().tokenize([text], allow_empty=True) == [TOKENIZER.encode(text).ids]
+    assert backend._model().vocabulary.tokenize([text], allow_empty=True) == [TOKENIZER.encode(text).ids]
 
 
 @pytest.mark.parametrize("flash_attention", ["on", "off"])
@@ -85,17 +86,24 @@ def test_options_change_nothing_that_matters(
     with Embedder.from_file(tiny_gguf, TINY_SPEC, options=options) as embedder:
         same = cosines(embedder.embed_documents(texts), tiny.embed_documents(texts))
     assert same[:-1].min() >= 0.9999
-    assert same[-1] >= 0.999  # thousands of tokens: flash attention adds them up in half precision
+    # Flash attention adds up thousands of tokens in half precision where it gets fewer than a tile at a time.
+    assert same[-1] >= (0.9999 if batch_tokens >= ATTENTION_TILE or flash_attention == "off" else 0.999)
 
 
 @given(st.lists(st.integers(1, 700), max_size=200), st.integers(1, 512))
-def test_packing_keeps_order_and_bounds(lengths: list[int], max_tokens: int) -> None:
+def test_packing_loses_nothing_and_keeps_its_bounds(lengths: list[int], max_tokens: int) -> None:
     sequences = [(index,) * length for index, length in enumerate(lengths)]
     batches = list(pack(sequences, max_tokens=max_tokens))
-    assert [sequence for batch in batches for sequence in batch] == sequences
+    assert sorted(sequence for batch in batches for sequence in batch) == sequences
     for batch in batches:
         assert len(batch) == 1 or sum(map(len, batch)) <= max_tokens
         assert 1 <= len(batch) <= MAX_SEQUENCES
+
+
+def test_packing_fills_its_batches() -> None:
+    lengths = np.random.default_rng(0).integers(80, 190, 1000)
+    batches = list(pack([(index,) * length for index, length in enumerate(lengths)], max_tokens=512))
+    assert lengths.sum() / (512 * len(batches)) > 0.95
 
 
 def test_a_long_text_does_not_keep_its_memory(tiny: Embedder) -> None:

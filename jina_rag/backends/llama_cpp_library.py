@@ -1,0 +1,85 @@
+"""llama.cpp's shared library: loaded once, its log sent to `logging`, what it allocates given back.
+
+Together with its neighbours the only place that imports llama_cpp.
+"""
+
+import ctypes
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+from weakref import finalize
+
+from jina_rag.errors import MissingDependencyError
+
+
+@cache
+def library() -> Any:  # noqa: ANN401
+    """The functions of `llama_cpp.llama_cpp`, one for each of the C interface.
+
+    Raises:
+        MissingDependencyError: llama-cpp-python is not installed, or cannot be loaded.
+    """
+    # OpenMP reads this once, when it is loaded. Its threads spin while they wait for each other, which can cost several
+    # times the work itself when another process wants a core; sleeping was level on an idle machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        from llama_cpp import llama_cpp
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"llama-cpp-python cannot be loaded ({error}). Install it with: pip install llama-cpp-python"
+        ) from error
+    llama_cpp.llama_backend_init()
+    return llama_cpp
+
+
+@cache
+def route_log() -> None:
+    """Send llama.cpp's log to the logger `jina_rag.llama_cpp`, for good and for the whole process."""
+    functions = library()
+    _log.addHandler(logging.NullHandler())  # else Python prints warnings of loggers that nobody set up
+    functions.llama_log_set(_log_callback(), ctypes.c_void_p(0))
+
+
+class Native:
+    """A pointer of llama.cpp's, freed when nothing refers to this object any more, or else at exit."""
+
+    def __init__(self, pointer: Any, free: Callable[[Any], None]) -> None:  # noqa: ANN401
+        self.pointer = pointer
+        finalize(self, _free, os.getpid(), pointer, free)
+
+
+def _free(pid: int, pointer: Any, free: Callable[[Any], None]) -> None:  # noqa: ANN401
+    if pid == os.getpid():  # in a forked child the memory is still the parent's
+        free(pointer)
+
+
+def pointer(array: Any, kind: Any) -> Any:  # noqa: ANN401
+    """The address of an array's numbers; the array must outlive its use."""
+    return array.ctypes.data_as(ctypes.POINTER(kind))
+
+
+_log = logging.getLogger("jina_rag.llama_cpp")
+_recent_log: deque[str] = deque(maxlen=20)
+# llama.cpp tells much that only its developers need: its levels (none, info, warn, error, debug, continued) go down.
+_LOG_LEVELS = (logging.DEBUG, logging.DEBUG, logging.DEBUG, logging.WARNING, logging.DEBUG, logging.DEBUG)
+
+
+@cache
+def _log_callback() -> Any:  # noqa: ANN401
+    """The C function for llama.cpp's log, kept for ever because llama.cpp keeps its address."""
+
+    def write(level: int, text: bytes, _user_data: object) -> None:
+        message = text.decode(errors="replace").rstrip()
+        if level in (2, 3) and message:
+            _recent_log.append(message)
+        _log.log(_LOG_LEVELS[level] if level < len(_LOG_LEVELS) else logging.DEBUG, "%s", message)
+
+    return library().llama_log_callback(write)
+
+
+def last_log_line() -> str:
+    """The last warning or error that llama.cpp logged, as the middle of a sentence."""
+    return _recent_log[-1] if _recent_log else "it does not say why"
