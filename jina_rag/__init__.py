@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from jina_rag.errors import (
     BackendError,
+    BackendUnavailableError,
     ChecksumError,
+    ContextTooSmallError,
     DocumentError,
     FingerprintMismatchError,
     GenerationError,
@@ -23,6 +25,8 @@ from jina_rag.errors import (
     MissingDependencyError,
     ModelLoadError,
     ModelNotFoundError,
+    ServerSettingsError,
+    UnknownBackendError,
     UnknownModelError,
 )
 from jina_rag.fingerprint import Fingerprint
@@ -36,7 +40,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendError",
+    "BackendUnavailableError",
     "ChecksumError",
+    "ContextTooSmallError",
     "DocumentError",
     "Embedder",
     "EmbedderConfig",
@@ -56,6 +62,8 @@ __all__ = [
     "ModelNotFoundError",
     "ModelSpec",
     "Prompts",
+    "ServerSettingsError",
+    "UnknownBackendError",
     "UnknownModelError",
     "get_model_spec",
     "list_models",

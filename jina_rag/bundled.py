@@ -21,7 +21,13 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from jina_rag.errors import ChecksumError, MissingDependencyError, ModelLoadError, ModelNotFoundError
+from jina_rag.errors import (
+    ChecksumError,
+    MissingDependencyError,
+    ModelLoadError,
+    ModelNotFoundError,
+    UnknownModelError,
+)
 from jina_rag.gguf_file import read_gguf_header
 from jina_rag.models import BUNDLED_MODEL, ModelSpec
 
@@ -76,12 +82,30 @@ def bundled_model_file(spec: ModelSpec, quantization: str | None = None) -> Path
         raise ModelNotFoundError(
             f"{spec.name} has no repository and comes with no package. Pass its file: Embedder.from_file(path, spec)"
         )
+    if file.made_here:
+        offered = ", ".join(file.quantization for file in spec.files)
+        raise UnknownModelError(
+            f"{spec.name} is bundled as {offered}, not {file.quantization}, which is made of it. Call "
+            "find_model_file() for either."
+        )
     source = _file_in_package(_MINILM)
     target = _cache_folder() / file.filename
     if not _is_whole(target):
         _check_sha256(source)
         _write_atomically(source, target, half=file.quantization == "F16")
     return target
+
+
+def bundled_model_folder() -> Path:
+    """The bundled embedding model as upstream publishes it, for engines that read that.
+
+    Raises:
+        MissingDependencyError: the package is not installed.
+        ChecksumError: the package's weights are not the published ones.
+    """
+    source = _file_in_package(_MINILM)
+    _check_sha256(source)
+    return source.parent
 
 
 def bundled_chat_model() -> Path:
@@ -114,9 +138,13 @@ def _find_in_package(package: _Package) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def cache_root() -> Path:
+    """The folder of this user's that holds files made here, none of which is missed if it goes."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("jina_rag"))
+
+
 def _cache_folder() -> Path:
-    root = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("jina_rag")
-    return Path(root) / "bundled" / f"{_MINILM_SHA256[:12]}-{_CONVERSION}"
+    return cache_root() / "bundled" / f"{_MINILM_SHA256[:12]}-{_CONVERSION}"
 
 
 def _is_whole(path: Path) -> bool:

@@ -7,9 +7,11 @@ collection is never searched with the vectors of another model, quantisation, wi
 Import this module before `client.get_collection(...)`: that is how Chroma learns to rebuild the function by its name.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from jina_rag.backends.address import BACKEND_VARIABLE
 from jina_rag.embedder import Embedder, EmbedderConfig, shared_embedder
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
@@ -28,7 +30,8 @@ except ImportError as error:
 FINGERPRINT_KEY = "jina_rag_fingerprint"
 """Where a collection's metadata keeps the fingerprint, as JSON."""
 
-# How to run a model is each machine's own affair, so `options` is not among them.
+# How to run a model is each machine's own affair, so `options` is not among them. Neither is `backend`: a collection
+# that came from elsewhere must not decide where questions, and a key, are sent.
 _STORED_SETTINGS = ("model", "quantization", "dimensions", "truncate")
 
 _REBUILD = "Open it with the model that it was made with, or fill a new collection from the documents."
@@ -51,23 +54,28 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
         quantization: str | None = None,
         dimensions: int | None = None,
         truncate: bool = False,
+        backend: str | None = None,
         embedder: Embedder | None = None,
         fingerprint: Fingerprint | None = None,
     ) -> None:
         """Keep settings; nothing is loaded or fetched.
 
         Args:
-            model: As for `Embedder.from_pretrained`, likewise `quantization`, `dimensions` and `truncate`.
+            model: As for `Embedder.from_pretrained`, likewise what follows.
             quantization: How the weights are stored; None takes the model's default.
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long instead of refusing them.
+            backend: Another engine. It is not stored: a collection opened by name takes the one that the environment
+                variable JINA_RAG_BACKEND names, or llama.cpp in this process.
             embedder: One that is loaded already; the settings above are then taken from it.
             fingerprint: What the vectors must be like; a model that differs is refused at the first embedding.
         """
         if embedder is not None:
             model, quantization = embedder.spec.name, embedder.quantization or None
             dimensions, truncate = embedder.dimensions, embedder.truncate
-        self._config = EmbedderConfig(model=model, quantization=quantization, dimensions=dimensions, truncate=truncate)
+        self._config = EmbedderConfig(
+            model=model, quantization=quantization, dimensions=dimensions, truncate=truncate, backend=backend
+        )
         self._given = embedder
         self._fingerprint = fingerprint
 
@@ -109,6 +117,7 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
             quantization=settings.quantization,
             dimensions=settings.dimensions,
             truncate=settings.truncate,
+            backend=os.environ.get(BACKEND_VARIABLE),
             fingerprint=Fingerprint.from_json(stored) if stored else None,
         )
 

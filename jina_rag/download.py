@@ -22,6 +22,7 @@ from jina_rag.bundled import bundled_model_file, bundled_package_installed
 from jina_rag.errors import ChecksumError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
 from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, ModelFile, ModelSpec, get_model_spec
+from jina_rag.quantize import is_quantized_here, quantized_model_file
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -47,6 +48,8 @@ def find_model_file(
 ) -> Path:
     """The GGUF file of a model; the network is used only if the file is not on this machine.
 
+    A quantisation that is made here, not fetched, is found where `quantize_model` put it.
+
     Args:
         spec: The model's row.
         quantization: How the weights are stored; None takes the model's default.
@@ -63,6 +66,8 @@ def find_model_file(
         MissingDependencyError: the model comes with a package that is not installed.
     """
     file = spec.file(quantization)
+    if file.made_here:
+        return quantized_model_file(spec, file.quantization)
     if spec.repo_id is None:
         return bundled_model_file(spec, file.quantization)
     wanted = _HubFile(spec, file, spec.repo_id, cache_dir or _hub_cache())
@@ -80,10 +85,12 @@ def is_on_this_machine(spec: ModelSpec, quantization: str | None = None, *, cach
         UnknownModelError: the model is not offered in this quantisation.
         ModelNotFoundError: the hub's cache can't be read.
     """
+    file = spec.file(quantization)
     if spec.repo_id is None:
         return bundled_package_installed()
-    wanted = _HubFile(spec, spec.file(quantization), spec.repo_id, cache_dir or _hub_cache())
-    return wanted.cached() is not None
+    if file.made_here:
+        return is_quantized_here(spec, file.quantization)
+    return _HubFile(spec, file, spec.repo_id, cache_dir or _hub_cache()).cached() is not None
 
 
 def choose_model(*, cache_dir: Path | None = None) -> str:

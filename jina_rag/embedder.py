@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +14,24 @@ import numpy as np
 
 from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
 from jina_rag.backends.llama_cpp import LlamaCppBackend, LlamaCppOptions
-from jina_rag.errors import BackendError
+from jina_rag.errors import BackendError, FingerprintMismatchError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import DEFAULT_MODEL, InputType, ModelSpec, get_model_spec, parse_model_name
 from jina_rag.vectors import FloatArray, cosine_similarity, truncate_dimensions
+
+AGREEMENT = 0.9995
+"""The cosine above which two engines run the same weights: both round as they compute, but not by more."""
+
+PROBE_TEXTS = (
+    "Which planet is known as the Red Planet?",
+    "a",
+    "  Spaces,\n\nlines and\ttabs stay as they are.  ",
+    "Où était le phare? Cafe\u0301 au lait, s'il vous plai\u0302t.",
+    "灯台守は毎朝、天気を日記に書いた。 😀",
+    "def f(x): return {'a': x ** 2, 'b': [1, 2, 3]}",
+    " ".join(f"On day {day} the wind had force {day % 9}." for day in range(12)),
+)
+"""What `vectors_agree` embeds: what prompts, pooling, normal forms and vocabularies get wrong."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,7 @@ class Embedder:
         quantization: str = "",
         dimensions: int | None = None,
         truncate: bool = False,
+        weights: str | None = None,
     ) -> None:
         """Take ready parts; `from_pretrained` and `from_file` fetch them.
 
@@ -64,6 +79,7 @@ class Embedder:
             quantization: How the weights are stored, for the fingerprint.
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long, and say so in the result, instead of refusing them.
+            weights: For the fingerprint, in place of the engine's own identity: see `standing_in_for`.
 
         Raises:
             InvalidDimensionsError: the model was not trained for `dimensions`.
@@ -74,6 +90,7 @@ class Embedder:
         self.quantization = quantization
         self.truncate = truncate
         self._backend = backend
+        self._weights = weights
         if backend.dimensions != spec.dimensions:
             raise BackendError(
                 f"The engine gives vectors of {backend.dimensions} numbers and {spec.name} has {spec.dimensions}. "
@@ -90,23 +107,36 @@ class Embedder:
         truncate: bool = False,
         options: LlamaCppOptions | None = None,
         cache_dir: Path | None = None,
+        backend: str | None = None,
     ) -> Self:
         """A model by its name; its file is fetched from the hub if it is not on this machine yet.
 
+        With a `backend` nothing is fetched: another engine has the model, a server or torch in this process.
+
         Args:
             model: A name or alias from `list_models()`, `name:QUANTIZATION`, or "auto": the default model where its
-                file is at hand or can be fetched, else the bundled one.
-            quantization: How the weights are stored; None takes the model's default.
+                file is at hand or can be fetched, else the bundled one. With a backend, "auto" is what that holds.
+            quantization: How the weights are stored; None takes the model's default, or what the backend says.
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long instead of refusing them.
             options: How llama.cpp is to run.
             cache_dir: Where the hub keeps its files; None for its usual place.
+            backend: Another engine, such as "http://host:8080", "jina" or "sentence-transformers": see
+                `jina_rag.backends.address`. None is llama.cpp in this process.
 
         Raises:
             UnknownModelError, InvalidDimensionsError: the name, quantisation or width does not exist.
             ModelNotFoundError: the file is not here and could not be fetched.
             ModelLoadError, ChecksumError: the file cannot be used.
+            BackendUnavailableError: the backend does not answer.
+            BackendError: it cannot be used for this model.
         """
+        if backend is not None:
+            if options not in (None, LlamaCppOptions()):
+                raise BackendError("LlamaCppOptions are for llama.cpp in this process. Leave them out with a backend.")
+            return cls._from_backend(
+                backend, model, quantization=quantization, dimensions=dimensions, truncate=truncate
+            )
         from jina_rag.download import choose_model, find_model_file
 
         name = choose_model(cache_dir=cache_dir) if model == "auto" else model
@@ -139,6 +169,36 @@ class Embedder:
         return cls(backend, row, quantization=quantization, dimensions=dimensions, truncate=truncate)
 
     @property
+    def backend(self) -> EmbeddingBackend:
+        """The engine, which takes texts with their prompts and gives pooled states, neither cut nor normalised."""
+        return self._backend
+
+    @classmethod
+    def _from_backend(
+        cls, setting: str, model: str, *, quantization: str | None, dimensions: int | None, truncate: bool
+    ) -> Self:
+        from jina_rag.backends.registry import make_backend, served_model
+
+        spec, named = (served_model(setting), None) if model == "auto" else parse_model_name(model)
+        spec.check_dimensions(dimensions)  # before anything is sent
+        stated = quantization or named
+        backend = make_backend(setting, spec)
+        served = backend.served
+        if stated and served.quantization and stated.upper() != served.quantization:
+            raise BackendError(
+                f"The engine has {spec.name} in {served.quantization}, not {stated.upper()}. Leave the quantisation "
+                "out, or have the engine load the other file."
+            )
+        limit = min(spec.max_input_tokens, served.max_input_tokens or spec.max_input_tokens)
+        return cls(
+            backend,
+            replace(spec, max_input_tokens=limit),
+            quantization=(stated or served.quantization).upper(),
+            dimensions=dimensions,
+            truncate=truncate,
+        )
+
+    @property
     def max_input_tokens(self) -> int:
         """The longest input in tokens, prompt and special tokens included."""
         return self.spec.max_input_tokens
@@ -149,7 +209,7 @@ class Embedder:
         return Fingerprint(
             model=self.spec.name,
             quantization=self.quantization,
-            weights=self._backend.identity,
+            weights=self._weights or self._backend.identity,
             dimensions=self.dimensions,
             query_prompt=self.spec.prompts.query,
             document_prompt=self.spec.prompts.document,
@@ -215,6 +275,34 @@ class Embedder:
         """Cosine of every vector of `a` with every vector of `b`: (m, d) and (n, d) give (m, n)."""
         return cosine_similarity(a, b)
 
+    def standing_in_for(self, other: "Embedder", *, least: float = AGREEMENT) -> Self:
+        """This engine under the fingerprint of another that gives the same vectors, for collections made with that.
+
+        Two engines that run the same weights may name them differently, so their fingerprints differ. Here both embed
+        the same few texts, and only if the vectors agree is the one taken for the other.
+
+        Args:
+            other: The embedder that the collection was made with.
+            least: The lowest cosine that passes.
+
+        Raises:
+            FingerprintMismatchError: the models differ, or some vector does by more than `least` allows.
+        """
+        cosine = vectors_agree(self, other)
+        if cosine < least:
+            raise FingerprintMismatchError(
+                f"The vectors of {self!r} and {other!r} don't agree: the cosine of one text is {cosine:.4f}, and "
+                f"{least} is needed. Load the same file in both, with the pooling of the model's card."
+            )
+        return type(self)(
+            self._backend,
+            self.spec,
+            quantization=other.quantization,
+            dimensions=self.dimensions,
+            truncate=self.truncate,
+            weights=other.fingerprint.weights,
+        )
+
     def close(self) -> None:
         """Give back the model's memory, unless another embedder uses it too; the next call loads it again."""
         self._backend.close()
@@ -248,16 +336,23 @@ class EmbedderConfig:
     dimensions: int | None = None
     truncate: bool = False
     options: LlamaCppOptions = field(default_factory=LlamaCppOptions)
+    backend: str | None = None
 
     def check(self) -> None:
         """Refuse settings that no model fits, without loading or fetching anything. "auto" passes.
 
         Raises:
             UnknownModelError, InvalidDimensionsError: the model, quantisation or width does not exist.
+            UnknownBackendError: the backend's setting names no engine.
         """
+        if self.backend is not None:
+            from jina_rag.backends.address import parse_backend
+
+            parse_backend(self.backend)
         if self.model != "auto":
             spec, named = parse_model_name(self.model)
-            spec.file(self.quantization or named)
+            if self.backend is None:  # another engine may store weights in other ways
+                spec.file(self.quantization or named)
             spec.check_dimensions(self.dimensions)
 
 
@@ -273,7 +368,27 @@ def shared_embedder(config: EmbedderConfig) -> Embedder:
         dimensions=config.dimensions,
         truncate=config.truncate,
         options=config.options,
+        backend=config.backend,
     )
+
+
+def vectors_agree(a: Embedder, b: Embedder) -> float:
+    """How far two embedders give the same vectors: the lowest cosine over a few telling texts, 1.0 at best.
+
+    Equal weights in two engines give 0.9995 and more; another quantisation less, another model or prompt far less.
+
+    Raises:
+        FingerprintMismatchError: their widths differ, so that no vector has a cosine with another.
+    """
+    if a.dimensions != b.dimensions:
+        raise FingerprintMismatchError(
+            f"{a!r} and {b!r} give vectors of different widths. Pass the same dimensions to both."
+        )
+    pairs = [
+        (a.embed(PROBE_TEXTS, input_type).vectors, b.embed(PROBE_TEXTS, input_type).vectors)
+        for input_type in ("query", "document")
+    ]
+    return min(float(np.sum(one * other, axis=-1).min()) for one, other in pairs)
 
 
 def _only(result: EmbeddingResult) -> FloatArray:

@@ -9,10 +9,14 @@ JinaRagError
 ├── InvalidTextError            a text that has no encoding
 ├── InputTooLongError           a text longer than the model reads
 ├── BackendError                the engine failed while embedding
+│   ├── BackendUnavailableError the engine's server is away or busy
+│   └── UnknownBackendError     no engine has this name, address or setting
 ├── FingerprintMismatchError    vectors of one model meet an index of another
 ├── DocumentError               a document that cannot be read
 ├── IndexFolderError            an index folder that cannot be used
 ├── GenerationError             a language model that cannot answer
+│   └── ContextTooSmallError    it cannot read so much at once
+├── ServerSettingsError         a server that must not start as it is set
 └── MissingDependencyError      an optional package is not installed
 
 Each message says what happened and ends with what to do next.
@@ -73,6 +77,14 @@ class BackendError(JinaRagError, RuntimeError):
     """The engine failed while it embedded."""
 
 
+class BackendUnavailableError(BackendError):
+    """The engine's server could not be reached, or stayed busy, as long as was agreed; a later try may succeed."""
+
+
+class UnknownBackendError(BackendError, ValueError):
+    """What should name an engine names none, or has a setting that doesn't exist; the message shows how to write it."""
+
+
 class FingerprintMismatchError(JinaRagError):
     """An index was built by another model, file, width or prompt than the one at hand."""
 
@@ -87,6 +99,14 @@ class IndexFolderError(JinaRagError):
 
 class GenerationError(JinaRagError, RuntimeError):
     """The language model could not be reached, or could not answer."""
+
+
+class ContextTooSmallError(GenerationError):
+    """The question, the passages and the conversation together are longer than the language model reads."""
+
+
+class ServerSettingsError(JinaRagError, ValueError):
+    """A server's settings are wrong, or would let strangers in."""
 
 
 class MissingDependencyError(JinaRagError, ImportError):

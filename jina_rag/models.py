@@ -27,6 +27,11 @@ QUANTIZATIONS = (
 )  # fmt: skip
 """What the Jina cards offer, largest first."""
 
+QUANTIZABLE = (
+    "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_M", "Q2_K",
+)  # fmt: skip
+"""What `jina-rag quantize` makes, largest first: the types that need no statistics of the model at work."""
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -41,12 +46,16 @@ class Prompts:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """One quantisation of a model: its name on the hub and, where published, its size in bytes and its SHA-256."""
+    """One quantisation of a model: its name on the hub and, where published, its size in bytes and its SHA-256.
+
+    One that is `made_here` is on no hub: `jina-rag quantize` makes it on this machine.
+    """
 
     quantization: str
     filename: str
     size_bytes: int | None = None
     sha256: str | None = None
+    made_here: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +68,12 @@ class ModelSpec:
         max_input_tokens: The longest input, prompt and special tokens included.
         pooling: Which token's state becomes the vector.
         license: SPDX-like name of the weights' licence.
+        normal_form: What the model's own tokenizer does to Unicode first, and llama.cpp's does not; None for nothing.
         prompts: What goes before a query and before a document.
         matryoshka_dimensions: The widths that the model was trained to be cut to, ascending, the full one included.
         files: The quantisations on offer; empty for a file that only the user has.
         default_quantization: The one taken when none is named.
+        quantized_from: The one that others are made from on this machine; empty where none can be.
         task: What the weights were tuned for; None for a general model.
         repo_id: Where the files are on the hub; None for a model that comes with an installed package.
         revision: The commit of `repo_id` that the checksums belong to; None for its newest.
@@ -76,9 +87,11 @@ class ModelSpec:
     pooling: Pooling
     license: str
     prompts: Prompts = Prompts()
+    normal_form: Literal["NFC"] | None = None
     matryoshka_dimensions: tuple[int, ...] = ()
     files: tuple[ModelFile, ...] = ()
     default_quantization: str = ""
+    quantized_from: str = ""
     task: Task | None = None
     repo_id: str | None = None
     revision: str | None = None
@@ -88,6 +101,8 @@ class ModelSpec:
     def file(self, quantization: str | None = None) -> ModelFile:
         """The file of a quantisation, the default one if none is named; upper and lower case are the same.
 
+        What the model's authors don't offer may still be made here: see `QUANTIZABLE`.
+
         Raises:
             UnknownModelError: the model is not offered in this quantisation.
         """
@@ -95,6 +110,10 @@ class ModelSpec:
         for file in self.files:
             if file.quantization == wanted:
                 return file
+        if self.quantized_from and wanted in QUANTIZABLE:
+            exact = self.file(self.quantized_from)
+            filename = exact.filename.replace(exact.quantization, wanted)
+            return ModelFile(quantization=wanted, filename=filename, made_here=True)
         offered = ", ".join(file.quantization for file in self.files)
         raise UnknownModelError(
             f"{self.name} has no quantisation {quantization!r}. "
@@ -169,9 +188,11 @@ def _jina_v5(
         ),
         # Only retrieval tells questions from passages; the other adapters were trained on "Document: " alone.
         prompts=Prompts(query="Query: " if task == "retrieval" else "Document: ", document="Document: "),
+        normal_form="NFC" if size == "small" else None,  # Qwen's tokenizer.json: "normalizer"; nano's has none
         matryoshka_dimensions=tuple(width for width in (32, 64, 128, 256, 512, 768, 1024) if width <= dimensions),
         files=tuple(files.values()),
         default_quantization="Q4_K_M",
+        quantized_from="F16",
         task=task,
         repo_id=f"jinaai/{name}-GGUF",
         revision=revision,
@@ -232,6 +253,7 @@ MODELS: tuple[ModelSpec, ...] = (
             ModelFile(quantization="F16", filename="all-MiniLM-L6-v2-F16.gguf"),
         ),
         default_quantization="F32",
+        quantized_from="F32",
         aliases=(f"sentence-transformers/{BUNDLED_MODEL}", "minilm", "bundled"),
     ),
 )

@@ -103,6 +103,7 @@ TINY_SPEC = ModelSpec(
     pooling="last",
     license="Apache-2.0",
     prompts=_JINA_PROMPTS,
+    normal_form="NFC",
     matryoshka_dimensions=(8, 16, 32, 64),
 )
 

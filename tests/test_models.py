@@ -64,8 +64,8 @@ def test_names_are_unambiguous() -> None:
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(UnknownModelError, match="jina-embeddings-v5-text-nano-retrieval"):
         get_model_spec("jina-v4")
-    with pytest.raises(UnknownModelError, match=r"Q4_0.*F16, Q8_0, Q6_K"):
-        get_model_spec("jina-v5-small:Q4_0")
+    with pytest.raises(UnknownModelError, match=r"IQ3_M.*F16, Q8_0, Q6_K"):
+        get_model_spec("jina-v5-small:IQ3_M")
     with pytest.raises(UnknownModelError, match="no published files"):
         ModelSpec(name="mine", dimensions=8, max_input_tokens=8, pooling="mean", license="MIT").file("F16")
 

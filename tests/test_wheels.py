@@ -41,7 +41,7 @@ PACKAGES = (
         folder=".",
         module="jina_rag",
         requires=frozenset({"gguf", "huggingface-hub", "llama-cpp-python", "numpy", "platformdirs", "typer"}),
-        extras=frozenset({"chroma", "rag"}),
+        extras=frozenset({"chroma", "elastic", "http", "mcp", "office", "rag", "sentence-transformers", "server"}),
         imports="from jina_rag import Embedder, list_models",
     ),
     Package(

@@ -96,7 +96,7 @@ def test_a_retriever_tells_where_a_passage_stands(index_folder: Path) -> None:
     assert found.page_content.endswith(PLANETS["Mars"])
     assert Path(found.metadata["source"]).name == "Mars.md"
     assert (found.metadata["title"], found.metadata["heading"]) == ("Mars", "Mars")
-    assert 0.3 < found.metadata["score"] <= 1
+    assert 0.3 < found.metadata["similarity"] <= 1
     assert found.id
     assert "page" not in found.metadata
 
@@ -123,7 +123,7 @@ def test_making_one_loads_nothing() -> None:
         ({"dimension": 256}, "dimension"),
         ({"model": "jina-v9"}, "jina-embeddings-v5-text-small-retrieval"),
         ({"model": "jina-v5-nano", "dimensions": 1024}, "32, 64, 128, 256, 512, 768"),
-        ({"model": "jina-v5-nano", "quantization": "Q4_0"}, "Q4_K_M"),
+        ({"model": "jina-v5-nano", "quantization": "IQ3_M"}, "Q4_K_M"),
         ({"options": {"flash_attention": "perhaps"}}, "flash_attention"),
     ],
 )

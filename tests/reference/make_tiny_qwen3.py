@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from jina_rag.testing import TINY_SHAPE, TINY_SPEC, tiny_vocabulary, tiny_weights
+from jina_rag.testing import END_OF_TEXT, TINY_SHAPE, TINY_SPEC, tiny_vocabulary, tiny_weights
 from tests.reference.texts import TEXTS
 from tests.reference.tiny_tokenizer import build_tokenizer
 
@@ -52,6 +52,25 @@ def build_model() -> transformers.Qwen3Model:
     weights = tiny_weights(vocabulary_size=vocabulary_size)
     model.load_state_dict({upstream_name(name): torch.from_numpy(value) for name, value in weights.items()})
     return model
+
+
+def write_folder(folder: Path) -> Path:
+    """Write the model as a repository of sentence-transformers: weights, tokenizer, prompts and last-token pooling."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    build_model().save_pretrained(folder / "model")
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=build_tokenizer(), eos_token=END_OF_TEXT, pad_token=END_OF_TEXT, padding_side="left"
+    )
+    tokenizer.save_pretrained(folder / "model")
+    transformer = Transformer(str(folder / "model"))
+    pooling = Pooling(TINY_SHAPE.width, pooling_mode="lasttoken")
+    prompts = {"query": TINY_SPEC.prompts.query, "document": TINY_SPEC.prompts.document}
+    # With a default prompt, as the official repositories have it: an engine must not let it come on top of ours.
+    model = SentenceTransformer(modules=[transformer, pooling], prompts=prompts, default_prompt_name="document")
+    model.save(str(folder / "repository"))
+    return folder / "repository"
 
 
 def main() -> None:

@@ -37,6 +37,8 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
     """Draw a bar on stderr while documents are embedded."""
     options: LlamaCppOptions = Field(default_factory=LlamaCppOptions)
     """How llama.cpp is to run: threads, GPU layers and so on."""
+    backend: str | None = None
+    """Another engine in llama.cpp's place, such as "http://host:8080", "jina" or "sentence-transformers"."""
 
     @model_validator(mode="after")
     def _check_settings(self) -> Self:
@@ -93,4 +95,5 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
             dimensions=self.dimensions,
             truncate=self.truncate,
             options=self.options,
+            backend=self.backend,
         )

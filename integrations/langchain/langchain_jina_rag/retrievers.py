@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class JinaRagRetriever(BaseRetriever):
     """Finds passages in an index folder, with the model that the index was made with. Needs `jina-rag[rag]`.
 
-    Each document's metadata has the `source`, `title`, `position`, `start`, `end` and `score` (cosine similarity) of
-    the passage, and its `page` and `heading` where it has them.
+    Each document's metadata has the `source`, `title`, `position`, `start` and `end` of the passage, its `page` and
+    `heading` where it has them, its `similarity` (cosine) and the `score` that orders the passages of one search.
 
     Example:
         .. code-block:: python
@@ -39,7 +39,7 @@ class JinaRagRetriever(BaseRetriever):
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain passes it by name
         k: int | None = None,
     ) -> list[Document]:
-        """The passages most similar to `query`, best first. `k` outranks the retriever's own.
+        """The passages that answer `query` best, best first. `k` outranks the retriever's own.
 
         Raises:
             IndexFolderError: there is no index in the folder, or it is damaged.
@@ -54,4 +54,5 @@ class JinaRagRetriever(BaseRetriever):
 
 def _document(result: "SearchResult") -> Document:
     chunk = result.chunk
-    return Document(page_content=chunk.text, id=chunk.id, metadata={**chunk.metadata, "score": result.score})
+    scores = {"similarity": result.similarity, "score": result.score}
+    return Document(page_content=chunk.text, id=chunk.id, metadata={**chunk.metadata, **scores})

@@ -33,6 +33,10 @@ class JinaRagEmbedding(BaseEmbedding):
     embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Texts handed over at a time.")
     # How this machine runs the model is no part of what a vector means, so it stays out of cache keys.
     options: LlamaCppOptions = Field(default_factory=LlamaCppOptions, exclude=True)
+    # Another engine may round otherwise, so this one does belong into cache keys.
+    backend: str | None = Field(
+        default=None, description="Another engine: 'http://host:8080', 'jina', 'sentence-transformers'."
+    )
 
     @model_validator(mode="after")
     def _check_settings(self) -> Self:
@@ -64,6 +68,7 @@ class JinaRagEmbedding(BaseEmbedding):
             dimensions=self.dimensions,
             truncate=self.truncate,
             options=self.options,
+            backend=self.backend,
         )
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - LlamaIndex's signature
@@ -78,7 +83,7 @@ class JinaRagEmbedding(BaseEmbedding):
 
     def to_payload(self) -> dict[str, Any]:
         """The settings, for LlamaIndex's events."""
-        names = ("model_name", "quantization", "dimensions", "truncate", "embed_batch_size")
+        names = ("model_name", "quantization", "dimensions", "truncate", "embed_batch_size", "backend")
         return {"class_name": self.class_name()} | {name: getattr(self, name) for name in names}
 
     def _get_query_embedding(self, query: str) -> list[float]:

@@ -1,0 +1,93 @@
+"""Engines by name or address."""
+
+from collections.abc import Iterator
+
+from jina_rag.backends.address import BackendAddress, Kind, parse_backend
+from jina_rag.backends.elastic import connect_elastic
+from jina_rag.backends.http import FIRST_PATIENCE_S, HttpConnection, RefusedError
+from jina_rag.backends.jina_api import connect_jina
+from jina_rag.backends.openai_http import connect_openai, served_rows
+from jina_rag.backends.remote import Engine, EngineMaker, RemoteBackend, ServedBackend, known_row
+from jina_rag.backends.tei_http import connect_tei, is_tei
+from jina_rag.errors import BackendError
+from jina_rag.models import DEFAULT_MODEL, ModelSpec, get_model_spec
+
+
+def make_backend(setting: str | BackendAddress, spec: ModelSpec) -> ServedBackend:
+    """The engine that a setting names; it is reached, or its model loaded, at the first need.
+
+    Args:
+        setting: As `jina_rag.backends.address` describes it.
+        spec: The row of the model that it should run.
+
+    Raises:
+        BackendError: the setting names no engine.
+    """
+    address = parse_backend(setting) if isinstance(setting, str) else setting
+    if address.kind == "sentence-transformers":
+        from jina_rag.backends.sentence_transformers import SentenceTransformersBackend
+
+        return SentenceTransformersBackend(address, spec)
+    return RemoteBackend(address, spec, _CONNECT[address.kind])
+
+
+def served_model(setting: str) -> ModelSpec:
+    """The row of the model that an engine holds, for users who leave the choice to it.
+
+    Raises:
+        BackendUnavailableError: the server does not answer.
+        BackendError: it holds none that is known here, or several.
+    """
+    address = parse_backend(setting)
+    if address.kind in ("jina", "sentence-transformers"):
+        return get_model_spec(DEFAULT_MODEL)
+    names = list(_served_names(address))
+    rows = {spec.name: spec for name in names if (spec := known_row(name)) is not None}
+    if len(rows) != 1:
+        held = ", ".join(names[:10]) or "models that it does not list"
+        raise BackendError(
+            f"{address} holds {held}, which doesn't tell one model. Name it: model='{DEFAULT_MODEL}', say."
+        )
+    return next(iter(rows.values()))
+
+
+def connect_any(address: BackendAddress, spec: ModelSpec) -> Engine:
+    """The engine for whatever answers at an address. Raises as `connect_openai` and `connect_tei` do."""
+    info = _info(address)
+    # Ours answers in both ways, and says more in OpenAI's.
+    return connect_tei(address, spec) if info is not None and "jina_rag" not in info else connect_openai(address, spec)
+
+
+_CONNECT: dict[Kind, EngineMaker] = {
+    "http": connect_any,
+    "openai": connect_openai,
+    "tei": connect_tei,
+    "elastic": connect_elastic,
+    "jina": connect_jina,
+}
+
+
+def _info(address: BackendAddress) -> dict[str, object] | None:
+    """What TEI says of itself, or None from any other server."""
+    http = HttpConnection(address.url, address.key, patience=address.time_limits, n_connections=1)
+    try:
+        reply = http.get("/info", patience_s=FIRST_PATIENCE_S)
+    except RefusedError as error:
+        if error.status in (401, 403):
+            raise
+        return None
+    finally:
+        http.close()
+    info = reply.json_or_none()
+    return info if is_tei(info) else None
+
+
+def _served_names(address: BackendAddress) -> Iterator[str]:
+    if address.model:
+        yield address.model
+        return
+    info = _info(address) if address.kind in ("http", "tei") else None
+    if info is not None:
+        yield str(info["model_id"])
+    elif address.kind in ("http", "openai"):
+        yield from (str(row["id"]) for row in served_rows(address))
