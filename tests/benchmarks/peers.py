@@ -1,113 +1,444 @@
-"""jina_rag beside the other ways to run the same GGUF through llama.cpp in Python: speed and memory.
+"""jina_rag beside the other ways to run the same weights: speed and memory, in paired rounds.
 
-    python -m tests.benchmarks.peers FOLDER [QUANTIZATION]
+    python -m tests.benchmarks.peers FOLDER                                    # ways through llama.cpp, Q4_K_M
+    python -m tests.benchmarks.peers FOLDER --quantization F16 BF16 Q8_0 Q4_K_M IQ4_NL Q4_0
+    python -m tests.benchmarks.peers FOLDER --group others langchain           # more ways through llama.cpp
+    python -m tests.benchmarks.peers FOLDER --group torch --torch PYTHON       # torch, from an environment of its own
+    python -m tests.benchmarks.peers FOLDER --report FOLDER                    # tables and a plot of what was measured
 
-Speed: paired rounds in turns, in one process; a ratio over 1 means that jina_rag is quicker. Memory: the peak of a
-process that does one round alone.
+Every way runs in a process of its own, with its own memory and its own settings for waiting threads, two threads each,
+and is asked for the same tokens in turns, in an order that goes forth and back. Rounds are kept in FOLDER/peers.json
+after each, so `--minutes 4` may be given as often as it takes; `--fresh` throws them away.
 """
 
+import argparse
+import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jina_rag import Embedder, LlamaCppOptions
-from jina_rag.backends.llama_cpp import LlamaCppBackend, _Context, pack
-from tests.benchmarks.long_text import LETTERS, peak_megabytes, say
+from tests.benchmarks.long_text import LETTERS, say
+from tests.benchmarks.peer_worker import THREADS, load_model, tokenize
 from tests.benchmarks.small_shape import SPEC, small_shape_gguf
 
 ROUNDS = 7
-Embed = Callable[[Sequence[str]], object]
+QUANTIZATIONS = ("F16", "BF16", "Q8_0", "Q4_K_M", "IQ4_NL", "Q4_0")
+LEAST_COSINE = 0.99  # with and without flash attention, a quantisation's random weights differ by less
+SERVER_PORT = 18_437
+SERVER_CLIENTS = 8
 
 
-def jina_rag(path: Path) -> Embed:
-    """This project, with its defaults."""
-    return Embedder.from_file(path, SPEC).embed_documents
+@dataclass(frozen=True)
+class Sample:
+    """The texts of a round, with their prompt, and their tokens."""
+
+    texts: list[str]
+    tokens: list[list[int]]
 
 
-def one_pass(path: Path) -> Embed:
-    """The same batches with embeddings on for every token, as llama-server and llama-embedding do it."""
-    backend = LlamaCppBackend(path, pooling=SPEC.pooling)
-    model = backend._model()
-    model._context = None
-    context = _Context(model._model, 512, SPEC.pooling, LlamaCppOptions(), two_passes=False)
+@dataclass(frozen=True)
+class Way:
+    """A process, and what it is asked for.
 
-    def embed(texts: Sequence[str]) -> object:
-        tokens = sorted((tuple(ids) for ids in model.tokenize(texts)), key=len)
-        return [context.embed(batch) for batch in pack(tokens, max_tokens=512)]
+    Attributes:
+        name: As the tables have it.
+        process: Ways of one process share its memory figure.
+        start: Starts the process.
+        ask: Has it embed, and gives the seconds.
+        vector: Gives the vector of a text, where the weights are the same file's.
+    """
 
-    return embed
-
-
-def llama_embed(path: Path, n_batch: int) -> Embed:
-    """llama-cpp-python's `Llama.embed`, given all the texts at once."""
-    from llama_cpp import LLAMA_POOLING_TYPE_LAST, Llama
-
-    model = Llama(
-        str(path),
-        embedding=True,
-        pooling_type=LLAMA_POOLING_TYPE_LAST,
-        n_ctx=n_batch,
-        n_batch=n_batch,
-        n_ubatch=n_batch,
-        n_threads=2,
-        n_threads_batch=2,
-        verbose=False,
-    )
-    return lambda texts: model.embed(list(texts), normalize=True)
+    name: str
+    process: str
+    start: Callable[[], "Process"]
+    ask: Callable[["Process", Sample], float]
+    vector: Callable[["Process", str], Sequence[float]] | None = None
 
 
-PEERS: dict[str, Callable[[Path], Embed]] = {
-    "jina_rag": jina_rag,
-    "one pass, embeddings on": one_pass,
-    "Llama.embed, n_batch 512": lambda path: llama_embed(path, 512),
-    "Llama.embed, n_batch 2048": lambda path: llama_embed(path, 2048),
-}
+class Process:
+    """A child, and the most memory it has held."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        # OpenMP's settings are each way's own affair; jina_rag makes its own when it loads llama.cpp.
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
+        self.child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and give its answer."""
+        assert self.child.stdin is not None
+        self.child.stdin.write(json.dumps(request) + "\n")
+        self.child.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.child.args!r} has ended; run it by hand to see why")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    @property
+    def peak_megabytes(self) -> int:
+        """VmHWM: resident memory at its highest, mapped weights included, in 10^6 bytes."""
+        lines = Path(f"/proc/{self.child.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 // 10**6 for line in lines if line.startswith("VmHWM:"))
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.communicate()
 
 
-def passages(n: int = 12) -> list[str]:
-    """Texts of 80 to 190 tokens."""
+def llama_cpp_way(name: str, path: Path, label: str | None = None) -> Way:
+    """One of `tests.benchmarks.peer_worker`."""
+
+    def start() -> Process:
+        process = Process([sys.executable, "-m", "tests.benchmarks.peer_worker", name, str(path)])
+        process.answer()
+        return process
+
+    def ask(process: Process, sample: Sample) -> float:
+        seconds: float = process.ask({"texts": sample.texts})["seconds"]
+        return seconds
+
+    def vector(process: Process, text: str) -> Sequence[float]:
+        numbers: list[float] = process.ask({"texts": [text], "vector": True})["vector"]
+        return numbers
+
+    return Way(label or name, label or name, start, ask, vector)
+
+
+def torch_way(python: str, kind: str, batch_size: int) -> Way:
+    """One of `torch_worker.py`, in its own environment."""
+
+    def start() -> Process:
+        process = Process([python, str(Path(__file__).with_name("torch_worker.py")), kind])
+        process.answer()
+        return process
+
+    def ask(process: Process, sample: Sample) -> float:
+        seconds: float = process.ask({"tokens": sample.tokens, "batch_size": batch_size})["seconds"]
+        return seconds
+
+    how = "one by one" if batch_size == 1 else f"batches of {batch_size}"
+    return Way(f"torch {kind}, {how}", f"torch {kind}", start, ask)
+
+
+def server_way(path: Path, clients: int) -> Way:
+    """llama-cpp-python's own server, over HTTP."""
+
+    def start() -> Process:
+        command = [sys.executable, "-m", "llama_cpp.server", "--model", str(path), "--embedding", "true"]
+        command += ["--n_ctx", "512", "--n_batch", "512", "--n_threads", str(THREADS), "--port", str(SERVER_PORT)]
+        # A published file names its pooling and this one does not: 3 is that of the last token.
+        command += ["--n_threads_batch", str(THREADS), "--kv_overrides", "qwen3.pooling_type=int:3"]
+        process = Process(command)
+        _wait_for_server(process)
+        return process
+
+    def ask(_: Process, sample: Sample) -> float:
+        requests = [sample.texts] if clients == 1 else [[text] for text in sample.texts]
+        started = time.perf_counter()
+        with ThreadPoolExecutor(clients) as pool:
+            list(pool.map(_post, requests))
+        return time.perf_counter() - started
+
+    def vector(_: Process, text: str) -> Sequence[float]:
+        numbers: list[float] = _post([text])["data"][0]["embedding"]
+        return numbers
+
+    how = "one request" if clients == 1 else f"{clients} clients"
+    return Way(f"llama_cpp.server, {how}", "llama_cpp.server", start, ask, vector)
+
+
+def _post(texts: Sequence[str]) -> dict[str, Any]:
+    body = json.dumps({"input": texts, "model": "x"}).encode()
+    address = f"http://127.0.0.1:{SERVER_PORT}/v1/embeddings"
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=300) as answer:
+        parsed: dict[str, Any] = json.load(answer)
+        return parsed
+
+
+def _wait_for_server(process: Process) -> None:
+    for _ in range(600):
+        try:
+            _post(["ready?"])
+        except OSError:
+            if process.child.poll() is not None:
+                raise RuntimeError(f"{process.child.args!r} has ended; run it by hand to see why") from None
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError("llama_cpp.server does not answer")
+
+
+def core(path: Path) -> list[Way]:
+    """What most people use."""
+    names = ("jina_rag", "one pass, embeddings on", "Llama.embed, n_batch=512", "Llama.embed, n_batch=2048")
+    return [llama_cpp_way(name, path) for name in names]
+
+
+def others(path: Path) -> list[Way]:
+    """More ways through llama.cpp."""
+    names = ("jina_rag", "Llama.embed, one by one", "LlamaCppEmbeddings")
+    return [*(llama_cpp_way(name, path) for name in names), server_way(path, 1), server_way(path, SERVER_CLIENTS)]
+
+
+def langchain(path: Path) -> list[Way]:
+    """One `embed_documents` of many passages."""
+    return [llama_cpp_way(name, path) for name in ("jina_rag", "LlamaCppEmbeddings")]
+
+
+def torch(folder: Path, quantizations: Sequence[str], python: str) -> list[Way]:
+    """jina_rag in each quantisation, and torch."""
+    ours = [llama_cpp_way("jina_rag", small_shape_gguf(folder, name), f"jina_rag {name}") for name in quantizations]
+    kinds = (("bfloat16", 1), ("bfloat16", 8), ("float32", 1), ("float32", 8), ("int8", 1), ("int8", 8))
+    return [*ours, *(torch_way(python, kind, batch_size) for kind, batch_size in kinds)]
+
+
+def sample(path: Path, passages: int, shortest: int = 80, longest: int = 190) -> Sample:
+    """Passages of so many tokens, prompt excluded; always the same ones. Its vocabulary has a token for each letter."""
     rng = np.random.default_rng(0)
-    return ["".join(rng.choice(list(LETTERS), length)) for length in rng.integers(80, 190, n)]
+    prompt = SPEC.prompts.document
+    lengths = rng.integers(shortest, longest, passages)
+    texts = [prompt + "".join(rng.choice(list(LETTERS), length)) for length in lengths]
+    vocabulary = load_model(path, vocab_only=True)
+    return Sample(texts, [tokenize(vocabulary, text) for text in texts])
 
 
-def main(folder: Path, quantization: str = "Q4_K_M") -> None:
-    """Print a line for each peer."""
-    path = small_shape_gguf(folder, quantization)
-    memory = {name: _peak_of(name, path) for name in PEERS}
-    peers = {name: make(path) for name, make in PEERS.items()}
-    texts = passages()
-    ratios: dict[str, list[float]] = {name: [] for name in PEERS}
-    for turn in range(ROUNDS):
-        seconds = {name: _seconds(peers[name], texts) for name in (list(PEERS) if turn % 2 else list(PEERS)[::-1])}
-        for name in PEERS:
-            ratios[name].append(seconds[name] / seconds["jina_rag"])
-    say(f"{quantization}, {ROUNDS} rounds of {len(texts)} passages")
-    for name, values in ratios.items():
-        spread = f"{min(values):.2f} to {max(values):.2f}"
-        share = memory["jina_rag"] / memory[name]
-        say(f"{name}: jina_rag is {statistics.median(values):.2f} times as fast ({spread}),")
-        say(f"    peak {memory[name]:,} MB, of which jina_rag takes {share:.2f}")
+@contextmanager
+def running(ways: Sequence[Way]) -> Iterator[dict[str, Process]]:
+    """The processes of the ways, each started once."""
+    with ExitStack() as stack:
+        processes: dict[str, Process] = {}
+        for way in ways:
+            if way.process not in processes:
+                processes[way.process] = process = way.start()
+                stack.callback(process.close)
+        yield processes
 
 
-def _seconds(embed: Embed, texts: Sequence[str]) -> float:
-    started = time.perf_counter()
-    embed(texts)
-    return time.perf_counter() - started
+def run(key: str, ways: Sequence[Way], texts: Sample, store: "Store", *, rounds: int, deadline: float) -> None:
+    """Add rounds to those of this key until there are enough or the time is up."""
+    missing = rounds - len(store.rounds(key))
+    if missing <= 0 or time.monotonic() > deadline:
+        return
+    with running(ways) as processes:
+        warm = Sample(texts.texts[:1], texts.tokens[:1])
+        for way in ways:
+            way.ask(processes[way.process], warm)
+        if key != "torch":  # whose quantisations and random weights differ
+            check_agreement(ways, processes, texts.texts[0])
+        longest = 0.0
+        for turn in range(missing):
+            started = time.monotonic()
+            if started + longest > deadline:
+                break
+            seconds = {way.name: way.ask(processes[way.process], texts) for way in ways[:: 1 if turn % 2 else -1]}
+            peaks = {way.name: processes[way.process].peak_megabytes for way in ways}
+            store.add(key, seconds, peaks, sum(map(len, texts.tokens)), len(texts.texts))
+            longest = max(longest, time.monotonic() - started)
+    say(f"{key}: {len(store.rounds(key))} of {rounds} rounds")
 
 
-def _peak_of(name: str, path: Path) -> int:
-    command = [sys.executable, "-m", "tests.benchmarks.peers", "--memory", name, str(path)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def check_agreement(ways: Sequence[Way], processes: dict[str, Process], text: str) -> None:
+    """Refuse to compare ways that do not compute the same vector."""
+    vectors = {way.name: np.array(way.vector(processes[way.process], text)) for way in ways if way.vector}
+    ours = vectors["jina_rag"]
+    for name, vector in vectors.items():
+        cosine = float(vector @ ours / np.linalg.norm(vector) / np.linalg.norm(ours))
+        if cosine < LEAST_COSINE:
+            raise RuntimeError(f"{name} gives another vector: cosine {cosine:.4f}")
+
+
+class Store:
+    """The rounds so far, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.groups: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def rounds(self, key: str) -> list[dict[str, float]]:
+        """Seconds by way, for each round."""
+        found: list[dict[str, float]] = self.groups.get(key, {}).get("rounds", [])
+        return found
+
+    def add(self, key: str, seconds: dict[str, float], peaks: dict[str, int], tokens: int, passages: int) -> None:
+        """Keep a round."""
+        group = self.groups.setdefault(key, {"rounds": [], "peaks": {}})
+        group["rounds"].append(seconds)
+        group["peaks"] = {name: max(peak, group["peaks"].get(name, 0)) for name, peak in peaks.items()}
+        date = f"{datetime.now(UTC):%Y-%m-%d}"
+        group |= {"tokens": tokens, "passages": passages, "machine": machine(), "date": date}
+        self.path.write_text(json.dumps(self.groups, indent=1))
+
+
+def machine() -> str:
+    """Processor, cores, Python and llama-cpp-python."""
+    from importlib.metadata import version
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    fields = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    cpu = f"{fields['model name'].strip()} (family {fields['cpu family'].strip()})"
+    python, library = platform.python_version(), version("llama-cpp-python")
+    return f"{cpu}, {os.cpu_count()} cores, Python {python}, llama-cpp-python {library}"
+
+
+def ratios(rounds: Sequence[dict[str, float]], name: str, ours: str) -> list[float]:
+    """How many times as fast as `name` ours was, in each round."""
+    return [seconds[name] / seconds[ours] for seconds in rounds]
+
+
+def table(key: str, group: dict[str, Any]) -> str:
+    """A group as Markdown: one row for each way, or for torch one for each of our quantisations."""
+    rounds, peaks = group["rounds"], group["peaks"]
+    heading = (
+        f"{key}: {group['passages']} passages, {group['tokens']:,} tokens, {len(rounds)} rounds, {group['date']}\n"
+        f"({group['machine']})\n\n"
+    )
+    if key == "torch":
+        return heading + _torch_table(rounds, peaks, group["tokens"])
+    lines = [
+        "| way | jina_rag is so many times as fast (spread) | tokens/s | peak memory | jina_rag's share of that |",
+        "|---|---|---|---|---|",
+    ]
+    for name in peaks:
+        speed = statistics.median(group["tokens"] / seconds[name] for seconds in rounds)
+        share = peaks["jina_rag"] / peaks[name]
+        ratio = _spread(ratios(rounds, name, "jina_rag"))
+        lines.append(f"| {name} | {ratio} | {speed:,.0f} | {peaks[name]:,} MB | {share:.2f} |")
+    return heading + "\n".join(lines)
+
+
+def _torch_table(rounds: Sequence[dict[str, float]], peaks: dict[str, int], tokens: int) -> str:
+    peers = [name for name in peaks if name.startswith("torch")]
+    lines = [
+        f"| | tokens/s | peak memory | {' | '.join(f'against {name}' for name in peers)} |",
+        f"|---|---|---|{'---|' * len(peers)}",
+    ]
+    for name in peaks:
+        speed = statistics.median(tokens / seconds[name] for seconds in rounds)
+        against = ["" if name in peers else _spread(ratios(rounds, peer, name)) for peer in peers]
+        lines.append(f"| {name} | {speed:,.0f} | {peaks[name]:,} MB | {' | '.join(against)} |")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def plot(groups: dict[str, dict[str, Any]], target: Path) -> str:
+    """Two bar charts, speed and memory of every way beside jina_rag's; gives its alternative text."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    bars = _bars(groups)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 0.3 * len(bars) + 1.1), sharey=True, layout="constrained")
+    places = range(len(bars))
+    colors = ["tab:blue" if bar[0].startswith("jina_rag") else "0.65" for bar in bars]
+    errors = [[bar[1] - bar[2] for bar in bars], [bar[3] - bar[1] for bar in bars]]
+    left.barh(places, [bar[1] for bar in bars], color=colors, xerr=errors, error_kw={"lw": 0.8, "capsize": 2})
+    left.set_xlabel("speed (jina_rag Q4_K_M = 1)")
+    right.barh(places, [bar[4] for bar in bars], color=colors)
+    right.set_xlabel("peak memory (MB)")
+    left.set_yticks(places, [bar[0] for bar in bars], fontsize=8)
+    left.invert_yaxis()
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", lw=0.4)
+        axis.set_axisbelow(True)
+    mpl.rcParams["svg.hashsalt"] = "peers"  # the same figures give the same file
+    figure.savefig(target, metadata={"Date": None})
+    plt.close(figure)
+    told = "; ".join(f"{name} {speed:.2f} at {peak:,} MB" for name, speed, _, _, peak in bars)
+    return f"Speed of each way against jina_rag with Q4_K_M, and its peak memory: {told}"
+
+
+def _bars(groups: dict[str, dict[str, Any]]) -> list[tuple[str, float, float, float, int]]:
+    """Name, median, lowest and highest speed against jina_rag Q4_K_M, and peak memory; each way once."""
+    bars: dict[str, tuple[str, float, float, float, int]] = {}
+    for key, base in (("torch", "jina_rag Q4_K_M"), ("Q4_K_M", "jina_rag"), ("Q4_K_M others", "jina_rag")):
+        group = groups.get(key, {"peaks": {}})
+        for name in group["peaks"]:
+            label = f"{name} Q4_K_M" if name == "jina_rag" else name
+            speeds = [1 / ratio for ratio in ratios(group["rounds"], name, base)] if base in group["peaks"] else []
+            if speeds and label not in bars:
+                median, peak = statistics.median(speeds), group["peaks"][name]
+                bars[label] = (label, median, min(speeds), max(speeds), peak)
+    return sorted(bars.values(), key=lambda bar: -bar[1])
+
+
+def report(store: Store, folder: Path) -> None:
+    """Write peers.md and peers.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [table(key, group) for key, group in store.groups.items()]
+    alternative_text = plot(store.groups, folder / "peers.svg")
+    parts.append(f"![{alternative_text}](peers.svg)")
+    (folder / "peers.md").write_text("\n\n".join(parts) + "\n")
+    say(str(folder / "peers.md"))
+
+
+def main() -> None:
+    """Measure what is asked for, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the GGUF files and the rounds are")
+    parser.add_argument("--quantization", nargs="+", default=["Q4_K_M"], choices=QUANTIZATIONS)
+    parser.add_argument("--group", nargs="+", default=[], choices=["core", "others", "langchain", "torch"])
+    parser.add_argument("--torch", metavar="PYTHON", help="of an environment with torch and transformers")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--passages", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no round that would end later")
+    parser.add_argument("--fresh", action="store_true", help="forget the rounds of what is measured now")
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="measure nothing; write peers.md and peers.svg")
+    arguments = parser.parse_args()
+    store = Store(arguments.folder / "peers.json")
+    if arguments.report:
+        report(store, arguments.report)
+        return
+    deadline = time.monotonic() + 60 * arguments.minutes
+    for key, ways, texts, rounds in _jobs(arguments):
+        if arguments.fresh:
+            store.groups.pop(key, None)
+        run(key, ways, texts, store, rounds=rounds, deadline=deadline)
+        if key in store.groups:
+            say(table(key, store.groups[key]) + "\n")
+
+
+def _jobs(arguments: argparse.Namespace) -> Iterator[tuple[str, list[Way], Sample, int]]:
+    groups, passages, rounds = arguments.group or ["core"], arguments.passages, arguments.rounds
+    for name in arguments.quantization:
+        path = small_shape_gguf(arguments.folder, name)
+        if "core" in groups:
+            yield name, core(path), sample(path, passages), rounds
+        if "others" in groups:
+            yield f"{name} others", others(path), sample(path, passages), rounds
+        if "langchain" in groups:
+            # So many passages take long: they are shorter, and the rounds fewer.
+            yield f"{name} langchain", langchain(path), sample(path, 200, 16, 48), min(rounds, 3)
+    if "torch" in groups:
+        if not arguments.torch:
+            raise SystemExit("--group torch needs --torch PYTHON, an environment with torch and transformers in it")
+        ways = torch(arguments.folder, QUANTIZATIONS, arguments.torch)
+        yield "torch", ways, sample(small_shape_gguf(arguments.folder), passages), rounds
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--memory":
-        PEERS[sys.argv[2]](Path(sys.argv[3]))(passages())
-        say(str(peak_megabytes()))
-    else:
-        main(Path(sys.argv[1]), *sys.argv[2:3])
+    main()

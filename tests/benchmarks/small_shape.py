@@ -6,12 +6,11 @@ writes small-shape-F16.gguf (1.2 GB) and the named quantisations of it. What a v
 weights; what it means does, so nothing about quality follows from this file.
 """
 
-import ctypes
-import os
 import sys
 from pathlib import Path
 
 from jina_rag.models import ModelSpec, get_model_spec
+from jina_rag.quantize import quantize_file
 from jina_rag.testing import END_OF_TEXT, Qwen3Shape, tiny_merges, tiny_vocabulary, tiny_weights, write_qwen3_gguf
 
 SHAPE = Qwen3Shape(
@@ -38,20 +37,7 @@ def small_shape_gguf(folder: Path, quantization: str = "F16") -> Path:
         vocabulary = [*tokens, *(f"[{index}]" for index in range(VOCABULARY_SIZE - len(tokens) - 1)), END_OF_TEXT]
         weights = tiny_weights(SHAPE, vocabulary_size=VOCABULARY_SIZE)
         return write_qwen3_gguf(path, SHAPE, weights, vocabulary, tiny_merges(), half=True)
-    quantize(small_shape_gguf(folder), path, quantization)
-    return path
-
-
-def quantize(source: Path, target: Path, quantization: str) -> None:
-    """Run llama.cpp's own quantiser."""
-    from llama_cpp import llama_cpp
-
-    parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantization}")
-    parameters.nthread = os.cpu_count() or 1
-    code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters))
-    if code:
-        raise RuntimeError(f"llama.cpp's quantiser failed with code {code}.")
+    return quantize_file(small_shape_gguf(folder), path, quantization).path
 
 
 if __name__ == "__main__":
