@@ -1,116 +1,138 @@
-"""Files in, text out: which files are documents, and how each kind is read.
+"""Files in, text out: which files are documents, and how one is read without harm.
 
-A kind of file is a row of `READERS`. A reader keeps what citations need later: page numbers, and headings as Markdown.
+Each kind of file is a row of `READERS`. A reader keeps what citations need later: page numbers, and headings. It runs
+in a child process under `ReadLimits`, so a file that hangs or crashes its parser costs that file alone.
 """
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from jina_rag.errors import DocumentError, MissingDependencyError
-from jina_rag.rag.headings import find_headings
+from jina_rag.rag.headings import Heading
+from jina_rag.rag.readers import READERS
+from jina_rag.rag.readers.base import Document, Page
+from jina_rag.rag.readers.sandbox import ReadLimits, close_workers, run_job
 
 if TYPE_CHECKING:
-    from pypdfium2 import PdfDocument
+    from pathspec import GitIgnoreSpec
 
-MAX_DOCUMENT_BYTES = 100 * 2**20
-"""Larger files are refused: they are hardly ever text, and would fill the memory."""
+__all__ = [
+    "IGNORE_FILE",
+    "READERS",
+    "Document",
+    "FolderErrorCallback",
+    "Page",
+    "ReadLimits",
+    "close_workers",
+    "find_documents",
+    "read_document",
+]
 
-_NOT_CONTENT = ("nav", "noscript", "script", "style", "svg", "template")
-"""HTML elements whose text is not the page's: menus, and what no reader sees."""
+IGNORE_FILE = ".jinaragignore"
+"""A file of this name at the top of a folder says what to pass over in it, in the language of .gitignore."""
 
-_PDF_PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
-_PDFIUM_LOCK = threading.Lock()  # PDFium can't be called from two threads, not even on two documents
+_ALWAYS_EXCLUDED = ("__pycache__/", "node_modules/", "site-packages/")
+"""Folders of other people's files. A pattern such as `!node_modules/` brings one back."""
 
+_ADDRESS = re.compile(r"(https?|ftps?|s3|gs):/", re.IGNORECASE)
+_WILDCARD = re.compile(r"[*?\[]")
 
-@dataclass(frozen=True)
-class Page:
-    """A stretch of text that is cited as one place.
-
-    Attributes:
-        number: Counted from 1; None where the document has no pages.
-        text: Its text, lines ended by a line feed.
-    """
-
-    number: int | None
-    text: str
-
-
-@dataclass(frozen=True)
-class Document:
-    """A document's text and where it came from.
-
-    Attributes:
-        source: Names the document in an index; for a file its absolute path.
-        title: What to call it in front of people.
-        pages: At least one: the pages of a PDF in order, empty ones included, else a single one without a number.
-        is_markdown: Whether headings, lists and code in the text are written as Markdown.
-    """
-
-    source: str
-    title: str
-    pages: tuple[Page, ...]
-    is_markdown: bool = False
+FolderErrorCallback = Callable[[Path, DocumentError], None]
+"""Told of a folder that can't be listed, and why."""
 
 
-Reader = Callable[[Path, bytes], Document]
-"""Turns the bytes of a file into a document; the path is for names and messages."""
-
-
-def find_documents(paths: Iterable[Path | str]) -> list[Path]:
+def find_documents(
+    paths: Iterable[Path | str], exclude: Iterable[str] = (), *, on_error: FolderErrorCallback | None = None
+) -> list[Path]:
     """The documents that `paths` name: files as they are, folders with all that is below them.
 
-    In a folder, hidden files and folders and files of other kinds are passed over. The result is sorted and holds each
-    file once, by its absolute path.
+    In a folder, hidden files and folders, files of other kinds and whatever is neither a file nor a folder are passed
+    over. A symbolic link in it is followed if it leads to a file in the same folder, not if it leads out of it or to
+    another folder; a link that is named itself is followed wherever it leads. The result is sorted and holds each file
+    once, by its absolute path.
+
+    Args:
+        paths: Files, folders, patterns such as `notes/**/*.md`, and file:// addresses of any of them.
+        exclude: What to pass over in folders and patterns, in the language of .gitignore, each counted from the folder
+            or from the pattern's part without wildcards. The lines of a folder's own `.jinaragignore` come before
+            these. A file that is named itself is always taken.
+        on_error: Told of folders that can't be listed, which are then passed over. Without it, the first one raises.
 
     Raises:
-        DocumentError: a path doesn't exist, or a file was named whose kind can't be read.
+        DocumentError: a path doesn't exist, a pattern fits nothing, a file was named whose kind can't be read, or a
+            folder can't be listed.
+        MissingDependencyError: pathspec is not installed.
     """
     found: set[Path] = set()
-    for path in map(Path, paths):
+    patterns = tuple(exclude)
+    for path in map(_local_path, paths):
         if path.is_dir():
-            found.update(_documents_below(path))
+            found.update(_Folder(path, patterns, on_error).documents())
         elif path.exists():
-            _reader(path)
+            _check_kind(path)
             found.add(path.resolve())
+        elif _WILDCARD.search(str(path)):
+            found.update(_matches(path, patterns, on_error))
         else:
             raise DocumentError(f"There is no file or folder {path}. Check the spelling.")
     return sorted(found)
 
 
-def read_document(path: Path | str) -> Document:
-    """Read one file.
+def read_document(path: Path | str, limits: ReadLimits | None = None) -> Document:
+    """Read one file, in a child process. Safe to call from many threads, and after a fork.
+
+    Args:
+        path: The file; a symbolic link is followed.
+        limits: What it may take; None means `ReadLimits()`.
 
     Raises:
-        DocumentError: the file is missing, too large, damaged, protected, without text or of an unknown kind.
+        DocumentError: the file is missing, too large, damaged, protected, without text or of an unknown kind, or its
+            reader took too long, took too much memory or crashed.
         MissingDependencyError: the package that reads this kind is not installed.
     """
     path = Path(path)
     _check_name(path)
-    document = _reader(path)(path.resolve(), _read_bytes(path))
+    _check_kind(path)
+    path = path.resolve()
+    result = run_job("read", {"path": str(path)}, limits or ReadLimits())
+    document = Document(
+        source=str(path),
+        title=result["title"] or path.stem,
+        pages=tuple(
+            Page(number, text, tuple(Heading(*heading) for heading in headings))
+            for number, text, headings in result["pages"]
+        ),
+        is_markdown=result["is_markdown"],
+        notes=tuple(result["notes"]),
+    )
     if not any(page.text.strip() for page in document.pages):
         raise DocumentError(f"{path} has no text. Leave it out.")
     return document
 
 
-def _documents_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in READERS and path.is_file():
-                yield path.resolve()
+def _local_path(path: Path | str) -> Path:
+    text = str(path)
+    if text.startswith("file:/"):
+        return Path(url2pathname(urlsplit(text).path))
+    if _ADDRESS.match(text):
+        raise DocumentError(f"{text} is an address, and only files are read. Download it and add the file.")
+    return Path(text)
 
 
-def _reader(path: Path) -> Reader:
-    try:
-        return READERS[path.suffix.lower()]
-    except KeyError:
-        kinds = ", ".join(sorted(READERS))
-        raise DocumentError(f"{path} is of a kind that can't be read. Add files of these kinds: {kinds}.") from None
+def _check_kind(path: Path) -> None:
+    if path.suffix.lower() not in READERS:
+        raise DocumentError(
+            f"{path} is of a kind that can't be read. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, "
+            "HTML, Markdown, text, CSV, JSON or source code."
+        )
+    if path.exists() and not path.is_file():
+        raise DocumentError(f"{path} is no ordinary file. Leave it out.")
 
 
 def _check_name(path: Path) -> None:
@@ -122,120 +144,90 @@ def _check_name(path: Path) -> None:
         ) from error
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_DOCUMENT_BYTES:
-            raise DocumentError(
-                f"{path} has {size / 2**20:,.0f} MB and a document may have {MAX_DOCUMENT_BYTES // 2**20}. Split it."
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise DocumentError(f"{path} can't be read ({error.strerror}). Check that it exists and is yours.") from error
+def _matches(pattern: Path, exclude: Sequence[str], on_error: FolderErrorCallback | None) -> Iterator[Path]:
+    """The documents that a pattern fits, and those in the folders that it fits."""
+    fixed = next(place for place, part in enumerate(pattern.parts) if _WILDCARD.search(part))
+    base = Path(*pattern.parts[:fixed])
+    folder = _Folder(base, exclude, on_error)
+    n_matches = 0
+    # Path.glob follows no links to folders, unlike the glob module, which may never end in them.
+    for match in base.glob(str(Path(*pattern.parts[fixed:]))) if base.is_dir() else ():
+        n_matches += 1
+        if not folder.passes_over(match.relative_to(base), is_folder=match.is_dir()):
+            yield from folder.documents_at(match.relative_to(base))
+    if not n_matches:
+        raise DocumentError(f"The pattern {pattern} fits no file or folder. Check the spelling.")
 
 
-def _read_markdown(path: Path, data: bytes) -> Document:
-    text = _decode(path, data)
-    return Document(str(path), _first_heading(text) or path.stem, (Page(None, text),), is_markdown=True)
+class _Folder:
+    """A folder that is searched for documents."""
 
+    def __init__(self, path: Path, exclude: Sequence[str], on_error: FolderErrorCallback | None) -> None:
+        self._root = path.resolve()
+        self._excluded = _exclusions(self._root, exclude)
+        self._on_error = on_error
 
-def _read_text(path: Path, data: bytes) -> Document:
-    return Document(str(path), path.stem, (Page(None, _decode(path, data)),))
+    def documents(self, below: str = "") -> Iterator[Path]:
+        """The documents in the folder, or in the one `below` it."""
+        for entry in self._entries(below):
+            name = f"{below}/{entry.name}" if below else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if not self._excluded.match_file(f"{name}/"):
+                    yield from self.documents(name)
+            elif Path(entry.name).suffix.lower() in READERS and not self._excluded.match_file(name):
+                yield from self._file(entry.path, is_link=entry.is_symlink())
 
+    def documents_at(self, name: Path) -> Iterator[Path]:
+        """The document of this name, or the documents in the folder of this name."""
+        path = self._root / name
+        if path.is_dir() and not path.is_symlink():
+            yield from self.documents(name.as_posix())
+        elif path.suffix.lower() in READERS:
+            yield from self._file(str(path), is_link=path.resolve() != path)
 
-def _read_html(path: Path, data: bytes) -> Document:
-    try:
-        from bs4 import BeautifulSoup
-        from markdownify import ATX, MarkdownConverter
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("markdownify", "rag") from error
+    def passes_over(self, name: Path, *, is_folder: bool) -> bool:
+        """Whether a pattern's match is hidden or excluded."""
+        hidden = any(part.startswith(".") for part in name.parts)
+        return hidden or self._excluded.match_file(f"{name.as_posix()}{'/' * is_folder}")
 
-    # UTF-8 is only the first guess: if the bytes are not, the page's own word for its encoding is believed.
-    soup = BeautifulSoup(data, "html.parser", from_encoding="utf-8")
-    title = " ".join(soup.title.get_text().split()) if soup.title else ""
-    for element in soup((*_NOT_CONTENT, "title")):
-        element.extract()
-    for image in soup("img"):
-        image.replace_with(str(image.get("alt", "")))  # its address may be the image itself, in letters
-    text = _line_feeds(MarkdownConverter(heading_style=ATX).convert_soup(soup)).strip("\n")
-    title = title or _first_heading(text) or path.stem
-    return Document(str(path), title, (Page(None, text),), is_markdown=True)
-
-
-def _read_pdf(path: Path, data: bytes) -> Document:
-    try:
-        from pypdfium2 import PdfDocument, PdfiumError
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("pypdfium2", "rag") from error
-
-    with _PDFIUM_LOCK:
+    def _entries(self, below: str) -> list[os.DirEntry[str]]:
+        folder = self._root / below
         try:
-            pdf = PdfDocument(data)
-            try:
-                title = pdf.get_metadata_value("Title").strip()
-                pages = tuple(Page(index + 1, _page_text(pdf, index)) for index in range(len(pdf)))
-            finally:
-                pdf.close()
-        except PdfiumError as error:
-            if error.err_code == _PDF_PASSWORD_ERROR:
-                raise DocumentError(f"{path} is encrypted. Save a copy without a password and add that.") from error
-            raise DocumentError(f"{path} is damaged ({error}). Save it again from where it came.") from error
-    if not any(page.text.strip() for page in pages):
-        raise DocumentError(f"{path} holds no text: it is probably a scan. Run it through OCR and add the result.")
-    return Document(str(path), title or path.stem, pages)
+            with os.scandir(folder) as entries:
+                return list(entries)
+        except OSError as os_error:
+            error = DocumentError(f"{folder} can't be listed ({os_error.strerror}). Check that it exists and is yours.")
+            if self._on_error is None:
+                raise error from os_error
+            self._on_error(folder, error)
+            return []
+
+    def _file(self, path: str, *, is_link: bool) -> Iterator[Path]:
+        # What stands here by itself needs no resolving, which would cost more than all the rest.
+        target = Path(path).resolve() if is_link else Path(path)
+        try:
+            if stat.S_ISREG(target.stat().st_mode) and (not is_link or target.is_relative_to(self._root)):
+                yield target
+        except OSError:
+            return  # gone meanwhile, or a link to nothing
 
 
-def _page_text(pdf: "PdfDocument", index: int) -> str:
-    page = pdf[index]
-    text_page = page.get_textpage()
+def _exclusions(root: Path, exclude: Sequence[str]) -> "GitIgnoreSpec":
     try:
-        # Not get_text_range(), which knows no characters above U+FFFF.
-        text: str = text_page.get_text_bounded()
-    finally:
-        text_page.close()
-        page.close()
-    # PDFium writes U+FFFE for a hyphen that only broke a word at the end of a line.
-    return _line_feeds(text).replace("\ufffe\n", "").replace("\ufffe", "")
-
-
-def _decode(path: Path, data: bytes) -> str:
-    """The text of a file: UTF-8, what its byte order mark says, or what the bytes look like."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = _guess_encoding(path, data)
-    if "\0" in text:
-        raise DocumentError(f"{path} is not a text file. Give it the ending of what it is, or leave it out.")
-    return _line_feeds(text)
-
-
-def _guess_encoding(path: Path, data: bytes) -> str:
-    try:
-        from charset_normalizer import from_bytes
+        from pathspec import GitIgnoreSpec
     except ImportError as error:
-        raise MissingDependencyError.for_extra("charset-normalizer", "rag") from error
+        raise MissingDependencyError.for_extra("pathspec", "rag") from error
 
-    best = from_bytes(data).best()
-    if best is None:
-        raise DocumentError(f"{path} is not a text file, or in no known encoding. Save it as UTF-8.")
-    return str(best)
-
-
-def _line_feeds(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _first_heading(text: str) -> str | None:
-    headings = find_headings(text)
-    return headings[0].title if headings else None
-
-
-READERS: dict[str, Reader] = {
-    ".htm": _read_html,
-    ".html": _read_html,
-    ".markdown": _read_markdown,
-    ".md": _read_markdown,
-    ".pdf": _read_pdf,
-    ".txt": _read_text,
-}
-"""How each kind of file is read, by its ending in lower case."""
+    ignore_file = root / IGNORE_FILE
+    try:
+        own = ignore_file.read_text(encoding="utf-8").splitlines() if ignore_file.is_file() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError(f"{ignore_file} can't be read ({error}). Mend it or remove it.") from error
+    try:
+        return GitIgnoreSpec.from_lines([*_ALWAYS_EXCLUDED, *own, *exclude])
+    except ValueError as error:
+        raise DocumentError(
+            f"A pattern to exclude can't be understood ({error}). Write it as in .gitignore."
+        ) from error

@@ -8,6 +8,12 @@ from itertools import pairwise
 
 from markdown_it import MarkdownIt
 
+_BLOCKS = MarkdownIt("commonmark").disable(["inline"])
+"""Finds what has lines of its own; what stands within lines takes most of the time, and is wanted of headings only."""
+_INLINE = MarkdownIt("commonmark")
+_MAX_MARKUP = 1000
+"""Of a longer heading only the beginning is read: to find emphasis can take time by the square of the length."""
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.*\n)*?---[ \t]*(?:\n|\Z)")
 """Settings between dashes at the top, as static site generators read them; CommonMark would see a heading there."""
@@ -36,11 +42,11 @@ def find_headings(text: str) -> list[Heading]:
     skipped = front_matter.end() if front_matter else 0
     body = text[skipped:]
     line_starts = [skipped, *(skipped + line_end.end() for line_end in _LINE_END.finditer(body)), len(text)]
-    tokens = MarkdownIt("commonmark").parse(body)
+    tokens = _BLOCKS.parse(body)
     return [
         Heading(
             level=int(opening.tag[1:]),
-            title=" ".join("".join(child.content or " " for child in content.children or ()).split()),
+            title=_plain(content.content),
             start=line_starts[opening.map[0]],
             end=line_starts[min(opening.map[1], len(line_starts) - 1)],
         )
@@ -49,11 +55,32 @@ def find_headings(text: str) -> list[Heading]:
     ]
 
 
-def heading_path(headings: Sequence[Heading], position: int) -> str | None:
-    """The headings that a place stands under, outermost first, as "Guide > Opening hours"; None above the first."""
+def _plain(markup: str) -> str:
+    """What a heading says, without its markup."""
+    (token,) = _INLINE.parseInline(markup[:_MAX_MARKUP])
+    return " ".join("".join(child.content or " " for child in token.children or ()).split())
+
+
+def first_heading(text: str) -> str | None:
+    """The title of the first heading of a Markdown text that has one; None without any."""
+    return next((heading.title for heading in find_headings(text) if heading.title), None)
+
+
+def heading_path(headings: Sequence[Heading], position: int, running: Sequence[Heading] = ()) -> str | None:
+    """The headings that a place stands under, outermost first, as "Guide > Opening hours"; None above the first.
+
+    `running` are those that were open where the text begins: the page before can have left some.
+    """
     above = headings[: bisect_right(headings, position, key=lambda heading: heading.start)]
+    return " > ".join(heading.title for heading in open_headings([*running, *above]) if heading.title) or None
+
+
+def open_headings(headings: Sequence[Heading]) -> list[Heading]:
+    """Those that what comes next would stand under, outermost first."""
     path: list[Heading] = []
-    for heading in reversed(above):
+    for heading in reversed(headings):
         if not path or heading.level < path[-1].level:
             path.append(heading)
-    return " > ".join(heading.title for heading in reversed(path) if heading.title) or None
+            if heading.level == 1:
+                break
+    return path[::-1]

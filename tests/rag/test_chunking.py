@@ -1,3 +1,5 @@
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -5,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_rag import Embedder
+from jina_rag.rag import chunking
 from jina_rag.rag.chunking import split_document
 from jina_rag.rag.documents import Document, Page
-from jina_rag.rag.headings import find_headings, heading_path
-from jina_rag.testing import fake_embedder
+from jina_rag.rag.headings import Heading, find_headings, heading_path
+from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder
 
 WILD = st.text(max_size=300) | st.text(alphabet="aé😀\u200d\u0301 .\n#-`|\r\t中", max_size=300)
 WORDS_BEFORE = 3  # the fake's opening token, and the two words of the prompt
@@ -40,6 +43,26 @@ def test_no_character_is_lost(text: str, is_markdown: bool) -> None:
     document = Document("/a", "A", (Page(None, text),), is_markdown)
     chunks = split_document(document, fake_embedder(), max_tokens=WORDS_BEFORE + 8)
     assert "".join("".join(chunk.text for chunk in chunks).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("is_markdown", [False, True])
+def test_long_text_is_cut_in_stretches_without_loss(is_markdown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunking, "_MAX_STRETCH", 100)
+    text = "# One\n\n" + "word " * 50 + "\n\n" + "x" * 350 + "\n## Two\n\n" + "More words here. " * 20
+    document = Document("/a", "A", (Page(None, text),), is_markdown)
+    chunks = split_document(document, fake_embedder(), max_tokens=WORDS_BEFORE + 8)
+    assert "".join("".join(chunk.text for chunk in chunks).split()) == "".join(text.split())
+    assert all(text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
+    assert (chunks[-1].heading == "One > Two") == is_markdown
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, "灯台の歴史" * 5_000, "> " * 50_000, "# a\n" * 5_000, "[" * 100_000])
+def test_no_text_takes_long(text: str) -> None:
+    embedder = fake_embedder()
+    start = time.process_time()
+    chunks = split_document(_markdown(text), embedder, max_tokens=100)
+    assert time.process_time() - start < 10
+    assert max(embedder.count_tokens([chunk.text for chunk in chunks])) <= (200 if text.startswith("#") else 100)
 
 
 def test_a_chunk_is_never_longer_than_asked_for_or_than_the_model_reads(any_embedder: Embedder) -> None:
@@ -76,6 +99,65 @@ def test_chunks_do_not_cross_pages() -> None:
     document = Document("/a.pdf", "A", (Page(1, "one"), Page(2, ""), Page(3, "three")))
     chunks = split_document(document, fake_embedder())
     assert [(chunk.page, chunk.text) for chunk in chunks] == [(1, "one"), (3, "three")]
+
+
+def test_headings_of_print_hold_until_the_next() -> None:
+    first = Page(1, "Guide\n\nHours\n\nOpen daily.", (Heading(1, "Guide", 0, 5), Heading(2, "Hours", 7, 12)))
+    second = Page(2, "From ten.\n\nDogs\n\nYes.", (Heading(2, "Dogs", 11, 15),))
+    chunks = split_document(Document("/a.pdf", "A", (first, second, Page(3, "No."))), fake_embedder(), max_tokens=6)
+    assert [(chunk.page, chunk.heading, chunk.text) for chunk in chunks] == [
+        (1, "Guide", "Guide\n\nHours\n\nOpen daily."),
+        (2, "Guide > Hours", "From ten."),
+        (2, "Guide > Dogs", "Dogs\n\nYes."),
+        (3, "Guide > Dogs", "No."),
+    ]
+
+
+def test_headings_of_a_slide_end_with_it() -> None:
+    document = Document("/a.pptx", "A", (Page(1, "# One\n\ntext"), Page(2, "more")), is_markdown=True)
+    assert [chunk.heading for chunk in split_document(document, fake_embedder())] == ["One", None]
+
+
+def test_tables_are_cut_between_rows_and_code_is_kept_whole() -> None:
+    rows = [f"| row {number} | some words |" for number in range(20)]
+    code = "```python\ndef f():\n\n    return 1\n```"
+    text = "\n".join(["| a | b |", "| - | - |", *rows]) + f"\n\nAfter it comes code.\n\n{code}\n"
+    chunks = split_document(_markdown(text), fake_embedder(), max_tokens=WORDS_BEFORE + 25)
+    lines = [line for chunk in chunks for line in chunk.text.split("\n")]
+    assert [line for line in lines if line.startswith("| row")] == rows
+    assert any(code in chunk.text for chunk in chunks)
+
+
+class _Joining(FakeBackend):
+    """Words in a row become more tokens than each has alone, as no tokenizer does."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [n_tokens + n_tokens // 4 for n_tokens in super().count_tokens(texts)]
+
+
+def test_the_limit_holds_where_words_do_not_add_up() -> None:
+    embedder = Embedder(_Joining(), FAKE_SPEC)
+    text = "The quick brown fox jumps over the lazy dog near the river bank. " * 20
+    chunks = split_document(Document("/a.txt", "A", (Page(None, text),)), embedder, max_tokens=30)
+    assert max(embedder.count_tokens([chunk.text for chunk in chunks])) <= 30
+    assert " ".join(chunk.text for chunk in chunks).split() == text.split()
+
+
+def test_words_are_tokenized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = fake_embedder()
+    text = "The quick brown fox jumps over the lazy dog near the river bank. " * 100
+    document = Document("/a.txt", "A", (Page(None, text),))
+    first = split_document(document, embedder, max_tokens=40)
+    counted: list[str] = []
+    count = embedder.count_tokens
+
+    def note(texts: Sequence[str]) -> list[int]:
+        counted.extend(texts)
+        return count(texts)
+
+    monkeypatch.setattr(embedder, "count_tokens", note)
+    assert split_document(document, embedder, max_tokens=40) == first
+    assert len(counted) <= len(first) + 3
 
 
 def test_ids_depend_on_source_position_text_and_model() -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag import documents
-from jina_rag.rag.documents import Page, find_documents, read_document
+from jina_rag.rag.documents import Page, ReadLimits, find_documents, read_document
 from tests.rag.pdf import write_pdf
 
 
@@ -34,10 +33,91 @@ def test_a_hidden_file_that_is_named_is_taken(tmp_path: Path) -> None:
     assert find_documents([file]) == [file]
 
 
+def test_exclusions_are_written_as_in_gitignore(tmp_path: Path) -> None:
+    wanted = [_write(tmp_path / name) for name in ("a.md", "notes/b.md", "notes/keep.tmp.md", "node_modules/c.md")]
+    for other in ("d.tmp.md", "build/e.md", "notes/build/f.md", "private/g.md", "site-packages/h.py"):
+        _write(tmp_path / other)
+    _write(tmp_path / ".jinaragignore", "# mine\n/private\n*.tmp.md\n")
+    exclude = ["build/", "!keep.tmp.md", "!node_modules/"]
+    assert find_documents([tmp_path], exclude) == sorted(wanted)
+    assert find_documents([tmp_path / "private" / "g.md"], ["*"]) == [tmp_path / "private" / "g.md"]
+    with pytest.raises(DocumentError, match="gitignore"):
+        find_documents([tmp_path], ["!"])
+
+
+def test_a_pattern_names_what_it_fits(tmp_path: Path) -> None:
+    a, b, c = (_write(tmp_path / name) for name in ("a.md", "sub/b.md", "sub/c[1].txt"))
+    for other in (".hidden/d.md", "sub/.e.md", "sub/f.jpg"):
+        _write(tmp_path / other)
+    assert find_documents([tmp_path / "*.md"]) == [a]
+    assert find_documents([f"{tmp_path}/**/*.md"]) == [a, b]
+    assert find_documents([f"{tmp_path}/s?b"]) == [b, c]
+    assert find_documents([f"{tmp_path}/**/*"], ["sub/*.md"]) == [a, c]
+    assert find_documents([tmp_path / "sub" / "c[1].txt"]) == [c]
+    for nothing in ("*.pdf", "nowhere/*.md", "sub/c[2].txt"):
+        with pytest.raises(DocumentError, match="fits no file"):
+            find_documents([tmp_path / nothing])
+
+
+def test_a_file_address_is_a_path_and_others_are_refused(tmp_path: Path) -> None:
+    file = _write(tmp_path / "a b.md")
+    assert find_documents([file.as_uri()]) == find_documents([tmp_path.as_uri()]) == [file]
+    for address in ("https://example.com/a.pdf", Path("http://example.com/a.pdf"), "S3://bucket/a.md"):
+        with pytest.raises(DocumentError, match="Download it"):
+            find_documents([address])
+
+
+def test_links_lead_nowhere_outside_their_folder(tmp_path: Path) -> None:
+    outside = _write(tmp_path / "outside" / "secret.md")
+    inside = _write(tmp_path / "folder" / "sub" / "a.md")
+    folder = tmp_path / "folder"
+    (folder / "same.md").symlink_to("sub/a.md")
+    (folder / "out.md").symlink_to(outside)
+    (folder / "up.md").symlink_to("../outside/secret.md")
+    (folder / "out").symlink_to(outside.parent)
+    (folder / "round").symlink_to(folder)
+    (folder / "broken.md").symlink_to("nowhere.md")
+    assert find_documents([folder]) == [inside]
+    assert find_documents([folder / "**" / "*.md"]) == find_documents([folder / "*"]) == [inside]
+    assert find_documents([folder / "out.md"]) == find_documents([folder / "out"]) == [outside]
+    linked = tmp_path / "linked"
+    linked.symlink_to(folder)
+    assert find_documents([linked, folder / ".." / "folder"]) == [inside]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    file = _write(tmp_path / "a.md")
+    os.mkfifo(tmp_path / "pipe.md")
+    assert find_documents([tmp_path]) == find_documents([tmp_path / "*.md"]) == [file]
+    for action in (lambda: find_documents([tmp_path / "pipe.md"]), lambda: read_document(tmp_path / "pipe.md")):
+        with pytest.raises(DocumentError, match="no ordinary file"):
+            action()
+    with pytest.raises(DocumentError, match="of a kind"):
+        read_document(Path(os.devnull))
+
+
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, closed = _write(tmp_path / "a.md"), _write(tmp_path / "closed" / "b.md").parent
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:  # root may list everything, so the system's refusal is played
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DocumentError, match=r"closed can't be listed \(Permission denied\)"):
+        find_documents([tmp_path])
+    reported: list[tuple[Path, str]] = []
+    assert find_documents([tmp_path], on_error=lambda path, error: reported.append((path, str(error)))) == [file]
+    assert [path for path, _ in reported] == [closed]
+
+
 def test_a_missing_path_and_an_unknown_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="no file or folder"):
         find_documents([tmp_path / "nowhere"])
-    with pytest.raises(DocumentError, match=r"photo\.jpg .* \.htm, \.html, \.markdown, \.md, \.pdf, \.txt"):
+    with pytest.raises(DocumentError, match=r"photo\.jpg is of a kind .* Add PDF, Word"):
         find_documents([_write(tmp_path / "photo.jpg")])
 
 
@@ -67,10 +147,11 @@ def test_a_file_without_text_is_refused(tmp_path: Path) -> None:
         read_document(_write(tmp_path / "a.md", " \n\t\n"))
 
 
-def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "MAX_DOCUMENT_BYTES", 2**20)
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    file = _write(tmp_path / "a.txt", "x" * 2**21)
+    assert read_document(file, ReadLimits(max_bytes=2**21)).pages[0].text == "x" * 2**21
     with pytest.raises(DocumentError, match="has 2 MB and a document may have 1"):
-        read_document(_write(tmp_path / "a.txt", "x" * 2**21))
+        read_document(file, ReadLimits(max_bytes=2**20))
 
 
 def test_a_missing_file_is_a_document_error(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Where a passage stands: its lines on the page of a PDF, a picture of that page, and the text around it."""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from jina_rag.errors import DocumentError
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.documents import ReadLimits, read_document
+from jina_rag.rag.readers.sandbox import run_job
+
+
+class Box(NamedTuple):
+    """A rectangle on a page, in shares of its width and height from 0 to 1, counted from the upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class PassagePlace:
+    """A passage and what stands around it on its page.
+
+    Attributes:
+        before: The text before it.
+        text: The passage.
+        after: The text after it.
+    """
+
+    before: str
+    text: str
+    after: str
+
+
+def passage_boxes(path: Path | str, page_number: int, start: int, end: int, text: str | None = None) -> list[Box]:
+    """Where a passage stands on a page of a PDF as it is shown, a box for each line.
+
+    Args:
+        path: The PDF.
+        page_number: Counted from 1, as `Chunk.page`.
+        start: Where the passage begins in the text of the page, as `Chunk.start`.
+        end: Where it ends.
+        text: The passage; given, it is compared with what stands there now.
+
+    Raises:
+        DocumentError: the file is gone, can't be read, or no longer has the passage in this place.
+        MissingDependencyError: the package that reads PDF is not installed.
+    """
+    place = {"page": page_number, "start": start, "end": end, "text": text}
+    boxes = run_job("passage_boxes", {"path": _resolved(path), **place}, ReadLimits())
+    return [Box(*box) for box in boxes]
+
+
+def page_image(path: Path | str, page_number: int, boxes: Iterable[Box] = (), *, width: int = 1000) -> bytes:
+    """A page of a PDF as PNG, `width` pixels wide, with the boxes laid over it like a yellow marker.
+
+    Raises:
+        DocumentError: the file is gone, can't be read, or no longer has this page.
+        MissingDependencyError: pypdfium2 or Pillow is not installed.
+    """
+    arguments = {"path": _resolved(path), "page": page_number, "boxes": [list(box) for box in boxes], "width": width}
+    return base64.b64decode(run_job("page_image", arguments, ReadLimits()))
+
+
+def read_place(chunk: Chunk, *, margin: int = 1500) -> PassagePlace:
+    """The passage with up to `margin` characters before and after it, from the document as it is now.
+
+    Raises:
+        DocumentError: the file is gone, can't be read, or no longer has the passage in this place.
+        MissingDependencyError: the package that reads this kind is not installed.
+    """
+    pages = read_document(chunk.source).pages
+    index = (chunk.page or 1) - 1
+    text = pages[index].text if index < len(pages) else ""
+    if text[chunk.start : chunk.end] != chunk.text:
+        raise DocumentError(f"{chunk.source} has changed since it was indexed. Add it again, then ask again.")
+    before, after = text[: chunk.start], text[chunk.end :]
+    return PassagePlace(before[-margin:] if margin else "", chunk.text, after[:margin])
+
+
+def _resolved(path: Path | str) -> str:
+    return str(Path(path).resolve())
