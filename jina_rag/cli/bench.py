@@ -1,0 +1,285 @@
+"""What a model costs on this machine: `bench` and `quantize`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jina_rag.cli.app import MODELS, app, examples
+from jina_rag.cli.options import DimensionsOption, JsonOption, QuantizationOption
+from jina_rag.cli.output import file_size, print_fields, print_json, print_notice, print_table, relative, shortened
+from jina_rag.models import QUANTIZABLE, parse_model_name
+
+if TYPE_CHECKING:
+    from jina_rag.bench import BenchProgress, BenchResult, CorpusCost, Spread, SweepResult, SweepRow
+
+_FIDELITY_NOTE = (
+    "FIDELITY is how near a file's vectors come to those of {reference}, the most exact file here (mean cosine), and "
+    "how many of the ten nearest passages stay the same. It is not how well they find: measure that on questions of "
+    "your own. Of random weights, as in test files, it says nothing about a trained model."
+)
+
+
+_TOKENS_PER_WORD = 4 / 3  # in English
+_NAMES = {"quantization": "QUANTISATION", "batch": "BATCH TOKENS", "threads": "THREADS"}
+
+
+class SweepParameter(StrEnum):
+    """What `bench --sweep` changes."""
+
+    quantization = "quantization"
+    batch = "batch"
+    threads = "threads"
+
+
+@app.command(
+    rich_help_panel=MODELS,
+    epilog=examples("jina-rag bench", "jina-rag bench --model minilm --sweep quantization"),
+)
+def bench(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME|PATH.gguf",
+            help="One that `jina-rag models` lists, or a file. Left out, the Jina model if it can be had, else the "
+            "bundled one.",
+            show_default="auto",
+        ),
+    ] = None,
+    quantization: QuantizationOption = None,
+    dimensions: DimensionsOption = None,
+    documents: Annotated[
+        int, typer.Option("--documents", metavar="N", min=1, help="Say what so many documents would cost.")
+    ] = 10_000,
+    words: Annotated[int, typer.Option("--words", metavar="N", min=1, help="Words in each of those documents.")] = 750,
+    sweep: Annotated[
+        SweepParameter | None,
+        typer.Option("--sweep", help="Compare: the model's files on this machine, batch sizes, or numbers of threads."),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", metavar="N", min=2, help="How often to measure; more is surer.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how fast a model is here, what memory it takes, and what a library would cost.
+
+    Nothing is sent anywhere. For figures that can be trusted, close what else is running.
+    """
+    if sweep is not None:
+        _sweep(sweep, model or "auto", quantization, rounds or 7, as_json=as_json)
+        return
+    from jina_rag.bench import measure
+
+    with _bar() as show:
+        result = measure(
+            model or "auto", quantization=quantization, dimensions=dimensions, rounds=rounds or 5, on_progress=show
+        )
+    cost = result.corpus(documents, tokens_per_document=round(words * _TOKENS_PER_WORD))
+    if as_json:
+        print_json({**asdict(result), "corpus": asdict(cost)})
+        return
+    _print_result(result)
+    _print_cost(cost, words)
+    _print_warnings(result.warnings)
+    print_notice("Compare with: jina-rag bench --sweep quantization (or threads, or batch)")
+
+
+def _sweep(parameter: SweepParameter, model: str, quantization: str | None, rounds: int, *, as_json: bool) -> None:
+    from jina_rag.bench import sweep
+
+    with _bar() as show:
+        result = sweep(parameter.value, model, quantization=quantization, rounds=rounds, on_progress=show)
+    if as_json:
+        print_json({**asdict(result), "level_with_best": list(result.level_with_best)})
+        return
+    _print_sweep(result)
+
+
+@app.command(
+    rich_help_panel=MODELS,
+    epilog=examples(
+        "jina-rag quantize jina-v5-small BF16",
+        "jina-rag add notes --model jina-v5-small --quantization BF16",
+        "jina-rag quantize model-F16.gguf Q4_0",
+    ),
+)
+def quantize(
+    source: Annotated[str, typer.Argument(metavar="NAME|PATH.gguf", help="A model by its name, or its exact file.")],
+    quantization: Annotated[
+        str, typer.Argument(metavar="TYPE", help=f"How to store the weights: {', '.join(QUANTIZABLE)}.")
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[TARGET]",
+            help="The new file. Left out: for a name, a place in the cache where it is "
+            "found by --quantization TYPE; for a file, beside it.",
+        ),
+    ] = None,
+    allow_requantize: Annotated[
+        bool, typer.Option("--allow-requantize", help="Take a file that is quantised already, losing exactness twice.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+) -> None:
+    """Store a model's weights in a type that its authors don't offer.
+
+    Whether that pays on this machine, `jina-rag bench --sweep quantization` says.
+    """
+    from jina_rag.quantize import find_source, quantize_file, quantize_model
+
+    spec = None if source.endswith(".gguf") else parse_model_name(source)[0]
+    path = Path(source) if spec is None else find_source(spec, quantization, on_notice=print_notice)
+    with _tensor_bar(quantization) as on_progress:
+        if spec is not None and target is None:
+            made = quantize_model(spec, quantization, force=force, on_progress=on_progress)
+        else:
+            made = quantize_file(
+                path,
+                target or _beside(path, quantization),
+                quantization,
+                allow_requantize=allow_requantize,
+                force=force,
+                on_progress=on_progress,
+            )
+    typer.echo(made.path)
+    usage = f"Embedder.from_file({str(made.path)!r}, MODEL) in Python"
+    if spec is not None and target is None:
+        usage = f"--model {source} --quantization {made.quantization}"
+    sizes = f"{file_size(made.size_bytes)}, made of {file_size(made.source_bytes)}"
+    print_notice(f"{sizes} in {_duration(made.seconds)}. Use it with: {usage}")
+
+
+def _beside(path: Path, quantization: str) -> Path:
+    from jina_rag.bench import split_name
+
+    return path.with_name(f"{split_name(path)[0]}-{quantization.upper()}.gguf")
+
+
+@contextmanager
+def _tensor_bar(quantization: str) -> "Iterator[Callable[[int, int], None]]":
+    from jina_rag.bench import BenchProgress
+
+    with _bar() as show:
+        yield lambda done, total: show(BenchProgress(f"Making {quantization.upper()}", done, total))
+
+
+@contextmanager
+def _bar() -> "Iterator[Callable[[BenchProgress], None]]":
+    """A bar on stderr, if that is a terminal: what is being done, how far it is, the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Starting", total=None)
+
+        def show(state: "BenchProgress") -> None:
+            progress.update(task, description=shortened(state.stage, 30), completed=state.done, total=state.total)
+
+        yield show
+
+
+def _print_result(result: "BenchResult") -> None:
+    typer.secho(f"{result.model} {result.quantization}".rstrip(), bold=True)
+    names = {"short": "Short texts", "passage": "Passages", "long": "Long texts"}
+    usual, slowest = _milliseconds(result.query_median_s), _milliseconds(result.query_p95_s)
+    memory = "this system does not say"
+    if result.peak_bytes is not None:
+        memory = f"{file_size(result.peak_bytes)} at the most, with the model's weights and Python"
+    print_fields(
+        [
+            ("Speed", f"{_range(result.tokens_per_s)} tokens a second over texts of all lengths"),
+            *(
+                (names[length.name], f"{length.texts_per_s:,.1f} a second, of {length.tokens:.0f} tokens each")
+                for length in result.by_length
+            ),
+            ("One question", f"{usual} usually; 95 of 100 take less than {slowest}"),
+            ("Loading", f"{_duration(result.load_s)} until the first vector"),
+            ("Memory", memory),
+            ("Vectors", f"{result.dimensions} numbers each"),
+            ("File", f"{relative(result.path)}, {file_size(result.file_bytes)}"),
+        ]
+    )
+
+
+def _print_cost(cost: "CorpusCost", words: int) -> None:
+    typer.echo()
+    typer.secho(f"{cost.documents:,} documents of {words:,} words would take", bold=True)
+    fields = [
+        ("Time", f"about {_duration(cost.seconds)} to embed {cost.chunks:,} passages"),
+        ("Disk", f"about {file_size(cost.index_bytes)} for the index"),
+    ]
+    if cost.memory_bytes is not None:
+        fields.append(("Memory", f"about {file_size(cost.memory_bytes)}, all vectors loaded"))
+    print_fields(fields)
+
+
+def _print_sweep(result: "SweepResult") -> None:
+    fidelity = result.rows[0].fidelity
+    typer.secho(f"{result.model}, {result.rounds} rounds in turns", bold=True)
+    heads = [_NAMES[result.parameter], "TOKENS/S", "(RANGE)", "QUESTION", "MEMORY", "FILE", "TIME TAKEN"]
+    heads += ["FIDELITY", "SAME TOP 10"] if fidelity else []
+    print_table([heads, *map(_cells, result.rows)], right=(1, 3, 4, 5, 7, 8)[: 4 + 2 * bool(fidelity)])
+    typer.echo()
+    typer.echo(_verdict(result))
+    if fidelity:
+        print_notice(_FIDELITY_NOTE.format(reference=fidelity.reference))
+    _print_warnings(result.warnings)
+
+
+def _cells(row: "SweepRow") -> list[str]:
+    verdict = "least" if row.is_level else f"{row.against_best.median:.2f} times the least"
+    cells = [
+        row.name,
+        f"{row.tokens_per_s.median:,.0f}",
+        f"({row.tokens_per_s.low:,.0f} to {row.tokens_per_s.high:,.0f})",
+        _milliseconds(row.query_s),
+        "unknown" if row.peak_bytes is None else file_size(row.peak_bytes),
+        file_size(row.file_bytes),
+        verdict,
+    ]
+    if row.fidelity:
+        cells += [f"{row.fidelity.cosine:.4f}", f"{row.fidelity.top_10:.0%}"]
+    return cells
+
+
+def _verdict(result: "SweepResult") -> str:
+    level = result.level_with_best
+    sentence = f"Quickest here: {result.best}, in every round."
+    if level:
+        sentence = f"Quickest here: {result.best}. Level with it, as far as these rounds can tell: {', '.join(level)}."
+    if result.parameter == "quantization":
+        smallest = min(result.rows, key=lambda row: row.file_bytes)
+        sentence += f" Smallest: {smallest.name}. Of those that are level, take the one with the highest fidelity."
+    return sentence
+
+
+def _print_warnings(warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        typer.secho(f"Note: {warning}", fg=typer.colors.YELLOW, err=True)
+
+
+def _range(spread: "Spread") -> str:
+    return f"{spread.median:,.0f} ({spread.low:,.0f} to {spread.high:,.0f})"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"

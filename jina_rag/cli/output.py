@@ -1,0 +1,205 @@
+"""What people see: passages, tables and notices. Nothing of a document reaches a terminal uncleaned."""
+
+import json
+import logging
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from jina_rag.rag.chunking import Chunk
+    from jina_rag.rag.index import FailedDocument
+    from jina_rag.rag.retrieval import SearchResult
+
+PASSAGE_LENGTH = 320
+"""Characters of a passage that a list shows; --json has them all."""
+
+_WIDEST_TEXT = 100  # columns: longer lines are hard to read
+_UNBOUNDED = 10_000  # columns of a table that goes into a file or a pipe: nothing is broken
+
+
+@contextmanager
+def log_on_stderr() -> Iterator[None]:
+    """Show what the library wants people to know, such as which model "auto" took; not what llama.cpp says."""
+    logger, handler = logging.getLogger("jina_rag"), _EchoHandler()
+    handler.addFilter(lambda record: record.name == logger.name)
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # a server that a command runs may have set up logging of its own
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _EchoHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print_notice(self.format(record))
+
+
+def print_result(number: int, result: "SearchResult", note: str = "", length: int | None = None) -> None:
+    """A passage that was found, with what stands around it if that was asked for.
+
+    Args:
+        number: What answers cite it by.
+        result: The passage.
+        note: What to say about it, behind its place.
+        length: How many characters to show, if nothing around it is shown; None shows all.
+    """
+    typer.secho(f"[{number}]", bold=True, nl=False)
+    typer.echo(f" {place(result.chunk)}" + (f"  ({note})" if note else ""))
+    around = bool(result.before or result.after)
+    text = shortened(result.chunk.text, length) if length and not around else result.chunk.text
+    for chunk in result.before:
+        _print_text(chunk.text, "    ", dim=True)
+    _print_text(text, "  > " if around else "    ")
+    for chunk in result.after:
+        _print_text(chunk.text, "    ", dim=True)
+
+
+def _print_text(text: str, margin: str, *, dim: bool = False) -> None:
+    """A text with its own lines, those that are too long broken and empty ones left out."""
+    width = max(20, min(_WIDEST_TEXT, terminal_width()) - len(margin))
+    lines = [part for line in printable(text).splitlines() for part in textwrap.wrap(line, width)]
+    typer.secho(textwrap.indent("\n".join(lines), margin), dim=dim)
+
+
+def place(chunk: "Chunk") -> str:
+    """Where a passage stands, for people: file, page and heading."""
+    page = f"page {chunk.page}" if chunk.page else None
+    return ", ".join(one_line(part) for part in (relative(chunk.source), page, chunk.heading) if part)
+
+
+def print_notice(text: str) -> None:
+    """Say something beside the result: on stderr, in a low voice."""
+    typer.secho(wrapped(printable(text)), dim=True, err=True)
+
+
+def print_failures(failures: "Iterable[FailedDocument]") -> None:
+    """Which documents failed and why, on stderr."""
+    for failed in failures:
+        typer.secho("Failed: ", fg=typer.colors.RED, err=True, nl=False)
+        typer.echo(wrapped(printable(failed.reason)), err=True)
+
+
+def wrapped(text: str) -> str:
+    """A text for stderr with its lines broken between words, if that is a terminal."""
+    if not sys.stderr.isatty():
+        return text
+    width = min(_WIDEST_TEXT, terminal_width())
+    lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return "\n".join("\n".join(parts) for parts in lines)
+
+
+def print_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Aligned columns, the first row their names; in a terminal that is too narrow, the cells below each other.
+
+    Args:
+        rows: Cells.
+        right: The columns that are numbers.
+    """
+    lines = _aligned(rows, right, _UNBOUNDED)
+    if not sys.stdout.isatty() or max(map(_cells, lines)) <= terminal_width():
+        typer.echo("\n".join(lines))
+        return
+    names, *records = rows
+    for record in records:
+        typer.echo(one_line(record[0]))
+        lines = _aligned(list(zip(names[1:], record[1:], strict=True)), (), terminal_width() - 2)
+        typer.echo(textwrap.indent("\n".join(lines), "  "))
+
+
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Names and values, aligned; in a narrow terminal values run over several lines."""
+    typer.echo("\n".join(_aligned(fields, (), terminal_width() if sys.stdout.isatty() else _UNBOUNDED)))
+
+
+def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int], width: int) -> list[str]:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for column in range(len(rows[0])):
+        table.add_column(justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    printed = StringIO()
+    Console(file=printed, width=width, color_system=None).print(table)
+    return [line.rstrip() for line in printed.getvalue().splitlines()]
+
+
+def _cells(line: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(line)
+
+
+def print_json(value: object) -> None:
+    """One line of JSON on stdout."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, or of COLUMNS; 80 where there is neither."""
+    return shutil.get_terminal_size().columns
+
+
+def shown(value: object) -> str:
+    """A value as people write it."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def counted(count: int, name: str) -> str:
+    """A number and what it counts: "1 file", "2,000 files"."""
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a clock shows it, "0:07" or "1:02:30"."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def file_size(n_bytes: float) -> str:
+    """A size with its unit, in powers of 1000 as disks are sold."""
+    for unit in ("bytes", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"
+
+
+def relative(source: str) -> str:
+    """A path as people would write it from here."""
+    path, here = Path(source), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def shortened(text: str, length: int) -> str:
+    """A text on one line, cut to `length` characters."""
+    line = one_line(text)
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+
+
+def one_line(text: str) -> str:
+    """A text without line feeds and codes that a terminal obeys."""
+    return " ".join(printable(text).split())
+
+
+def printable(text: str) -> str:
+    """A text without codes that a terminal obeys."""
+    from jina_rag.rag.text import remove_invisible
+
+    return remove_invisible(text)

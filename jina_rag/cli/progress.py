@@ -1,0 +1,81 @@
+"""How far a command is: on stderr, and only if that is a terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jina_rag.cli.output import duration, shortened
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from jina_rag.rag.index import AddProgress, AddProgressCallback
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A sign of life and the seconds gone for what can't tell how far it is."""
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with _progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()) as progress:
+        progress.add_task(text, total=None)
+        yield
+
+
+@contextmanager
+def counting_bar(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and time left; call what it gives with how many are done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn(f"{{task.fields[rate]}} {unit}/s", markup=False),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
+    with _progress(*columns) as progress:
+        task = progress.add_task(description, total=total, rate="-")
+
+        def show(done: int) -> None:
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            progress.update(task, completed=done, rate=f"{speed:,.1f}" if speed else "-")
+
+        yield show
+
+
+@contextmanager
+def adding_bar() -> "Iterator[AddProgressCallback]":
+    """A bar: the document at hand, files done, chunks a second, the time left."""
+    from rich.progress import BarColumn, TextColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[counts]}", markup=False),
+    )
+    with _progress(*columns) as progress:
+        task = progress.add_task("Reading", total=None, counts="")
+
+        def show(state: "AddProgress") -> None:
+            counts = [f"{state.documents_done:,}/{state.documents_total:,} files"]
+            counts += [f"{state.chunks_per_second:.1f} chunks/s"] if state.chunks_done else []
+            counts += [f"{duration(state.seconds_left)} left"] if state.seconds_left is not None else []
+            progress.update(
+                task,
+                description=shortened(Path(state.source).name, 24),
+                total=max(1, state.bytes_total),
+                completed=state.bytes_done,
+                counts=", ".join(counts),
+            )
+
+        yield show
+
+
+def _progress(*columns: object) -> "Progress":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)  # type: ignore[arg-type]

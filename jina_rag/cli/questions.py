@@ -1,0 +1,127 @@
+"""Questions: `search` and `ask`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jina_rag.cli.answers import print_sources, tell_answer
+from jina_rag.cli.app import INTERRUPTED, NOTHING, QUESTIONS, app, examples
+from jina_rag.cli.opening import open_pipeline
+from jina_rag.cli.options import (
+    DEFAULT_INDEX,
+    BackendOption,
+    CollectionsOption,
+    DiversityOption,
+    IndexOption,
+    JsonOption,
+    KindsOption,
+    KOption,
+    LlmOption,
+    ModeOption,
+    NeighboursOption,
+    SinceOption,
+    SourcesOption,
+    UntilOption,
+    make_options,
+)
+from jina_rag.cli.output import PASSAGE_LENGTH, place, print_json, print_result, print_table, shortened
+
+if TYPE_CHECKING:
+    from jina_rag.rag.retrieval import Rank, SearchResult
+
+
+@app.command(
+    rich_help_panel=QUESTIONS,
+    epilog=examples('jina-rag search "opening hours" -k 3', "jina-rag search museum --type pdf --explain"),
+)
+def search(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A question, or some words.")],
+    index: IndexOption = DEFAULT_INDEX,
+    k: KOption = 5,
+    mode: ModeOption = "hybrid",
+    explain: Annotated[bool, typer.Option("--explain", help="Show how each passage was ranked.")] = False,
+    neighbours: NeighboursOption = 0,
+    diversity: DiversityOption = 0.0,
+    sources: SourcesOption = None,
+    kinds: KindsOption = None,
+    collections: CollectionsOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    backend: BackendOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the passages that are about something."""
+    options = make_options(k, mode, diversity, neighbours, sources, kinds, collections, since, until)
+    with open_pipeline(index, None, options, backend) as pipeline:
+        results = pipeline.search(query)
+        is_empty = not results and pipeline.index.count_chunks() == 0
+    if as_json:
+        print_json([asdict(result) for result in results])
+    elif results:
+        _print_results(results, explain=explain)
+    elif is_empty:
+        typer.echo("The index is empty. Add documents with: jina-rag add PATH", err=True)
+    else:
+        typer.echo("Nothing was found. Try other words, or fewer filters.", err=True)
+    if not results:
+        raise typer.Exit(NOTHING)
+
+
+@app.command(
+    rich_help_panel=QUESTIONS,
+    epilog=examples('jina-rag ask "When is the museum open?"', 'jina-rag ask "When is it open?" --llm smollm2'),
+)
+def ask(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What you want to know.")],
+    index: IndexOption = DEFAULT_INDEX,
+    llm: LlmOption = "extractive",
+    k: KOption = 5,
+    mode: ModeOption = "hybrid",
+    neighbours: NeighboursOption = 0,
+    diversity: DiversityOption = 0.0,
+    sources: SourcesOption = None,
+    kinds: KindsOption = None,
+    collections: CollectionsOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    backend: BackendOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a question from the documents, and say where it stands."""
+    options = make_options(k, mode, diversity, neighbours, sources, kinds, collections, since, until)
+    with open_pipeline(index, llm, options, backend) as pipeline, pipeline.start(question) as run:
+        answer = tell_answer(run, quietly=as_json)
+    if as_json:
+        print_json(answer.as_dict())
+    else:
+        print_sources(answer)
+    if answer.stopped:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(INTERRUPTED)
+    if not answer.answered:
+        raise typer.Exit(NOTHING)
+
+
+def _print_results(results: "list[SearchResult]", *, explain: bool) -> None:
+    for number, result in enumerate(results, start=1):
+        print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH)
+    if not explain:
+        return
+    rows = [
+        (
+            f"[{number}]",
+            f"{result.score:.4f}",
+            *_rank(result.dense),
+            *_rank(result.lexical),
+            shortened(place(result.chunk), 40),
+        )
+        for number, result in enumerate(results, start=1)
+    ]
+    typer.echo()
+    names = ("", "SCORE", "DENSE RANK", "COSINE", "LEXICAL RANK", "BM25", "PASSAGE")
+    print_table([names, *rows], right=range(1, 6))
+
+
+def _rank(rank: "Rank | None") -> tuple[str, str]:
+    return (str(rank.rank), f"{rank.score:.3f}") if rank else ("-", "-")

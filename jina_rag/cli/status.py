@@ -1,0 +1,74 @@
+"""What an index holds: `status`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jina_rag.cli.app import DOCUMENTS, app, examples
+from jina_rag.cli.opening import open_index
+from jina_rag.cli.options import DEFAULT_INDEX, IndexOption, JsonOption
+from jina_rag.cli.output import (
+    counted,
+    file_size,
+    print_failures,
+    print_fields,
+    print_json,
+    print_table,
+    relative,
+)
+
+if TYPE_CHECKING:
+    from jina_rag.rag.index import IndexStatus
+    from jina_rag.rag.manifest import IndexedDocument
+
+
+@app.command(rich_help_panel=DOCUMENTS, epilog=examples("jina-rag status", "jina-rag status --documents"))
+def status(
+    index: IndexOption = DEFAULT_INDEX,
+    list_documents: Annotated[bool, typer.Option("--documents", help="List every document.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what an index holds, which model it was made with, and which files failed."""
+    with open_index(index) as documents:
+        state, listed = documents.status(), documents.documents() if list_documents else []
+    if as_json:
+        print_json(_status_as_dict(state, listed if list_documents else None))
+        return
+    _print_status(state)
+    if listed:
+        typer.echo()
+        rows = [(relative(each.source), each.collection, str(each.n_chunks), file_size(each.size)) for each in listed]
+        print_table([("DOCUMENT", "COLLECTION", "CHUNKS", "SIZE"), *rows], right=(2, 3))
+
+
+def _print_status(state: "IndexStatus") -> None:
+    made_with = state.fingerprint
+    model = f"{made_with.model}, {made_with.quantization or 'as in its file'}, {made_with.dimensions} dimensions"
+    lines = [
+        ("Index", relative(str(state.folder))),
+        ("Documents", f"{state.n_documents:,} in {counted(state.n_chunks, 'chunk')}"),
+        ("Collections", ", ".join(f"{name} ({count:,})" for name, count in state.collections.items()) or "none"),
+        ("Model", model),
+        ("Size", file_size(state.n_bytes)),
+        ("Added from", ", ".join(relative(root.path) for root in state.roots) or "nowhere yet"),
+    ]
+    if state.is_being_written:
+        lines.append(("Now", "another process is writing to it"))
+    print_fields(lines)
+    print_failures(tuple(state.failed))
+
+
+def _status_as_dict(state: "IndexStatus", documents: "list[IndexedDocument] | None") -> dict[str, object]:
+    shown: dict[str, object] = {
+        "folder": str(state.folder),
+        "documents": state.n_documents,
+        "chunks": state.n_chunks,
+        "bytes_on_disk": state.n_bytes,
+        "collections": state.collections,
+        "model": asdict(state.fingerprint),
+        "roots": [asdict(root) for root in state.roots],
+        "failed": [asdict(failed) for failed in state.failed],
+        "is_being_written": state.is_being_written,
+    }
+    return shown if documents is None else {**shown, "listed": [asdict(document) for document in documents]}

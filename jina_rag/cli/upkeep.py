@@ -1,0 +1,146 @@
+"""An index kept in good order: `doctor`, `rebuild` and `export`."""
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jina_rag.cli.app import DOCUMENTS, app, examples
+from jina_rag.cli.opening import load_embedder, open_index
+from jina_rag.cli.options import (
+    DEFAULT_INDEX,
+    BackendOption,
+    CollectionsOption,
+    DimensionsOption,
+    IndexOption,
+    JsonOption,
+    KindsOption,
+    ModelOption,
+    QuantizationOption,
+    SinceOption,
+    SourcesOption,
+    UntilOption,
+    YesOption,
+    make_filters,
+)
+from jina_rag.cli.output import counted, duration, one_line, print_json, print_notice, wrapped
+from jina_rag.cli.progress import counting_bar, working
+from jina_rag.cli.prompts import confirm
+
+if TYPE_CHECKING:
+    from jina_rag.embedder import Embedder
+    from jina_rag.rag.manifest import Manifest
+
+_SAMPLE = 16  # chunks by which a rebuild's time is foretold
+
+
+@app.command("doctor", rich_help_panel=DOCUMENTS, epilog="Exit code 0 if all is well, 1 if something is wrong.")
+def examine(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
+    """Look for anything wrong with an index. Nothing is changed."""
+    from jina_rag.rag.doctor import doctor
+
+    with working("Examining"):
+        problems = doctor(index)
+    if as_json:
+        print_json([asdict(problem) for problem in problems])
+    elif not problems:
+        typer.echo(f"Nothing is wrong with {index}.")
+    else:
+        for problem in problems:
+            typer.secho(one_line(problem.what), fg=typer.colors.RED)
+            typer.echo(f"  Why:  {one_line(problem.why)}")
+            typer.echo(f"  Cure: {one_line(problem.remedy)}")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command(
+    "rebuild",
+    rich_help_panel=DOCUMENTS,
+    epilog=examples("jina-rag rebuild", "jina-rag rebuild --model jina-v5-small"),
+)
+def make_again(
+    index: IndexOption = DEFAULT_INDEX,
+    model: ModelOption = None,
+    quantization: QuantizationOption = None,
+    dimensions: DimensionsOption = None,
+    backend: BackendOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an index's vectors again from its stored text. Until the new ones are whole, the old ones serve."""
+    from jina_rag.rag.index import MANIFEST, read_index_settings, rebuild
+    from jina_rag.rag.manifest import Manifest
+
+    made_with = read_index_settings(index)
+    if model is None:
+        model, quantization = made_with.model, quantization or made_with.quantization or None
+        dimensions = dimensions or made_with.dimensions
+    manifest = Manifest(index / MANIFEST)
+    n_chunks = manifest.count_chunks()
+    with load_embedder(model, quantization, dimensions, backend) as embedder:
+        to_embed, seconds = _foretell(manifest, embedder)
+        cost = (
+            f"about {to_embed:,} have to be embedded, which takes about {duration(seconds)}"
+            if to_embed
+            else ("none has to be embedded")
+        )
+        notice = (
+            f"This makes the vectors of {counted(n_chunks, 'chunk')} in {index} again, with {embedder.spec.name} "
+            f"{embedder.quantization}, {embedder.dimensions} dimensions: {cost}. Documents are not read again."
+        )
+        typer.echo(wrapped(notice), err=True)
+        confirm("Go on?", yes=yes)
+        with counting_bar("Rebuilding", n_chunks, "chunks") as show:
+            n_embedded = rebuild(index, embedder, lambda done, _: show(done))
+    if as_json:
+        print_json({"folder": str(index), "chunks": n_chunks, "embedded": n_embedded, "model": embedder.spec.name})
+    else:
+        typer.echo(f"{counted(n_chunks, 'chunk')} made again, {n_embedded:,} of them embedded. {index} is whole.")
+
+
+def _foretell(manifest: "Manifest", embedder: "Embedder") -> tuple[int, float]:
+    """How many chunks have no vector of this model yet, and the seconds these take, both judged by a sample."""
+    from jina_rag.rag.manifest import text_digest
+
+    texts = {text_digest(chunk.text): chunk.text for chunk in manifest.sample(_SAMPLE)}
+    same_model = embedder.fingerprint == manifest.fingerprint()
+    kept = manifest.vectors(texts) if same_model else manifest.staged_vectors(embedder.fingerprint, texts)
+    missing = [text for digest, text in texts.items() if digest not in kept]
+    if not missing:
+        return 0, 0.0
+    with working("Measuring this machine"):
+        start = time.perf_counter()
+        embedder.embed_documents(missing)
+        seconds_each = (time.perf_counter() - start) / len(missing)
+    to_embed = round(len(missing) / len(texts) * manifest.count_chunks())
+    return to_embed, to_embed * seconds_each
+
+
+@app.command(
+    "export",
+    rich_help_panel=DOCUMENTS,
+    epilog=examples("jina-rag export chunks.jsonl", "jina-rag export --type pdf --vectors | gzip > chunks.jsonl.gz"),
+)
+def write_out(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Left out, stdout.")] = None,
+    index: IndexOption = DEFAULT_INDEX,
+    vectors: Annotated[bool, typer.Option("--vectors", help="With each chunk's vector.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    sources: SourcesOption = None,
+    kinds: KindsOption = None,
+    collections: CollectionsOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+) -> None:
+    """Write an index's chunks as JSON, one on each line, with text and place."""
+    if file and file.exists() and not force:
+        raise typer.BadParameter(f"{file} exists. Name another file, or say --force.", param_hint="FILE")
+    filters = make_filters(sources, kinds, collections, since, until)
+    with open_index(index) as documents:
+        count = documents.export(file or sys.stdout, filters=filters, vectors=vectors)
+    if file:
+        print_notice(f"{counted(count, 'chunk')} written to {file}.")

@@ -1,0 +1,165 @@
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from jina_rag import Embedder
+from jina_rag.cli import prompts
+from jina_rag.vectors import FloatArray
+from tests.cli.conftest import Run
+
+
+@pytest.mark.usefixtures("notes")
+def test_add_makes_an_index_and_brings_it_up_to_date(run: Run, tmp_path: Path) -> None:
+    first = run("add", "notes")
+    assert first.stdout == "2 added. The index .jina-rag/index has 2 chunks.\n"
+    assert first.stderr == "auto takes fake: it is a test.\n"
+    (tmp_path / "notes" / "mars.md").write_text("# Mars\n\nMars has two moons.")
+    (tmp_path / "notes" / "bad.txt").write_bytes(b"\x00")
+    second = run("add", "notes")
+    assert second.exit_code == 1
+    assert second.stdout == "1 updated, 1 unchanged, 1 failed. The index .jina-rag/index has 2 chunks.\n"
+    assert "Failed: " in second.stderr
+    assert "bad.txt is not a text file" in second.stderr
+
+
+@pytest.mark.usefixtures("notes")
+def test_add_as_json(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes" / "bad.txt").write_bytes(b"\x00")
+    result = run("add", "notes", "--json", "--exclude", "*.md", "--collection", "space")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert report["added"] == [str(tmp_path / "notes" / "saturn.txt")]
+    assert [failed["source"] for failed in report["failed"]] == [str(tmp_path / "notes" / "bad.txt")]
+    assert report["chunks_in_index"] == 1
+    assert {"updated", "moved", "removed", "unchanged", "chunks_embedded"} < set(report)
+    assert json.loads(run("status", "--json").stdout)["collections"] == {"space": 1}
+
+
+def test_sync_takes_in_what_changed_and_out_what_is_gone(index: Run, notes: Path) -> None:
+    assert index("sync").stdout == "2 unchanged. The index .jina-rag/index has 2 chunks.\n"
+    (notes / "mars.md").unlink()
+    (notes / "saturn.txt").rename(notes / "rings.txt")
+    (notes / "venus.txt").write_text("Venus is hot.")
+    assert index("sync").stdout == "1 added, 1 moved, 1 removed. The index .jina-rag/index has 2 chunks.\n"
+    report = json.loads(index("sync", "notes", "--json").stdout)
+    assert len(report["unchanged"]) == 2
+
+
+def test_rm_asks_first(index: Run, monkeypatch: pytest.MonkeyPatch, notes: Path) -> None:
+    alone = index("rm", "notes/mars.md")
+    assert alone.exit_code == 2
+    assert "say --yes" in alone.stderr
+    monkeypatch.setattr(prompts, "somebody_is_there", lambda: True)
+    declined = index("rm", "notes/mars.md", stdin="n\n")
+    assert declined.exit_code == 3
+    assert "  notes/mars.md\n" in declined.stderr
+    assert "Nothing was changed." in declined.stderr
+    agreed = index("rm", "notes/mars.md", stdin="y\n")
+    assert (agreed.exit_code, agreed.stdout) == (0, "1 removed. The index .jina-rag/index has 1 chunk.\n")
+    assert (notes / "mars.md").exists()
+
+
+def test_rm_takes_folders_and_collections(index: Run, notes: Path) -> None:
+    assert index("rm", "nowhere").exit_code == 3
+    assert json.loads(index("rm", "notes", "--yes", "--json").stdout) == {
+        "removed": [str(notes / "mars.md"), str(notes / "saturn.txt")],
+        "chunks_in_index": 0,
+    }
+    index("add", "notes", "--collection", "space")
+    assert index("rm", "--collection", "other", "--yes").exit_code == 3
+    assert index("rm", "--collection", "space", "--yes").stdout.startswith("2 removed.")
+
+
+def test_status_says_what_is_there(index: Run, notes: Path) -> None:
+    (notes / "bad.txt").write_bytes(b"\x00")
+    index("sync")
+    shown = index("status", "--documents")
+    lines = {line.split("  ")[0]: line for line in shown.stdout.splitlines()}
+    assert lines["Documents"].split("  ")[-1] == "2 in 2 chunks"
+    assert lines["Collections"].endswith("default (2)")
+    assert "fake" in lines["Model"]
+    assert lines["Added from"].endswith("notes")
+    assert "bad.txt is not a text file" in shown.stderr
+    assert lines["notes/mars.md"].split()[1:3] == ["default", "1"]
+    state = json.loads(index("status", "--json", "--documents").stdout)
+    assert state["documents"] == state["chunks"] == 2
+    assert state["model"]["model"] == "fake"
+    assert state["roots"][0]["path"] == str(notes)
+    assert [Path(failed["source"]).name for failed in state["failed"]] == ["bad.txt"]
+    assert [Path(document["source"]).name for document in state["listed"]] == ["mars.md", "saturn.txt"]
+
+
+def test_an_existing_index_keeps_its_model(run: Run, notes: Path) -> None:
+    run("add", "notes", "--dimensions", "32")
+    assert "2 unchanged" in run("add", str(notes), "--model", "auto").stdout
+    assert run("search", "ice").exit_code == 0
+    for option, value in (("--model", "minilm"), ("--dimensions", "64"), ("--quantization", "Q8_0")):
+        result = run("add", "notes", option, value)
+        assert result.exit_code == 1
+        assert f"leave {option} out" in result.stderr
+
+
+@pytest.mark.usefixtures("notes")
+def test_the_index_can_be_named_by_option_and_environment(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("add", "notes/mars.md", "--index", "one")
+    monkeypatch.setenv("JINA_RAG_INDEX", str(tmp_path / "two"))
+    run("add", "notes/saturn.txt")
+    assert len(json.loads(run("search", "planet", "--json").stdout)) == 1
+    assert json.loads(run("search", "planet", "--json", "--index", "one").stdout)[0]["chunk"]["title"] == "Mars"
+    assert not (tmp_path / ".jina-rag").exists()
+
+
+@pytest.mark.parametrize(
+    "command", ["search x", "ask x", "chat", "sync", "rm x", "status", "doctor", "rebuild", "export"]
+)
+def test_without_an_index_every_command_says_how_to_make_one(run: Run, command: str) -> None:
+    result = run(*command.split())
+    assert result.exit_code == 1
+    assert result.stderr == "Error: No index at .jina-rag/index: make one with `jina-rag add PATH`.\n"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["add", "nowhere"], "There is no file or folder nowhere."),
+        (["add", "."], "There are no documents in . (these kinds are read: "),
+    ],
+)
+def test_errors_are_told_in_words(run: Run, args: list[str], message: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 1
+    assert f"Error: {message}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_ctrl_c_stops_an_add_that_can_go_on_later(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pressed while the second batch is embedded: the first is kept, the rest comes next time."""
+    (tmp_path / "notes").mkdir()
+    for number in range(300):
+        (tmp_path / "notes" / f"{number:03}.txt").write_text(f"Planet number {number} is far away.")
+    embed = Embedder.embed_documents
+    calls = 0
+
+    def embed_and_interrupt(self: Embedder, texts: Sequence[str]) -> FloatArray:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            signal.raise_signal(signal.SIGINT)
+        return embed(self, texts)
+
+    monkeypatch.setattr(Embedder, "embed_documents", embed_and_interrupt)
+    stopped = run("add", "notes", "--json")
+    assert stopped.exit_code == 130
+    assert "Press Ctrl-C again" in stopped.stderr
+    assert "the same command goes on from there" in stopped.stderr
+    report = json.loads(stopped.stdout)
+    assert report["stopped"] is True
+    assert 0 < len(report["added"]) < 300
+    assert json.loads(run("add", "notes", "--json").stdout)["chunks_in_index"] == 300

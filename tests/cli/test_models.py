@@ -1,0 +1,52 @@
+import json
+from pathlib import Path
+
+import numpy as np
+
+from jina_rag import list_models
+from jina_rag.testing import fake_embedder
+from tests.cli.conftest import Run
+
+
+def test_embed_prints_vectors(run: Run) -> None:
+    embedder = fake_embedder(32)
+    shown = run("embed", "Mars is red", "--dimensions", "32").stdout.splitlines()
+    assert shown[0].startswith("1 x 32 numbers, from fake")
+    assert shown[1].endswith("...  Mars is red")
+    lines = run("embed", "--json", stdin="Mars is red\nVenus, é\n").stdout.splitlines()
+    vectors = np.array([json.loads(line) for line in lines])
+    np.testing.assert_allclose(vectors, fake_embedder().embed_documents(["Mars is red", "Venus, é"]), atol=1e-6)
+    query = json.loads(run("embed", "--query", "--json", "Mars is red", "--dimensions", "32").stdout)
+    np.testing.assert_allclose(query, embedder.embed_query("Mars is red"), atol=1e-6)
+    assert run("embed", "--json", stdin="").stdout == ""
+
+
+def test_models_are_listed(run: Run) -> None:
+    lines = run("models").stdout.splitlines()
+    assert len(lines) == 1 + len(list_models())
+    assert lines[0].split() == ["MODEL", "QUANTISATION", "DIMENSIONS", "TOKENS", "LICENCE", "ON", "THIS", "MACHINE"]
+    assert lines[1].split()[:5] == [
+        "jina-embeddings-v5-text-small-retrieval",
+        "Q4_K_M",
+        "1024",
+        "32768",
+        "CC-BY-NC-4.0",
+    ]
+    rows = json.loads(run("models", "--json").stdout)
+    assert [row["name"] for row in rows] == [spec.name for spec in list_models()]
+    assert rows[-1]["on_this_machine"] is True
+
+
+def test_download_prints_where_the_file_is(run: Run) -> None:
+    path = Path(run("download", "minilm").stdout.strip())
+    assert path.is_file()
+    assert path.suffix == ".gguf"
+    told = json.loads(run("download", "minilm", "--json").stdout)
+    assert told["path"] == str(path)
+    assert told["bytes"] == path.stat().st_size
+
+
+def test_a_model_that_does_not_exist_is_told_in_words(run: Run) -> None:
+    result = run("download", "nosuch")
+    assert result.exit_code == 1
+    assert "Error: There is no model 'nosuch'. Choose one of:\n  jina-embeddings" in result.stderr

@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from jina_rag.errors import GenerationError
+from jina_rag.rag.pipeline import RagPipeline
+from tests.cli.conftest import Run
+
+
+def test_search_shows_passages_with_their_places(index: Run) -> None:
+    result = index("search", "rings of ice", "-k", "1")
+    assert result.stdout.startswith("[1] notes/saturn.txt  (similarity 0.")
+    assert "    Saturn has rings made of ice.\n" in result.stdout
+    found = json.loads(index("search", "rings of ice", "--json").stdout)
+    assert [entry["chunk"]["title"] for entry in found] == ["saturn", "Mars"]
+    assert found[0]["chunk"]["text"] == "Saturn has rings made of ice."
+    assert found[0]["score"] > found[1]["score"]
+    assert found[0]["dense"]["rank"] == found[0]["lexical"]["rank"] == 1
+
+
+def test_search_explains_ranks_and_scores(index: Run, notes: Path) -> None:
+    (notes / "venus.txt").write_text("Venus is hot.")  # among three, a word of one document weighs something
+    index("sync")
+    table = index("search", "rings of ice", "--explain").stdout.splitlines()[-4:]
+    assert table[0].split() == ["SCORE", "DENSE", "RANK", "COSINE", "LEXICAL", "RANK", "BM25", "PASSAGE"]
+    number, _score, rank, cosine, word_rank, bm25, place = table[1].split()
+    assert (number, rank, word_rank, place) == ("[1]", "1", "1", "notes/saturn.txt")
+    assert 0 < float(cosine) <= 1
+    assert float(bm25) > 0
+    assert len({line.index("notes/") for line in table[1:]}) == 1
+
+
+def test_search_by_words_finds_only_what_has_them(index: Run) -> None:
+    found = json.loads(index("search", "rings", "--mode", "lexical", "--json").stdout)
+    assert [(entry["chunk"]["title"], entry["dense"]) for entry in found] == [("saturn", None)]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        ["--source", "*.txt"],
+        ["--source", "notes/saturn.txt"],
+        ["--type", "txt"],
+        ["--collection", "gas", "--since", "2000-01-01"],
+    ],
+)
+def test_search_takes_filters(index: Run, notes: Path, filters: list[str]) -> None:
+    index("rm", "notes/saturn.txt", "--yes")
+    index("add", str(notes / "saturn.txt"), "--collection", "gas")
+    found = json.loads(index("search", "planet", "--json", *filters).stdout)
+    assert [entry["chunk"]["title"] for entry in found] == ["saturn"]
+
+
+def test_search_that_finds_nothing_says_what_to_try(index: Run) -> None:
+    result = index("search", "rings", "--until", "2000-01-01")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "fewer filters" in result.stderr
+    as_json = index("search", "rings", "--until", "2000-01-01", "--json")
+    assert (as_json.exit_code, as_json.stdout) == (3, "[]\n")
+    index("rm", "notes", "--yes")
+    assert "The index is empty. Add documents with" in index("search", "rings").stderr
+
+
+def test_until_means_the_whole_day(index: Run) -> None:
+    from datetime import date
+
+    assert index("search", "rings", "--until", date.today().isoformat(), "--since", date.today().isoformat()).stdout
+
+
+def test_search_shows_what_stands_around(run: Run, tmp_path: Path) -> None:
+    sections = "\n\n".join(f"## Part {number}\n\n{f'Sentence {number} about planets. ' * 40}" for number in range(5))
+    (tmp_path / "long.md").write_text(sections)
+    run("add", "long.md")
+    lines = run("search", "Sentence 2", "-k", "1", "--neighbours", "1").stdout.splitlines()
+    inside = [place for place, line in enumerate(lines) if line.startswith("  > ")]
+    assert inside[0] > 1
+    assert inside[-1] < len(lines) - 1
+    assert all(line.startswith("    ") for line in lines[1 : inside[0]])
+
+
+def test_ask_answers_and_cites(answers: Run) -> None:
+    result = answers("ask", "Why does Mars look red?")
+    assert result.stdout.startswith("Mars looks red because of iron rust. [1]\n\n[1] notes/mars.md, Mars\n    # Mars")
+    assert result.stderr == ""
+    answer = json.loads(answers("ask", "Why does Mars look red?", "--json").stdout)
+    assert answer["answer"] == "Mars looks red because of iron rust. [1]"
+    assert answer["answered"] is True
+    assert [(citation["number"], citation["verified"]) for citation in answer["citations"]] == [(1, True)]
+    assert len(answer["passages"]) == 2
+
+
+def test_ask_says_when_the_documents_do_not(answers: Run) -> None:
+    result = answers("ask", "Who won the football cup?")
+    assert (result.exit_code, result.stdout) == (3, "The documents don't say.\n")
+    assert "jina-rag search" in result.stderr
+    as_json = answers("ask", "Who won the football cup?", "--json")
+    assert as_json.exit_code == 3
+    assert json.loads(as_json.stdout)["answered"] is False
+
+
+def test_ask_warns_of_citations_that_do_not_hold(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for answer, warning in (
+        ("Mars is made of cheese [1].", "(not all of it stands there)"),
+        ("Mars is red [9].", "[9] is no passage"),
+        ("Mars is red.", "cites no passage, so check it yourself"),
+    ):
+        monkeypatch.setattr(RagPipeline, "stream", lambda *_, answer=answer, **__: iter([answer]))
+        assert warning in index("ask", "Why is Mars red?").stdout
+
+
+def test_ask_stopped_in_the_middle_keeps_what_had_come(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> object:
+        yield "Mars looks red "
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RagPipeline, "stream", interrupted)
+    result = index("ask", "Why is Mars red?")
+    assert result.exit_code == 130
+    assert result.stdout.startswith("Mars looks red")
+    assert result.stderr.endswith("Stopped.\n")
+
+
+def test_control_codes_of_a_document_do_not_reach_the_terminal(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "evil.txt").write_text("Mars \x1b[2J is \u202e red planet.")
+    run("add", "evil.txt")
+    for command in ("search", "ask"):
+        stdout = run(command, "Mars is red planet").stdout
+        assert "red planet" in stdout
+        assert "\x1b[2J" not in stdout
+        assert "\u202e" not in stdout
+
+
+def test_an_error_in_the_middle_of_an_answer_is_told_too(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise GenerationError("The model is gone.")
+
+    monkeypatch.setattr(RagPipeline, "stream", fail)
+    result = index("ask", "Why?")
+    assert result.exit_code == 1
+    assert "Error: The model is gone." in result.stderr
+    assert "question is empty" in index("ask", " ").stderr
+    assert "names no way to answer" in index("ask", "Why?", "--llm", "gpt").stderr
