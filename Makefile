@@ -22,7 +22,7 @@ endif
 
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
 
-.PHONY: app test lint format constraints clean
+.PHONY: app test test-browser lint format constraints clean
 
 app: $(VENV)/.app  ## the question-answering page, on the sample documents
 	$(BIN)/jina-rag add apps/qa/sample_documents --index .jina-rag/samples
@@ -30,6 +30,9 @@ app: $(VENV)/.app  ## the question-answering page, on the sample documents
 
 test: $(VENV)/.test lint  ## everything that CI runs
 	$(BIN)/python -m pytest $(ARGS)
+
+test-browser: $(VENV)/.browser  ## the page in a real browser
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -61,3 +64,9 @@ $(VENV)/.test: $(UV) pyproject.toml constraints.txt integrations/langchain/pypro
 	@echo "Installing. llama.cpp is built from source the first time, which takes some minutes."
 	$(INSTALL) --editable . --group test
 	@touch $@ $(VENV)/.app
+
+$(VENV)/.browser: $(VENV)/.test
+	$(INSTALL) --editable . --group browser
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } \
+	    || { echo "The tests need Chromium: install it, on Debian with 'sudo apt-get install chromium'."; exit 1; }
+	@touch $@

@@ -1,0 +1,280 @@
+"""Joins the texts of many requests into calls of the engine, without long requests holding up short ones.
+
+Waiting requests stand in two lanes, short ones and long ones, each served by a thread of its own. The engine takes a
+batch from each caller in turn, so while both lanes have work each gets half of the batches: a question waits for the
+batch that is being computed, not for the documents before it, and a flood of questions leaves documents their half.
+Within a lane every request gives one text in turn, so no request waits for the whole of another. A call is as large as
+one batch of the engine and filled with what fits, so that no batch runs half empty.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from jina_rag.backends.base import EmbeddingBackend
+from jina_rag.vectors import FloatArray
+
+LaneName: TypeAlias = Literal["short", "long"]
+
+SHORT_REQUEST_TOKENS = 64
+"""A request of up to so many tokens in all goes to the short lane: a question, or a few words. Not more, because every
+batch costs something, however small it is."""
+
+
+class QueueFullError(Exception):
+    """The queue has no room for a request.
+
+    Attributes:
+        retry_after: Seconds after which there should be room.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class BatchedResult:
+    """What came of one request.
+
+    Attributes:
+        vectors: Pooled states, float32 of shape (n, d), neither cut nor normalised.
+        truncated: Positions of the texts that were cut.
+        queued_s: Seconds until the first of its texts was taken up.
+        computed_s: Seconds from then until the last was done.
+    """
+
+    vectors: FloatArray
+    truncated: tuple[int, ...]
+    queued_s: float
+    computed_s: float
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One request in the queue; its `result` comes when all of its texts are done."""
+
+    texts: Sequence[str]
+    token_counts: Sequence[int]
+    lane: LaneName
+    result: "Future[BatchedResult]" = field(default_factory=Future)
+    _submitted: float = field(default_factory=time.monotonic)
+    _started: float = 0.0
+    _taken: int = 0
+    _done: int = 0
+    _vectors: FloatArray | None = None
+    _truncated: list[int] = field(default_factory=list)
+
+    def take(self) -> int:
+        """The position of its next text, which is then being computed."""
+        if not self._taken:
+            self._started = time.monotonic()
+        self._taken += 1
+        return self._taken - 1
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether it has texts that nobody took yet."""
+        return self._taken < len(self.texts)
+
+    @property
+    def next_tokens(self) -> int:
+        """The tokens of the first of them."""
+        return self.token_counts[self._taken]
+
+    @property
+    def waiting_tokens(self) -> int:
+        """The tokens of the texts that nobody took yet."""
+        return sum(self.token_counts[self._taken :])
+
+    def drop_waiting(self) -> None:
+        """Leave the texts that nobody took yet."""
+        self._taken = len(self.texts)
+
+    def put(self, position: int, vector: FloatArray, *, truncated: bool) -> None:
+        """Take the vector of one text; the last one completes the result."""
+        if self._vectors is None:
+            self._vectors = np.empty((len(self.texts), len(vector)), np.float32)
+        self._vectors[position] = vector
+        if truncated:
+            self._truncated.append(position)
+        self._done += 1
+        if self._done == len(self.texts) and not self.result.done():
+            self.result.set_result(
+                BatchedResult(
+                    vectors=self._vectors,
+                    truncated=tuple(sorted(self._truncated)),
+                    queued_s=self._started - self._submitted,
+                    computed_s=time.monotonic() - self._started,
+                )
+            )
+
+
+Part: TypeAlias = tuple[Ticket, int]
+"""One text of a batch: its request and its position there."""
+
+BatchCallback = Callable[[LaneName, int, int, float], None]
+"""Called after each call of the engine with its lane, texts, tokens and seconds."""
+
+
+@dataclass(frozen=True)
+class _Lane:
+    name: LaneName
+    waiting: "deque[Ticket]" = field(default_factory=deque)
+
+
+class Batcher:
+    """The queue before an engine, and the threads that empty it."""
+
+    def __init__(
+        self,
+        backend: EmbeddingBackend,
+        *,
+        max_input_tokens: int,
+        batch_tokens: int,
+        max_queue_tokens: int,
+        on_batch: BatchCallback,
+    ) -> None:
+        """Start the threads; `close` ends them.
+
+        Args:
+            backend: The engine.
+            max_input_tokens: The longest text; longer ones are cut, so refuse those that must not be before.
+            batch_tokens: Tokens in one call: best as many as the engine computes at a time.
+            max_queue_tokens: Tokens that may wait or be computed; a lone request may exceed it.
+            on_batch: Told about each call.
+        """
+        self._backend = backend
+        self._max_input_tokens = max_input_tokens
+        self._batch_tokens = batch_tokens
+        self._max_queue_tokens = max_queue_tokens
+        self._on_batch = on_batch
+        self._lanes: dict[LaneName, _Lane] = {
+            "short": _Lane("short"),
+            "long": _Lane("long"),
+        }
+        self._changed = Condition()
+        self._closing = False
+        self._tokens = 0
+        self._tokens_per_s = 0.0
+        self._threads = [
+            Thread(target=self._serve, args=(lane,), name=f"jina-rag-{lane.name}-lane", daemon=True)
+            for lane in self._lanes.values()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that wait or are being computed."""
+        return self._tokens
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether both lanes are served."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def waiting_requests(self, lane: LaneName) -> int:
+        """Requests in a lane with texts that nobody took yet."""
+        return len(self._lanes[lane].waiting)
+
+    def submit(self, texts: Sequence[str], token_counts: Sequence[int]) -> Ticket:
+        """Put a request of at least one text into the queue.
+
+        Args:
+            texts: With their prompts.
+            token_counts: Of each text, as far as it will be read.
+
+        Raises:
+            QueueFullError: too many tokens wait already.
+        """
+        n_tokens = sum(token_counts)
+        ticket = Ticket(texts, token_counts, "short" if n_tokens <= SHORT_REQUEST_TOKENS else "long")
+        ticket.result.set_running_or_notify_cancel()  # a waiter that gives up calls cancel() here, not on the future
+        with self._changed:
+            if self._tokens and self._tokens + n_tokens > self._max_queue_tokens:
+                raise QueueFullError(self._tokens / self._tokens_per_s if self._tokens_per_s else 1.0)
+            self._tokens += n_tokens
+            self._lanes[ticket.lane].waiting.append(ticket)
+            self._changed.notify_all()
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Forget the texts of a request that nobody took yet; nothing happens if there are none."""
+        with self._changed:
+            lane = self._lanes[ticket.lane]
+            if ticket in lane.waiting:
+                lane.waiting.remove(ticket)
+                self._tokens -= ticket.waiting_tokens
+                ticket.drop_waiting()
+
+    def close(self) -> None:
+        """Finish all that was taken, then end the threads."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self, lane: _Lane) -> None:
+        while parts := self._next_batch(lane):
+            n_tokens = sum(ticket.token_counts[position] for ticket, position in parts)
+            started = time.monotonic()
+            self._embed(parts)
+            seconds = time.monotonic() - started
+            with self._changed:
+                self._tokens -= n_tokens
+                rate = n_tokens / max(seconds, 1e-6)
+                self._tokens_per_s = rate if not self._tokens_per_s else 0.8 * self._tokens_per_s + 0.2 * rate
+            self._on_batch(lane.name, len(parts), n_tokens, seconds)
+
+    def _next_batch(self, lane: _Lane) -> list[Part]:
+        """One text from each request in turn while it fits; nothing once the queue is closed and empty."""
+        parts: list[Part] = []
+        room = self._batch_tokens
+        passed_over: list[Ticket] = []
+        with self._changed:
+            self._changed.wait_for(lambda: lane.waiting or self._closing)
+            while lane.waiting and room > 0:
+                ticket = lane.waiting.popleft()
+                n_tokens = ticket.next_tokens
+                if parts and n_tokens > room:
+                    passed_over.append(ticket)
+                    continue
+                parts.append((ticket, ticket.take()))
+                room -= n_tokens
+                if ticket.has_waiting:
+                    lane.waiting.append(ticket)
+            lane.waiting.extendleft(reversed(passed_over))  # they come first in the next call
+        return parts
+
+    def _embed(self, parts: list[Part]) -> None:
+        """Compute a batch; if that fails, each request by itself, so that none suffers from another's text."""
+        try:
+            result = self._backend.embed(
+                [ticket.texts[position] for ticket, position in parts],
+                max_tokens=self._max_input_tokens,
+                truncate=True,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must reach the one who waits, not end the thread
+            tickets = list(dict.fromkeys(ticket for ticket, _ in parts))
+            if len(tickets) == 1:
+                self._fail(tickets[0], error)
+                return
+            for ticket in tickets:
+                self._embed([part for part in parts if part[0] is ticket])
+            return
+        cut = set(result.truncated)
+        for index, (ticket, position) in enumerate(parts):
+            ticket.put(position, result.vectors[index], truncated=index in cut)
+
+    def _fail(self, ticket: Ticket, error: Exception) -> None:
+        self.cancel(ticket)
+        if not ticket.result.done():
+            ticket.result.set_exception(error)

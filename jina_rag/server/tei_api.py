@@ -1,0 +1,262 @@
+"""The API of Hugging Face's Text Embeddings Inference (TEI): `/embed`, `/similarity`, `/tokenize`, `/info`, `/health`.
+
+Shapes follow text-embeddings-inference 1.9 (`router/src/http/types.rs`). Two things differ on purpose: a text that is
+too long is refused unless the request or the server says `truncate`, and a field that is not known is refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from jina_rag import __version__
+from jina_rag.backends.base import ShowsTokens
+from jina_rag.server.documentation import REFUSALS
+from jina_rag.server.errors import RequestError
+from jina_rag.server.metrics import CONTENT_TYPE
+from jina_rag.server.prompts import SpelledPrompt, apply_prompt, choose_prompt
+from jina_rag.server.service import Embedded, EmbeddingService, EmbedRequest
+from jina_rag.server.transport import disconnection, note
+from jina_rag.vectors import cosine_similarity
+
+
+def _check_inputs(value: object) -> list[str]:
+    texts: Any = [value] if isinstance(value, str) else value
+    if texts == []:
+        raise PydanticCustomError("empty", "cannot be empty. Send a text or a list of texts.")
+    kinds = set(map(type, texts)) if isinstance(texts, list) else set()
+    if kinds == {str}:
+        return list(texts)
+    if kinds and kinds <= {int, list, str}:
+        raise PydanticCustomError("tokens", "holds token ids; this server tokenizes itself. Send texts.")
+    raise PydanticCustomError("texts", "must be a string or a list of strings.")
+
+
+Inputs = Annotated[
+    list[str],
+    PlainValidator(_check_inputs),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "description": "A text or a list of texts. Arrays of token ids are refused with status 422.",
+        }
+    ),
+]
+Truncate = Annotated[bool | None, Field(description="Cut texts that are too long instead of refusing them.")]
+Direction = Annotated[
+    Literal["Right", "right", "Left", "left"] | None, Field(description="Where to cut: Right keeps the beginning.")
+]
+PromptField = Annotated[
+    SpelledPrompt | None, Field(description="query, document or none (the texts carry their prompt).")
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class EmbedBody(_Body):
+    """What to embed, and how."""
+
+    inputs: Inputs
+    truncate: Truncate = None
+    truncation_direction: Direction = None
+    prompt_name: PromptField = None
+    input_type: Annotated[SpelledPrompt | None, Field(description="The same, as Elastic and Cohere call it.")] = None
+    task: Annotated[SpelledPrompt | None, Field(description="The same, as Jina calls it.")] = None
+    normalize: Annotated[bool | None, Field(description="Vectors of unit length; true unless false is sent.")] = None
+    dimensions: Annotated[int | None, Field(ge=1, description="A width that the model was trained for.")] = None
+
+
+class SimilarityInputs(_Body):
+    """One text, and those to compare it with."""
+
+    source_sentence: str
+    sentences: Annotated[list[str], Field(min_length=1, fail_fast=True)]
+
+
+class SimilarityParameters(_Body):
+    """How to embed them; one prompt for all."""
+
+    truncate: Truncate = None
+    truncation_direction: Direction = None
+    prompt_name: PromptField = None
+
+
+class SimilarityBody(_Body):
+    """What to compare."""
+
+    inputs: SimilarityInputs
+    parameters: SimilarityParameters | None = None
+
+
+class TokenizeBody(_Body):
+    """What to tokenize."""
+
+    inputs: Inputs
+    add_special_tokens: bool = True
+    prompt_name: Annotated[
+        SpelledPrompt | None, Field(description="A prompt to put before; none unless one is named.")
+    ] = None
+
+
+class ShownToken(BaseModel):
+    """One token; its place is null where the tokenizer alters the text."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+def tei_router(service: EmbeddingService) -> APIRouter:
+    """The routes, over a service."""
+    router = APIRouter(tags=["TEI"])
+
+    async def embed(body: EmbedBody, request: Request) -> Response:
+        """Embed texts: always a list of vectors, also for a single text."""
+        prompts = {"prompt_name": body.prompt_name, "input_type": body.input_type, "task": body.task}
+        embedded = await service.embed(
+            EmbedRequest(
+                texts=body.inputs,
+                param="inputs",
+                prompt=choose_prompt(prompts, None),
+                truncate=body.truncate,
+                keep=_keep(body.truncation_direction),
+                dimensions=body.dimensions,
+                normalize=body.normalize is not False,
+            ),
+            disconnection(request),
+        )
+        note(request, embedded)
+        content = await service.run(embedded.vectors.size, _as_json, embedded.vectors)
+        return Response(content, headers=_headers(embedded, body.inputs), media_type="application/json")
+
+    for path, listed in (("/embed", True), ("/", False)):
+        router.post(path, response_model=list[list[float]], responses=REFUSALS["embed"], include_in_schema=listed)(
+            embed
+        )
+
+    @router.post("/embed_all", status_code=422, responses=REFUSALS["embed"])
+    async def embed_all() -> Response:
+        """Not offered: these models were trained to be read at one place, so vectors of single tokens mean nothing."""
+        raise RequestError("validation", "Vectors of single tokens are not offered. Use /embed for one vector a text.")
+
+    @router.post("/similarity", response_model=list[float], responses=REFUSALS["embed"])
+    async def similarity(body: SimilarityBody, request: Request) -> Response:
+        """The cosine of one text with each of several others."""
+        parameters = body.parameters or SimilarityParameters()
+        texts = [body.inputs.source_sentence, *body.inputs.sentences]
+        embedded = await service.embed(
+            EmbedRequest(
+                texts=texts,
+                param="inputs",
+                prompt=choose_prompt({"prompt_name": parameters.prompt_name}, None),
+                truncate=parameters.truncate,
+                keep=_keep(parameters.truncation_direction),
+            ),
+            disconnection(request),
+        )
+        note(request, embedded)
+        cosines = cosine_similarity(embedded.vectors[0], embedded.vectors[1:])
+        return Response(_as_json(cosines), headers=_headers(embedded, texts), media_type="application/json")
+
+    @router.post("/tokenize", response_model=list[list[ShownToken]], responses=REFUSALS["embed"])
+    async def tokenize(body: TokenizeBody) -> Response:
+        """The tokens of each text. No prompt goes before it unless one is named."""
+        prompt = choose_prompt({"prompt_name": body.prompt_name}, "none")
+        prompts = service.embedder.spec.prompts
+        texts = [apply_prompt(text, prompt, "none", prompts)[0] for text in body.inputs]
+        tokens = await service.run(sum(map(len, texts)), _tokenize, service, texts, body.add_special_tokens)
+        return Response(orjson.dumps(tokens), media_type="application/json")
+
+    return router
+
+
+def state_router(service: EmbeddingService) -> APIRouter:
+    """The routes that tell of the server, over a service."""
+    router = APIRouter(tags=["State"])
+    information = _information(service)
+
+    @router.get("/info", responses=REFUSALS["tei"])
+    async def info() -> dict[str, Any]:
+        """The model and the limits."""
+        return information
+
+    async def health() -> Response:
+        """Status 200 while requests are taken, else 503."""
+        if not service.is_ready:
+            raise RequestError("unavailable", "The server takes no requests. See its log, or start it again.")
+        return Response()
+
+    for path, listed in (("/health", True), ("/ping", False), ("/", False)):
+        router.get(path, response_class=Response, responses=REFUSALS["tei"], include_in_schema=listed)(health)
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        return Response(service.metrics.render(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def _information(service: EmbeddingService) -> dict[str, Any]:
+    spec, settings = service.embedder.spec, service.settings
+    return {
+        "model_id": spec.name,
+        "model_sha": service.description["weights"],
+        "model_dtype": service.embedder.quantization.lower() or "unknown",
+        "served_model_name": service.names.listed[-1],
+        "model_type": {"embedding": {"pooling": {"last": "last_token"}.get(spec.pooling, spec.pooling)}},
+        "max_concurrent_requests": settings.max_concurrent_requests,
+        "max_input_length": spec.max_input_tokens,
+        "max_batch_tokens": settings.max_batch_tokens,
+        "max_batch_requests": None,
+        "max_client_batch_size": settings.max_client_batch_size,
+        "auto_truncate": settings.truncate,
+        "tokenization_workers": 2,
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
+        "jina_rag": {**service.description, "prompt": None},
+    }
+
+
+def _keep(direction: str | None) -> Literal["start", "end"]:
+    return "end" if direction in ("Left", "left") else "start"
+
+
+def _tokenize(service: EmbeddingService, texts: list[str], add_special_tokens: bool) -> list[list[dict[str, Any]]]:
+    backend = service.embedder.backend
+    if not isinstance(backend, ShowsTokens):
+        raise RequestError(
+            "validation", "This engine does not show its tokens. Ask a server that runs the model itself."
+        )
+    service.check_tokens(texts, "inputs")
+    return [
+        [asdict(token) for token in tokens] for tokens in backend.tokenize(texts, add_special_tokens=add_special_tokens)
+    ]
+
+
+def _as_json(array: Any) -> bytes:  # noqa: ANN401 - what numpy makes of float32
+    return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _headers(embedded: Embedded, texts: Sequence[str]) -> dict[str, str]:
+    milliseconds = {stage: str(round(1000 * seconds)) for stage, seconds in embedded.seconds.items()}
+    return {
+        "x-compute-time": milliseconds["inference"],
+        "x-compute-characters": str(sum(map(len, texts))),
+        "x-compute-tokens": str(sum(embedded.token_counts)),
+        "x-total-time": milliseconds["total"],
+        "x-tokenization-time": milliseconds["tokenization"],
+        "x-queue-time": milliseconds["queue"],
+        "x-inference-time": milliseconds["inference"],
+        "x-jina-rag-truncated": str(len(embedded.truncated)),
+    }
