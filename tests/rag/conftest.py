@@ -37,6 +37,6 @@ def notes(tmp_path: Path) -> Path:
 def passages(*texts: str) -> list[SearchResult]:
     """Search results with these texts, best first."""
     return [
-        SearchResult(Chunk(f"{place}", f"/{place}.md", f"Title {place}", 0, None, None, 0, len(text), text), 0.9)
+        SearchResult(Chunk(f"{place}", f"/{place}.md", f"Title {place}", 0, None, None, 0, len(text), text), 0.9, 0.9)
         for place, text in enumerate(texts, start=1)
     ]

@@ -12,6 +12,8 @@ from jina_rag.rag.text import remove_invisible
         ("A line that\n  goes on. Another.", ["A line that goes on.", "Another."]),
         ("# Title\n\nText here.\n\nSet\n===\n\n---", ["Text here."]),
         ("- 2 kg of fish\n- salt\n1. Boil it.", ["2 kg of fish", "salt", "Boil it."]),
+        ("1. Boil it\n2. Serve", ["Boil it", "Serve"]),
+        ("8. Cleaning the lens\n\nWash it.\n\n9. Gear\n\nGrease it.", ["Wash it.", "Grease it."]),
         ("> Quoted words.", ["Quoted words."]),
         ("| Day | Hours |\n| --- | :-: |\n| Monday | ten |", ["| Monday | ten |"]),
         ("VHF RADIO\n\nChannel 12 is ours", ["Channel 12 is ours"]),
@@ -26,6 +28,8 @@ from jina_rag.rag.text import remove_invisible
         "wrapped",
         "headings",
         "list",
+        "numbered list",
+        "numbered headings",
         "quote",
         "table",
         "label",
@@ -37,6 +41,10 @@ from jina_rag.rag.text import remove_invisible
 )
 def test_sentences(text: str, sentences: list[str]) -> None:
     assert split_sentences(text) == sentences
+
+
+def test_labels_can_be_kept() -> None:
+    assert split_sentences("It is late. Mars is red", keep_labels=True) == ["It is late.", "Mars is red"]
 
 
 def test_what_nobody_sees_is_removed() -> None:

@@ -1,0 +1,78 @@
+"""Which documents a search may find: by source, kind of file, collection and date."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+_GLOB_SIGNS = "*?["
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a document must be like; what is left empty restricts nothing, and all that is given must hold.
+
+    Attributes:
+        sources: Files, folders with all below them, or glob patterns such as "*.md" and "reports/2024-*"; one must
+            match. `*` stands for slashes too, and what does not begin with one may begin at any folder.
+        kinds: Endings of file names, such as ".pdf"; the dot and capitals make no difference.
+        collections: Names of collections.
+        modified_after: The file was last changed then or later. Without a time zone it is local time.
+        modified_before: The file was last changed before then.
+    """
+
+    sources: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+    modified_after: datetime | None = None
+    modified_before: datetime | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is restricted."""
+        return self != Filters()
+
+    def condition(self) -> tuple[str, list[str | int]]:
+        """An SQL condition over the manifest's table `documents`, and its parameters; "TRUE" without restrictions."""
+        parts = list(self._parts())
+        condition = " AND ".join(f"({sql})" for sql, _ in parts) or "TRUE"
+        return condition, [parameter for _, parameters in parts for parameter in parameters]
+
+    def chunk_condition(self) -> tuple[str, list[str | int]]:
+        """The same over the manifest's table `chunks`."""
+        condition, parameters = self.condition()
+        if condition == "TRUE":
+            return condition, parameters
+        return f"chunks.source IN (SELECT source FROM documents WHERE {condition})", parameters  # noqa: S608 - ours
+
+    def _parts(self) -> Iterator[tuple[str, list[str | int]]]:
+        if self.sources:
+            patterns = [_source_condition(source) for source in self.sources]
+            yield " OR ".join(sql for sql, _ in patterns), [value for _, values in patterns for value in values]
+        if self.kinds:
+            yield _any_of("documents.kind", [f".{kind.lower().lstrip('.')}" for kind in self.kinds])
+        if self.collections:
+            yield _any_of("documents.collection", self.collections)
+        if self.modified_after:
+            yield "documents.mtime_ns >= ?", [_nanoseconds(self.modified_after)]
+        if self.modified_before:
+            yield "documents.mtime_ns < ?", [_nanoseconds(self.modified_before)]
+
+
+def _source_condition(source: str) -> tuple[str, list[str | int]]:
+    source = source.rstrip("/") or "/"
+    anywhere = [] if source.startswith("/") else [f"*/{source}"]
+    if any(sign in source for sign in _GLOB_SIGNS):
+        globs: list[str | int] = [source, *anywhere]
+        # The name itself too, for files may be called "notes [1].md".
+        return " OR ".join(["documents.source = ?", *["documents.source GLOB ?"] * len(globs)]), [source, *globs]
+    folder = f"{source.rstrip('/')}/"
+    beneath = "instr(documents.source || '/', ?) = 1" if source.startswith("/") else "instr(documents.source || '/', ?)"
+    return beneath, [folder if source.startswith("/") else f"/{folder}"]
+
+
+def _any_of(column: str, values: Iterable[str]) -> tuple[str, list[str | int]]:
+    found: list[str | int] = list(values)
+    return f"{column} IN ({', '.join('?' * len(found))})", found
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1e6) * 1000
