@@ -93,6 +93,19 @@ def is_on_this_machine(spec: ModelSpec, quantization: str | None = None, *, cach
     return _HubFile(spec, file, spec.repo_id, cache_dir or _hub_cache()).cached() is not None
 
 
+def published_size(spec: ModelSpec, quantization: str | None = None) -> int | None:
+    """How many bytes a download has, asked of the hub where the model's row doesn't tell; None if nobody says.
+
+    Raises:
+        UnknownModelError: the model is not offered in this quantisation.
+        ModelNotFoundError: the hub can't be reached, or has no such file.
+    """
+    file = spec.file(quantization)
+    if file.size_bytes or spec.repo_id is None:
+        return file.size_bytes
+    return _HubFile(spec, file, spec.repo_id, _hub_cache())._record().size
+
+
 def choose_model(*, cache_dir: Path | None = None) -> str:
     """The model that "auto" stands for: the default one where it can be had, else the bundled one.
 

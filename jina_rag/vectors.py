@@ -59,3 +59,22 @@ def quantize_binary(vectors: FloatArray) -> NDArray[np.uint8]:
     Shape (n, d) gives (n, ceil(d / 8)). This is sentence-transformers' `ubinary` layout.
     """
     return np.packbits(vectors > 0, axis=-1)
+
+
+def int8_similarity(a: NDArray[np.int8], b: NDArray[np.int8]) -> FloatArray:
+    """The cosine of every vector of `a` with every vector of `b`, both from `quantize_int8`.
+
+    Shapes are those of `cosine_similarity`. The numbers are widened first: numpy has no product of bytes that doesn't
+    overflow. That takes time and memory which a library with kernels for bytes does not need.
+    """
+    return cosine_similarity(a.astype(np.float32), b.astype(np.float32))
+
+
+def binary_similarity(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> FloatArray:
+    """The share of equal bits of every vector of `a` with every vector of `b`, both from `quantize_binary`.
+
+    It is from 0 to 1 and its order is that of the Hamming distance; shapes as `cosine_similarity`. The bits that
+    fill up a last byte are equal in all vectors.
+    """
+    different = np.bitwise_count(a[..., :, None, :] ^ b) if a.ndim > 1 and b.ndim > 1 else np.bitwise_count(a ^ b)
+    return np.asarray(1 - different.sum(axis=-1, dtype=np.int64) / (8 * a.shape[-1]), dtype=np.float32)

@@ -6,7 +6,9 @@ from hypothesis.extra.numpy import arrays
 
 from jina_rag.vectors import (
     FloatArray,
+    binary_similarity,
     cosine_similarity,
+    int8_similarity,
     normalize,
     quantize_binary,
     quantize_int8,
@@ -60,3 +62,25 @@ def test_quantisation_keeps_directions() -> None:
     packed = quantize_binary(vectors)
     assert (packed.shape, str(packed.dtype)) == ((20, 32), "uint8")
     np.testing.assert_array_equal(np.unpackbits(packed, axis=-1), vectors > 0)
+
+
+@pytest.mark.parametrize("shapes", [((3, 256), (5, 256)), ((256,), (5, 256)), ((3, 256), (256,)), ((256,), (256,))])
+def test_similarities_of_quantised_vectors_have_the_shape_of_the_cosine_and_come_near_it(
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None:
+    random = np.random.default_rng(1)
+    a, b = (random.standard_normal(shape, dtype=np.float32) for shape in shapes)
+    cosine = cosine_similarity(a, b)
+    near = int8_similarity(quantize_int8(a), quantize_int8(b))
+    shares = binary_similarity(quantize_binary(a), quantize_binary(b))
+    assert near.shape == shares.shape == cosine.shape
+    assert near.dtype == shares.dtype == np.float32
+    np.testing.assert_allclose(near, cosine, atol=0.02)
+    # The angle between two vectors is, in expectation, the share of the bits in which they differ.
+    np.testing.assert_allclose(np.cos(np.pi * (1 - shares)), cosine, atol=0.3)
+
+
+def test_binary_similarity_counts_equal_bits() -> None:
+    a = quantize_binary(np.array([[1.0, 1, 1, 1, -1, -1, -1, -1]], np.float32))
+    b = quantize_binary(np.array([[1.0, 1, 1, 1, -1, -1, -1, -1], [1, -1, 1, 1, -1, -1, -1, 1], [-1] * 4 + [1] * 4]))
+    np.testing.assert_allclose(binary_similarity(a, b), [[1, 0.75, 0]])

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jina_rag.rag.chunking import Chunk, split_document
-    from jina_rag.rag.citations import Citation, find_citations
-    from jina_rag.rag.documents import READERS, Document, Page, find_documents, read_document
+    from jina_rag.rag.citations import Citation, CitationMark, CitationStream, Claim, Text, find_citations, find_claims
+    from jina_rag.rag.conversation import Conversation, Turn
+    from jina_rag.rag.doctor import Problem
+    from jina_rag.rag.documents import READERS, Document, Page, ReadLimits, find_documents, read_document
+    from jina_rag.rag.extractive import ExtractiveGenerator
+    from jina_rag.rag.filters import Filters
     from jina_rag.rag.generation import (
         NO_ANSWER,
         ChatGenerator,
         ChatModel,
-        ExtractiveGenerator,
         Generator,
         Message,
         OpenAIChatModel,
@@ -28,12 +31,16 @@ if TYPE_CHECKING:
         AddReport,
         DocumentIndex,
         FailedDocument,
+        IndexStatus,
+        SyncReport,
         load_index_embedder,
         read_index_settings,
+        rebuild,
     )
-    from jina_rag.rag.manifest import IndexedDocument
-    from jina_rag.rag.pipeline import Answer, RagPipeline
-    from jina_rag.rag.retrieval import SearchResult, search
+    from jina_rag.rag.manifest import IndexedDocument, Root
+    from jina_rag.rag.pipeline import Answer, AnswerRun, Found, RagPipeline, SearchOptions, Stage, Timings
+    from jina_rag.rag.places import Box, PassagePlace, page_image, passage_boxes, read_place
+    from jina_rag.rag.retrieval import Rank, SearchResult, search
 
 __all__ = [
     "DEFAULT_INDEX_FOLDER",
@@ -42,27 +49,52 @@ __all__ = [
     "AddProgress",
     "AddReport",
     "Answer",
+    "AnswerRun",
+    "Box",
     "ChatGenerator",
     "ChatModel",
     "Chunk",
     "Citation",
+    "CitationMark",
+    "CitationStream",
+    "Claim",
+    "Conversation",
     "Document",
     "DocumentIndex",
     "ExtractiveGenerator",
     "FailedDocument",
+    "Filters",
+    "Found",
     "Generator",
+    "IndexStatus",
     "IndexedDocument",
     "Message",
     "OpenAIChatModel",
     "Page",
+    "PassagePlace",
+    "Problem",
     "RagPipeline",
+    "Rank",
+    "ReadLimits",
+    "Root",
+    "SearchOptions",
     "SearchResult",
+    "Stage",
+    "SyncReport",
+    "Text",
+    "Timings",
+    "Turn",
     "find_citations",
+    "find_claims",
     "find_documents",
     "load_index_embedder",
     "make_generator",
+    "page_image",
+    "passage_boxes",
     "read_document",
     "read_index_settings",
+    "read_place",
+    "rebuild",
     "search",
     "split_document",
 ]
@@ -70,13 +102,16 @@ __all__ = [
 # Each loads at first use, so that reading a document does not cost the import of all the rest.
 _MODULES = {
     "chunking": ("Chunk", "split_document"),
-    "citations": ("Citation", "find_citations"),
-    "documents": ("READERS", "Document", "Page", "find_documents", "read_document"),
+    "citations": ("Citation", "CitationMark", "CitationStream", "Claim", "Text", "find_citations", "find_claims"),
+    "conversation": ("Conversation", "Turn"),
+    "doctor": ("Problem",),
+    "documents": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),
+    "filters": ("Filters",),
+    "extractive": ("ExtractiveGenerator",),
     "generation": (
         "NO_ANSWER",
         "ChatGenerator",
         "ChatModel",
-        "ExtractiveGenerator",
         "Generator",
         "Message",
         "OpenAIChatModel",
@@ -88,12 +123,16 @@ _MODULES = {
         "AddReport",
         "DocumentIndex",
         "FailedDocument",
+        "IndexStatus",
+        "SyncReport",
         "load_index_embedder",
         "read_index_settings",
+        "rebuild",
     ),
-    "manifest": ("IndexedDocument",),
-    "pipeline": ("Answer", "RagPipeline"),
-    "retrieval": ("SearchResult", "search"),
+    "manifest": ("IndexedDocument", "Root"),
+    "pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "SearchOptions", "Stage", "Timings"),
+    "places": ("Box", "PassagePlace", "page_image", "passage_boxes", "read_place"),
+    "retrieval": ("Rank", "SearchResult", "search"),
 }
 _LAZY = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

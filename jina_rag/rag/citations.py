@@ -1,22 +1,191 @@
-"""Which passages an answer cites, and whether they say what the answer says."""
+"""Which passages an answer cites, and whether they say what the answer says.
+
+`CitationStream` finds the marks while an answer is written, whatever pieces it comes in; `find_claims` cuts a finished
+answer into claims and checks each against the passages that it names.
+"""
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
 
 from jina_rag.rag.retrieval import SearchResult
 from jina_rag.rag.sentences import split_sentences
+from jina_rag.rag.words import Term, content_stems, has_japanese_negation, has_kana, is_number, terms, unwrapped, words
 
-ENOUGH_WORDS = 0.75
-"""The share of a sentence's words that must stand in the passage for its citation to count as true."""
+MAX_MARK = 60
+"""The longest mark in characters; a bracket that isn't closed by then is text."""
 
-_NUMBERS = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
-_GROUP = re.compile(rf"(?:{_NUMBERS.pattern}\s*)+")
-_QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]{12,})[\"”“»]")
-_DASHES = re.compile(r"[‐‑‒–—―−]")
-_WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯฀-๿]|\w+")
-"""A word; in scripts without blanks between words, a character."""
+_MAX_RANGE = 20  # [1-3] means three passages; [1-500] is no citation
+_CLOSING = {"[": "]", "【": "】", "［": "］"}
+_SEPARATOR = r"\s*[,;，、；]\s*"
+_NUMBER = r"\^?\d{1,3}(?:\s*[-–—]\s*\d{1,3})?"
+_MARK_BODY = re.compile(rf"\s*({_NUMBER}(?:{_SEPARATOR}{_NUMBER})*)\s*(?:†[^\[\]【】\n]*)?")
+_MARK_CHARACTERS = re.compile(r"[\s\d,;，、；^–—-]*(?:†[^\[\]【】\n]*)?")
+_QUOTES = re.compile(
+    r"[“„«「『\"]([^“”„«»「」『』\"]*)[”“»」』\"]?|(?<!\w)[‘']((?:[^‘’'\n]|(?<=\w)[’'](?=\w))+)[’'](?!\w)"
+)
+_BETWEEN_MARKS = re.compile(r"[ \t,;]*(?:and|und|et|y)?[ \t]*")
+_BEFORE_SENTENCES = " \t\n.,;:!?。、"
+_SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…", ":")
+_REPORTING = frozenset(
+    content_stems(
+        "say says said state states stated explain explains mention mentions note notes according passage passages "
+        "document documents text source sources page answer"
+    )
+)
+"""Words with which an answer speaks of its sources and not of what they say."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of an answer that is no mark."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class CitationMark:
+    """A mark such as [1], or a whole group in one pair of brackets.
+
+    Attributes:
+        text: As it stands in the answer.
+        numbers: The passages that it names, each once.
+        unknown: Those of the numbers that no passage has; empty if the parser wasn't told how many there are.
+    """
+
+    text: str
+    numbers: tuple[int, ...]
+    unknown: tuple[int, ...] = ()
+
+
+AnswerPart: TypeAlias = Text | CitationMark
+
+
+class CitationStream:
+    """Finds the marks in an answer that comes in pieces of any size; nothing it has given out is ever taken back.
+
+    [1], [1, 2], [1-3], [^1] and full-width 【1】 are marks. Whatever stands in code, behind a backslash, in a bracket
+    that is never closed, or in front of a link's address, is text. A span of code ends with its line at the latest,
+    since nobody can know whether the backtick that closes it is still to come. For the same answer the parts are the
+    same however it is cut, but for where one `Text` ends and the next begins.
+    """
+
+    def __init__(self, n_passages: int | None = None) -> None:
+        """Begin an answer; `n_passages` tells which numbers are unknown."""
+        self._n_passages = n_passages
+        self._held = ""  # what can't be told yet: a bracket, a run of backticks, a backslash
+        self._code = ""  # the backticks or tildes that opened the code we are in
+        self._line_start = True
+
+    def feed(self, piece: str) -> list[AnswerPart]:
+        """The parts that are certain now."""
+        parts: list[AnswerPart] = []
+        text = self._held + piece
+        self._held = ""
+        place = 0
+        while place < len(text):
+            taken = self._take(text, place, parts, at_end=False)
+            if not taken:
+                self._held = text[place:]
+                break
+            place += taken
+        return _merged(parts)
+
+    def close(self) -> list[AnswerPart]:
+        """The parts that were held back, at the end of the answer. The parser can then read another one."""
+        parts: list[AnswerPart] = []
+        text, place = self._held, 0
+        while place < len(text):
+            place += self._take(text, place, parts, at_end=True)
+        self._held, self._code, self._line_start = "", "", True
+        return _merged(parts)
+
+    def _take(self, text: str, place: int, parts: list[AnswerPart], *, at_end: bool) -> int:
+        """Decide about what stands at `place`: how many characters are done, or 0 if more must come first."""
+        character = text[place]
+        if character in "`~":
+            return self._take_fence(text, place, parts, at_end=at_end)
+        if character == "\\" and not self._code:
+            if place + 1 == len(text) and not at_end:
+                return 0
+            return self._emit(text[place : place + 2], parts)
+        if character in _CLOSING and not self._code:
+            return self._take_bracket(text, place, parts, at_end=at_end)
+        if character == "\n" and len(self._code) < 3:
+            self._code = ""
+        return self._emit(character, parts)
+
+    def _take_fence(self, text: str, place: int, parts: list[AnswerPart], *, at_end: bool) -> int:
+        """A run of backticks or tildes: it opens or closes code, and its length counts."""
+        end = place
+        while end < len(text) and text[end] == text[place]:
+            end += 1
+        if end == len(text) and not at_end:
+            return 0
+        run = text[place:end]
+        is_block = len(run) >= 3 and self._line_start
+        if not self._code:
+            if run[0] == "`" or is_block:
+                # Three at the beginning of a line fence a block; three within a line are a span like any other.
+                self._code = run if is_block else run[:1] * min(len(run), 2)
+        elif self._closes(run, is_block=is_block):
+            self._code = ""
+        return self._emit(run, parts)
+
+    def _closes(self, run: str, *, is_block: bool) -> bool:
+        if len(self._code) >= 3:
+            return is_block and run.startswith(self._code)
+        return run[0] == "`" and min(len(run), 2) == len(self._code)
+
+    def _take_bracket(self, text: str, place: int, parts: list[AnswerPart], *, at_end: bool) -> int:
+        closing = text.find(_CLOSING[text[place]], place + 1, place + MAX_MARK)
+        if closing < 0:
+            rest = text[place + 1 :]
+            may_go_on = len(rest) < MAX_MARK - 1 and _MARK_CHARACTERS.fullmatch(rest)
+            return 0 if may_go_on and not at_end else self._emit(text[place], parts)
+        numbers = _read_numbers(text[place + 1 : closing])
+        if not numbers:
+            return self._emit(text[place], parts)
+        if closing + 1 == len(text) and not at_end:
+            return 0  # an address may follow, and then this is a link
+        if text[closing + 1 : closing + 2] == "(":
+            return self._emit(text[place : closing + 1], parts)
+        unknown = () if self._n_passages is None else tuple(n for n in numbers if not 1 <= n <= self._n_passages)
+        parts.append(CitationMark(text[place : closing + 1], numbers, unknown))
+        self._line_start = False
+        return closing + 1 - place
+
+    def _emit(self, text: str, parts: list[AnswerPart]) -> int:
+        parts.append(Text(text))
+        for character in text:
+            self._line_start = character == "\n" or (self._line_start and character in " \t>")
+        return len(text)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A piece of an answer that says one thing, and the passages that it names for it.
+
+    Attributes:
+        text: As it stands in the answer, without the marks.
+        numbers: What it cites; empty if it cites nothing.
+        supporting: Those of the numbers whose passages say what it says.
+        verbatim: Whether it stands in one of them word for word.
+        support: The largest share of its words that stand together in one of them, from 0 to 1.
+    """
+
+    text: str
+    numbers: tuple[int, ...]
+    supporting: tuple[int, ...]
+    verbatim: bool
+    support: float
+
+    @property
+    def verified(self) -> bool:
+        """Whether at least one passage that it cites says it. A claim that cites nothing is not verified."""
+        return bool(self.supporting)
 
 
 @dataclass(frozen=True)
@@ -34,54 +203,239 @@ class Citation:
     verified: bool
 
 
+def passage_text(result: SearchResult) -> str:
+    """The text of a passage with the neighbours that were asked for, as generators read it."""
+    return "\n\n".join(chunk.text for chunk in (*result.before, result.chunk, *result.after))
+
+
+def find_claims(answer: str, passages: Sequence[SearchResult]) -> list[Claim]:
+    """What an answer says, claim by claim, each checked against the passages that it cites."""
+    return [_checked(text, numbers, passages) for text, numbers in _claims(answer)]
+
+
 def find_citations(answer: str, passages: Sequence[SearchResult]) -> list[Citation]:
     """The passages that an answer cites, each once, in the order in which it first does so.
 
     Numbers that belong to no passage are left out; `find_unknown_numbers` has them.
     """
     verified: dict[int, bool] = {}
-    for sentence, numbers in _cited_sentences(answer):
-        for number in numbers:
+    for claim in find_claims(answer, passages):
+        for number in claim.numbers:
             if 1 <= number <= len(passages):
-                supported = is_supported(sentence, passages[number - 1].chunk.text)
-                verified[number] = verified.get(number, True) and supported
+                verified[number] = verified.get(number, True) and number in claim.supporting
     return [Citation(number, passages[number - 1], verified[number]) for number in verified]
 
 
 def find_unknown_numbers(answer: str, passages: Sequence[SearchResult]) -> list[int]:
     """The numbers that an answer cites and that no passage has, ascending."""
-    cited = {number for _, numbers in _cited_sentences(answer) for number in numbers}
-    return sorted(number for number in cited if not 1 <= number <= len(passages))
+    return sorted({number for mark in _marks(answer) for number in mark.numbers if not 1 <= number <= len(passages)})
 
 
-def is_supported(sentence: str, passage: str) -> bool:
-    """Whether a passage says what a sentence says, as far as words can tell.
+def without_marks(answer: str) -> str:
+    """An answer without its marks, as a later turn of the conversation needs it: there the numbers mean others."""
+    kept = " ".join(part.text for part in _parts(answer) if isinstance(part, Text))
+    return re.sub(r"[ \t]+(?=[ \t.,;:!?\n]|$)", "", kept).strip()
 
-    True if the sentence stands in the passage word for word, or if all that it puts in quotes does, or else if every
-    number and at least `ENOUGH_WORDS` of the other words in it do. Width, case, white space and dashes don't matter.
+
+def is_supported(claim: str, passage: str, heading: str = "") -> bool:
+    """Whether a passage says what a claim says, as far as words can tell.
+
+    True if the claim stands in the passage word for word. Otherwise all that it puts in quotes must stand there without
+    a gap, and the other words that say something must stand together: within one sentence, or in the same order within
+    two neighbours. Endings don't matter. A negation must be where it is in the passage, a number beside one of the
+    words that it is beside there. Case, width, white space, hyphenation, dashes and other marks don't matter.
+
+    Args:
+        claim: A sentence or a part of one.
+        passage: What it is said to come from.
+        heading: The passage's title and headings. Words may come from there, numbers and quotations may not.
     """
-    sentence, passage = _normalize(sentence), _normalize(passage)
-    if sentence in passage:
-        return bool(sentence)
-    quotes = _QUOTED.findall(sentence)
-    if quotes:
-        return all(quote.strip(" .,;:!?") in passage for quote in quotes)
-    words, there = set(_WORD.findall(sentence)), set(_WORD.findall(passage))
-    if any(word.isdigit() and word not in there for word in words):
-        return False
-    return bool(words) and len(words & there) >= ENOUGH_WORDS * len(words)
+    return _support(claim, passage, heading)[0] == 1.0
 
 
-def _cited_sentences(answer: str) -> Iterator[tuple[str, list[int]]]:
-    """Each sentence that is followed by numbers, and the numbers."""
-    end = 0
-    for group in _GROUP.finditer(answer):
-        before = answer[end : group.start()].lstrip(" .,;:!?。、")
-        numbers = [int(number) for number in re.findall(r"\d+", group[0])]
-        yield (split_sentences(before) or [before.strip()])[-1], numbers
-        end = group.end()
+def _checked(text: str, numbers: tuple[int, ...], passages: Sequence[SearchResult]) -> Claim:
+    supporting, verbatim, best = [], False, 0.0
+    for number in numbers:
+        if 1 <= number <= len(passages):
+            chunk = passages[number - 1].chunk
+            heading = f"{chunk.title} {chunk.heading or ''}"
+            share, is_verbatim = _support(text, passage_text(passages[number - 1]), heading)
+            best = max(best, share)
+            verbatim |= is_verbatim
+            if share == 1.0:
+                supporting.append(number)
+    return Claim(text, numbers, tuple(supporting), verbatim, best)
 
 
-def _normalize(text: str) -> str:
-    folded = _DASHES.sub("-", unicodedata.normalize("NFKC", text)).casefold()
-    return " ".join(folded.split())
+def _support(claim: str, passage: str, heading: str) -> tuple[float, bool]:
+    """The share of the claim's words that stand together in the passage, and whether it stands there word for word."""
+    claimed, there = words(claim), words(passage)
+    if not claimed:
+        return 0.0, False
+    if _stands_in(claimed, there):
+        return 1.0, True
+    quotes = [words(double or single) for double, single in _QUOTES.findall(claim)]
+    share = _share_of_terms(claim, passage, heading)
+    if not all(_stands_in(quote, there) for quote in quotes if quote):
+        share = min(share, 0.99)
+    return share, False
+
+
+def _stands_in(wanted: Sequence[str], there: Sequence[str]) -> bool:
+    """Whether words follow each other in a text without a gap; where one word ends and the next begins is forgiven."""
+    needle, _ = _joined(wanted)
+    text, bounds = _joined(there)
+    place = text.find(needle)
+    while place >= 0:
+        if place in bounds and place + len(needle) in bounds:
+            return True
+        place = text.find(needle, place + 1)
+    return False
+
+
+def _joined(tokens: Sequence[str]) -> tuple[str, set[int]]:
+    """The words in one string, numbers set apart, and where words begin and end in it."""
+    pieces, bounds, end = [], {0}, 0
+    for token in tokens:
+        piece = f"\0{token}\0" if is_number(token) else token.replace("'", "")
+        pieces.append(piece)
+        end += len(piece)
+        bounds.add(end)
+    return "".join(pieces), bounds
+
+
+def _share_of_terms(claim: str, passage: str, heading: str) -> float:
+    claimed = [term for term in terms(claim) if term.stem not in _REPORTING]
+    if not claimed:
+        return 0.0
+    sentences = split_sentences(unwrapped(passage)) or [passage]
+    above = {stem for stem in content_stems(heading) if not is_number(stem)}
+    best = max(_share(claim, claimed, sentence, above) for sentence in sentences)
+    if best == 1.0 or len(sentences) < 2 or has_kana(claim):
+        return best  # which of two Japanese sentences denies something can't be told
+    pairs = pairwise(sentences)
+    return max(best, *(_share(claim, claimed, f"{one}\n{two}", above, ordered=True) for one, two in pairs))
+
+
+def _share(claim: str, claimed: Sequence[Term], window: str, above: set[str], *, ordered: bool = False) -> float:
+    """The share of the claimed terms that stand in a window of the passage; under 1 also if they mean another thing."""
+    there = terms(window)
+    spoken = [term for term in claimed if term in there or (not term.negated and term.stem in above)]
+    share = len(spoken) / len(claimed)
+    if share < 1.0:
+        return share
+    told = [term for term in claimed if term in there]
+    if (
+        not told
+        or (ordered and not _is_subsequence(told, there))
+        or not _numbers_agree(told, there, on_both_sides=ordered)
+        or has_japanese_negation(claim) != has_japanese_negation(window)
+    ):
+        return 0.99
+    return 1.0
+
+
+def _is_subsequence(wanted: Sequence[Term], there: Sequence[Term]) -> bool:
+    rest = iter(there)
+    return all(term in rest for term in wanted)
+
+
+def _numbers_agree(claimed: Sequence[Term], there: Sequence[Term], *, on_both_sides: bool) -> bool:
+    """Whether each number of a claim stands beside the same word as in the passage, or between the same two."""
+    enough = all if on_both_sides else any
+    for place, term in enumerate(claimed):
+        if not term.is_number or len(claimed) == 1:
+            continue
+        before, after = claimed[max(place - 1, 0) : place], claimed[place + 1 : place + 2]
+        if not any(
+            enough(
+                neighbour == found
+                for neighbour, found in ((before, there[max(at - 1, 0) : at]), (after, there[at + 1 : at + 2]))
+                if neighbour
+            )
+            for at, other in enumerate(there)
+            if other == term
+        ):
+            return False
+    return True
+
+
+def _claims(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Each claim of an answer, and the numbers behind it."""
+    claim: str = ""
+    numbers: tuple[int, ...] = ()  # the last cited claim: its sentence may go on behind the numbers
+    for text, next_numbers in _segments(answer):
+        if numbers and _goes_on(claim, text):
+            rest, text = _split_first_sentence(text)
+            if not text.strip() and next_numbers:
+                rest, text = "", rest  # Mars is red [1] and Venus is hot [2]
+            claim += rest
+        if numbers:
+            yield claim.strip(), numbers
+        text = text.lstrip(_BEFORE_SENTENCES).rstrip()
+        *uncited, claim = split_sentences(text, keep_labels=True) or [text]
+        yield from ((sentence, ()) for sentence in uncited if not sentence.endswith(":"))
+        numbers = next_numbers
+    if claim and not numbers:
+        yield claim, ()
+
+
+def _segments(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The text before each group of marks with the group's numbers, and the text behind the last one with none."""
+    text: str = ""
+    numbers: tuple[int, ...] = ()
+    for part in _parts(answer):
+        if isinstance(part, CitationMark):
+            numbers = tuple(dict.fromkeys((*numbers, *part.numbers)))
+        elif numbers and _BETWEEN_MARKS.fullmatch(part.text):
+            continue  # [1] and [2]
+        else:
+            if numbers:
+                yield text, numbers
+            text, numbers = part.text, ()
+    yield text, numbers
+    if numbers:
+        yield "", ()
+
+
+def _goes_on(claim: str, text: str) -> bool:
+    """Whether the text behind a group of marks continues the sentence before it."""
+    return not claim.rstrip("\"'”’»)*_ ").endswith(_SENTENCE_ENDS) and bool(re.match(r"[ \t]*[,;:–—-]?[ \t]*\w", text))
+
+
+def _split_first_sentence(text: str) -> tuple[str, str]:
+    end = re.search(r"[.!?](?=\s|$)|[。！？…]|\n", text)
+    return (text[: end.end()], text[end.end() :]) if end else (text, "")
+
+
+def _parts(answer: str) -> list[AnswerPart]:
+    stream = CitationStream()
+    return _merged([*stream.feed(answer), *stream.close()])
+
+
+def _marks(answer: str) -> Iterator[CitationMark]:
+    return (part for part in _parts(answer) if isinstance(part, CitationMark))
+
+
+def _merged(parts: Sequence[AnswerPart]) -> list[AnswerPart]:
+    merged: list[AnswerPart] = []
+    for part in parts:
+        if isinstance(part, Text) and merged and isinstance(merged[-1], Text):
+            merged[-1] = Text(merged[-1].text + part.text)
+        else:
+            merged.append(part)
+    return merged
+
+
+def _read_numbers(body: str) -> tuple[int, ...]:
+    """The numbers inside a pair of brackets; none if it holds anything else."""
+    match = _MARK_BODY.fullmatch(body)
+    if not match:
+        return ()
+    numbers: list[int] = []
+    for item in re.split(_SEPARATOR, match[1]):
+        first, *last = (int(number) for number in re.findall(r"\d+", item))
+        if last and not first < last[0] <= first + _MAX_RANGE:
+            return ()
+        numbers += range(first, (last[0] if last else first) + 1)
+    return tuple(dict.fromkeys(numbers))

@@ -17,10 +17,14 @@ _ENDS = tuple(".!?…。！？؟۔।")
 _LONGEST_LABEL = 8  # words
 
 
-def split_sentences(text: str) -> list[str]:
+def split_sentences(text: str, *, keep_labels: bool = False) -> list[str]:
     """The sentences of a text in order, each word for word as it stands there but on one line.
 
     List items and rows of tables count as sentences. Headings and labels, which tell nothing by themselves, do not.
+
+    Args:
+        text: Plain text or Markdown.
+        keep_labels: Keep short pieces that end without a full stop. In an answer they are no labels.
 
     Raises:
         MissingDependencyError: the package sentencex is not installed.
@@ -30,28 +34,38 @@ def split_sentences(text: str) -> list[str]:
     except ImportError as error:
         raise MissingDependencyError.for_extra("sentencex", "rag") from error
 
+    blocks = list(_blocks(text))
+    kinds = ["", *(kind for _, kind in blocks), ""]
     return [
         sentence
-        for block, is_item in _blocks(text)
+        for place, (block, kind) in enumerate(blocks, start=1)
         # It knows the marks that end a sentence in all scripts; the language only tells which abbreviations don't.
         for piece in segment("en", block)
-        if (sentence := piece.strip()) and (is_item or not _is_label(sentence))
+        if (sentence := piece.strip())
+        and (keep_labels or _is_item(kind, kinds[place - 1], kinds[place + 1]) or not _is_label(sentence))
     ]
 
 
-def _blocks(text: str) -> Iterator[tuple[str, bool]]:
-    """Paragraphs, list items and table rows, each on one line, and whether it is one of the latter two."""
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Paragraphs, list items and table rows, each on one line, and its kind: "item", "numbered" or none."""
     lines: list[str] = []
-    is_item = False
+    kind = ""
     for line in [*text.split("\n"), ""]:
         item = _ITEM.match(line)
         if not line.strip() or item or _HEADING.match(line) or _TABLE_RULE.match(line):
             # The row above a table's rule names its columns.
             if lines and not _TABLE_RULE.match(line):
-                yield " ".join(" ".join(lines).split()), is_item
-            lines, is_item = ([line[item.end() :]], True) if item and not _TABLE_RULE.match(line) else ([], False)
+                yield " ".join(" ".join(lines).split()), kind
+            lines, kind = [], ""
+            if item and not _TABLE_RULE.match(line):
+                lines, kind = [line[item.end() :]], "numbered" if any(map(str.isdigit, item[0])) else "item"
         else:
             lines.append(line)
+
+
+def _is_item(kind: str, kind_before: str, kind_after: str) -> bool:
+    """Whether a block is an item of a list. A number alone, with none above or below it, counts a heading."""
+    return kind == "item" or (kind == "numbered" and "numbered" in (kind_before, kind_after))
 
 
 def _is_label(piece: str) -> bool:

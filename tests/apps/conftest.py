@@ -1,35 +1,24 @@
-"""What the tests of the page share: the sample documents, their questions, and the bundled model."""
+"""What the tests of the app share: the sample documents, the bundled model, an index, and the app driven by AppTest."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import streamlit as st
+from streamlit import config
+from streamlit.testing.v1 import AppTest
 
 from jina_rag import Embedder
 from jina_rag.backends.llama_cpp import LlamaCppOptions
+from jina_rag.rag import DocumentIndex
 
 APP = Path(__file__).parents[2] / "apps" / "qa"
 SAMPLES = APP / "sample_documents"
+INDEXED = ("ferry-timetable.html", "lamp-manual.pdf", "safety-rules.md")
 
-
-@dataclass(frozen=True)
-class Question:
-    """A question with the only place that answers it, and words which the answer must hold."""
-
-    question: str
-    file: str
-    page: int | None
-    words: list[str]
-    language: str
-    multilingual: bool = False
-
-
-def load_questions() -> tuple[list[Question], list[str]]:
-    """The questions that the sample documents answer, and those that they don't."""
-    rows = json.loads(Path(__file__).with_name("questions.json").read_text(encoding="utf-8"))
-    return [Question(**row) for row in rows["answered"]], [row["question"] for row in rows["unanswered"]]
+OpenApp = Callable[..., AppTest]
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +26,52 @@ def embedder() -> Iterator[Embedder]:
     # One thread: as quick for a model so small, and no slower when tests share the cores.
     with Embedder.from_pretrained("all-MiniLM-L6-v2", options=LlamaCppOptions(n_threads=1)) as model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def made_folder(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "index"
+    with DocumentIndex.create_or_open(folder, embedder) as index:
+        index.add([SAMPLES / name for name in INDEXED])
+    return folder
+
+
+@pytest.fixture
+def folder(made_folder: Path, tmp_path: Path) -> Path:
+    """An index of three sample documents, of its own for each test."""
+    return shutil.copytree(made_folder, tmp_path / "index")
+
+
+@pytest.fixture
+def app_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app's own modules (`service`, `untrusted`, ...) can be imported, as Streamlit has it when it runs the app."""
+    monkeypatch.syspath_prepend(str(APP))
+
+
+@pytest.fixture
+def open_app(app_modules: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenApp]:  # noqa: ARG001
+    """`open_app(folder, *arguments)`: the app on an index folder, at its first page."""
+    listens_at = config.get_option("server.address")
+    config.set_option("server.address", "127.0.0.1")  # as its config.toml has it, which AppTest does not read
+
+    def open_on(folder: Path, *arguments: str) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--index", str(folder), *arguments])
+        # Streamlit puts the page in its place, and processes that other tests start would then run the page.
+        monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+        return checked(AppTest.from_file(APP / "streamlit_app.py", default_timeout=60).run())
+
+    yield open_on
+    st.cache_resource.clear()
+    config.set_option("server.address", listens_at)
+
+
+def go(app: AppTest, page: str) -> AppTest:
+    """Another page of the app: "library", "explore" or "models"."""
+    app.switch_page(f"app_pages/{page}.py")
+    return checked(app.run())
+
+
+def checked(app: AppTest) -> AppTest:
+    """The app, which must not have shown an exception."""
+    assert not app.exception, app.exception
+    return app

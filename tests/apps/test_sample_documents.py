@@ -1,4 +1,4 @@
-"""The sample documents can be read, and the questions about them find the right file and page."""
+"""The sample documents can be read, and the questions about them are answered from the right passage, or declined."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,17 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.rag import NO_ANSWER, DocumentIndex, RagPipeline, find_documents, make_generator, read_document
-from tests.apps.conftest import SAMPLES, Question, load_questions
+from tests.apps.answers import (
+    SAMPLES,
+    SPLITS,
+    Outcome,
+    Question,
+    ask_all,
+    declined,
+    load_questions,
+    one_line,
+    share,
+)
 
 DOCUMENTS = find_documents([SAMPLES])
 ANSWERED, UNANSWERED = load_questions()
@@ -19,7 +29,7 @@ def pipeline(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> It
         report = index.add([SAMPLES])
         assert not report.failed
         assert len(report.added) == len(DOCUMENTS)
-        yield RagPipeline(index, make_generator(None, embedder))
+        yield RagPipeline(index, make_generator(None, embedder, index))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -38,28 +48,54 @@ def test_documents_are_of_many_kinds_and_languages() -> None:
 
 
 @pytest.mark.parametrize("question", ANSWERED, ids=lambda question: question.question)
-def test_question_has_its_answer_where_it_says(question: Question) -> None:
-    pages = read_document(SAMPLES / question.file).pages
-    text = " ".join(page.text for page in pages if page.number == question.page)
-    assert all(word in " ".join(text.split()) for word in question.words)
+def test_question_has_its_answers_where_it_says(question: Question) -> None:
+    for place in question.passages:
+        pages = read_document(SAMPLES / place.file).pages
+        text = " ".join(page.text for page in pages if page.number == place.page)
+        assert one_line(place.phrase) in one_line(text)
 
 
-@pytest.mark.parametrize(
-    "question",
-    [question for question in ANSWERED if not question.multilingual],  # the bundled model knows English
-    ids=lambda question: question.question,
-)
-def test_answer_cites_the_right_place(pipeline: RagPipeline, question: Question) -> None:
-    answer = pipeline.ask(question.question)
-    chunks = [citation.result.chunk for citation in answer.citations]
-    assert (question.file, question.page) in [(Path(chunk.source).name, chunk.page) for chunk in chunks]
-    assert all(citation.verified for citation in answer.citations)
-    assert all(word in " ".join(answer.text.split()) for word in question.words)
+def test_there_are_questions_enough() -> None:
+    for split in SPLITS:
+        english = [question for question in ANSWERED if question.is_english and question.split == split]
+        assert len(english) >= 30
+        assert sum(len(question.passages) > 1 for question in english) >= 4
+        assert sum(question.language == "en" and question.split == split for question in UNANSWERED) >= 16
+    assert len({question.question for question in [*ANSWERED, *UNANSWERED]}) == len(ANSWERED) + len(UNANSWERED)
+    assert {question.language for question in UNANSWERED} >= {"en", "de", "fr", "es", "ja"}
+    # About other subjects, but for one question across documents.
+    assert len(_files("held-out") & _files("development")) == 0
 
 
-@pytest.mark.parametrize("question", UNANSWERED)
-def test_unanswered_question(pipeline: RagPipeline, question: str) -> None:
-    answer = pipeline.ask(question)
-    assert answer.text == NO_ANSWER
-    assert not answer.answered
-    assert not answer.citations
+def _files(split: str) -> set[str]:
+    return {question.passages[0].file for question in ANSWERED if question.is_english and question.split == split}
+
+
+@pytest.fixture(scope="module")
+def outcomes(pipeline: RagPipeline) -> tuple[list[Outcome], list[Outcome]]:
+    """The English questions, with and without an answer, as they were answered."""
+    answered = ask_all(pipeline, [question for question in ANSWERED if question.is_english])
+    return answered, ask_all(pipeline, [question for question in UNANSWERED if question.language == "en"])
+
+
+# The whole set must reach what the project promises. The floors of the halves keep one from making up for the other:
+# the held-out half was answered once, after all choices had been made, and is the harder one (tests/apps/ANSWERS.md).
+BARS = {"all": (0.9, 0.8), "development": (0.95, 0.85), "held-out": (0.8, 0.7)}
+
+
+@pytest.mark.parametrize("split", BARS)
+def test_answers_cite_the_right_passage(outcomes: tuple[list[Outcome], list[Outcome]], split: str) -> None:
+    asked = [outcome for outcome in outcomes[0] if split in ("all", outcome.question.split)]
+    missed = [(o.question.question, o.answer.text) for o in asked if not o.cites_a_right_passage]
+    assert share(asked, "cites_a_right_passage") >= BARS[split][0], missed
+    assert all(outcome.answer.verified for outcome in asked if outcome.answer.answered)
+
+
+@pytest.mark.parametrize("split", BARS)
+def test_questions_without_an_answer_are_declined(outcomes: tuple[list[Outcome], list[Outcome]], split: str) -> None:
+    asked = [outcome for outcome in outcomes[1] if split in ("all", outcome.question.split)]
+    answered = [(o.question.question, o.answer.text) for o in asked if o.answer.answered]
+    assert declined(asked) >= BARS[split][1], answered
+    assert {o.answer.text for o in asked if not o.answer.answered} == {NO_ANSWER}
+    assert all(not o.answer.citations for o in asked if not o.answer.answered)
+    assert all(not o.answer.answered for o in asked if not o.question.near)

@@ -158,6 +158,13 @@ def test_headings_lend_words_but_no_numbers_and_no_quotations() -> None:
     assert not is_supported("Visitors found.", PASSAGE, "Visitors found > Tower 143")
 
 
+def test_names_with_numbers_are_exact() -> None:
+    passage = "Code E2: the lens does not turn. Code E3: the lamp changer is stuck. Hand in form V3."
+    assert is_supported("With code E3 the lamp changer is stuck.", passage)
+    assert not is_supported("With code E2 the lamp changer is stuck.", passage)
+    assert not is_supported('"Hand in form V"', passage)
+
+
 def test_typography_does_not_matter() -> None:
     passage = "The ﬁrst light-\nhouse keeper’s oﬃce “costs” 1,260 pounds — ‘every year’, at 210 °C."
     assert is_supported("“The first lighthouse keeper's office \"costs\" 1260 pounds - 'every year'”", passage)
