@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Literal, cast
 
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -41,6 +41,7 @@ class Hub:
         files: Contents by `owner/repository/file`.
         wrong_contents: Sent instead of them, under their names, sizes and checksums.
         commit: Named in each answer; None leaves it out, as a server that is no hub does.
+        go_on: The second half of a file is sent when this is set; None sends it at once.
     """
 
     url: str = ""
@@ -49,6 +50,7 @@ class Hub:
     commit: str | None = COMMIT
     faults: list[Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    go_on: Event | None = None
 
     def fail(self, *faults: Fault) -> None:
         self.faults.extend(faults)
@@ -142,7 +144,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(self.hub.wrong_contents.get(name, content)[start:][:cut_after])
+            body = self.hub.wrong_contents.get(name, content)[start:][:cut_after]
+            half = len(body) // 2 if self.hub.go_on else len(body)
+            self.wfile.write(body[:half])
+            if self.hub.go_on and self.hub.go_on.wait(30):
+                self.wfile.write(body[half:])
             self.close_connection = cut_after is not None
 
     def _send_record(self, content: bytes) -> None:

@@ -3,24 +3,31 @@
 import re
 from pathlib import Path
 
+from jina_rag.rag.text import remove_invisible
+
+
+def visible(text: str) -> str:
+    """`text` for places that show it as it is (`st.text`), without control codes and marks that turn its direction."""
+    return remove_invisible(text)
+
 
 def plain(text: str) -> str:
-    """Markdown that shows `text` letter for letter; only a web address in it becomes a link to itself."""
-    return re.sub(r"([!-/:-@[-`{-~])", r"\\\1", text)
+    """Markdown, also for labels, that shows `text` letter for letter and makes nothing of it, not even a link."""
+    return _unlinked(re.sub(r"([!-/:-@[-`{-~])", r"\\\1", visible(text)))
 
 
-def unlinked(markdown: str) -> str:
+def harmless(text: str) -> str:
+    """Markdown that shows `text` with its bold words and lists, and no link, image, HTML, formula, icon or heading."""
+    return _unlinked(re.sub(r"([\\`$[\]<>:!&#|~^])", r"\\\1", visible(text)))
+
+
+def _unlinked(markdown: str) -> str:
     """`markdown` without the links and icons that Streamlit makes of bare words, whatever is escaped.
 
     They are broken up by an invisible sign, which a copy of the text has in it too.
     """
     word_joiner = "\u2060"
     return re.sub(r":(?=\\?[a-z/])|@|www(?=\\?\.)", rf"\g<0>{word_joiner}", markdown, flags=re.IGNORECASE)
-
-
-def harmless(text: str) -> str:
-    """Markdown that shows `text` with its bold words and lists, and no link, image, HTML, formula, icon or heading."""
-    return unlinked(re.sub(r"([\\`$[\]<>:!&#|~^])", r"\\\1", text))
 
 
 def safe_name(name: str) -> str:

@@ -39,13 +39,21 @@ def test_harmless_keeps_bold_and_lists_only(untrusted: ModuleType, text: str, sh
     assert untrusted.harmless(text) == shown
 
 
-def test_unlinked_breaks_addresses_in_escaped_names(untrusted: ModuleType) -> None:
-    assert untrusted.unlinked(untrusted.plain("www.x.test")) == f"www{JOINER}\\.x\\.test"
-    assert untrusted.unlinked(untrusted.plain("http://x")) == f"http\\:{JOINER}\\/\\/x"
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a_b*c [1] ü 灯", r"a\_b\*c \[1\] ü 灯"),
+        ("www.x.test", f"www{JOINER}\\.x\\.test"),
+        ("http://x", f"http\\:{JOINER}\\/\\/x"),
+        ("\x1b[31mred\x1b[0m \u202egnp.exe", r"\[31mred\[0m gnp\.exe"),
+    ],
+)
+def test_plain_shows_every_sign_and_makes_nothing_of_it(untrusted: ModuleType, text: str, shown: str) -> None:
+    assert untrusted.plain(text) == shown
 
 
-def test_plain_escapes_every_sign(untrusted: ModuleType) -> None:
-    assert untrusted.plain("a_b*c [1] ü 灯") == r"a\_b\*c \[1\] ü 灯"
+def test_visible_leaves_out_what_a_reader_does_not_see(untrusted: ModuleType) -> None:
+    assert untrusted.visible("a\u202eb\x1b[1mc\nd") == "ab[1mc\nd"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""How a question, its answer and the passages behind it are drawn."""
+
+import streamlit as st
+from passages import (
+    answer_markdown,
+    chip_label,
+    faded,
+    highlighted,
+    keep_feedback,
+    page_picture,
+    place_of,
+    rank_table,
+    seconds,
+    stage_times,
+    text_around,
+    unsupported,
+    verdict,
+)
+from service import errors_shown, service
+from untrusted import plain, visible
+
+from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.rag import Answer, SearchResult
+
+READER, LIBRARIAN = ":material/person:", ":material/menu_book:"
+VERIFIED, UNVERIFIED = ":material/verified:", ":material/help:"
+CLOSEST = 3
+
+
+def draw_question(question: str) -> None:
+    """What the reader asked, letter for letter."""
+    with st.chat_message("user", avatar=READER):
+        st.text(visible(question))
+
+
+def draw_answer(answer: Answer, number: int) -> None:
+    """An answer that is over, with all that can be done with it. `number` is its place in the conversation."""
+    draw_question(answer.question)
+    with st.chat_message("assistant", avatar=LIBRARIAN):
+        if answer.rewritten:
+            st.caption(f":material/reply: Understood as: {plain(answer.rewritten)}")
+        st.markdown(answer_markdown(answer.text, len(answer.passages)))
+        if answer.stopped:
+            st.caption(":material/stop_circle: Stopped. This is what had come.")
+        if answer.answered:
+            draw_sources(answer, number)
+        elif answer.passages:
+            draw_closest(answer, number)
+        draw_tools(answer, number)
+
+
+def draw_sources(answer: Answer, number: int) -> None:
+    """The passages that the answer cites, and whether they say what it says."""
+    if answer.unknown_numbers:
+        numbers = ", ".join(map(str, answer.unknown_numbers))
+        st.warning(f"The answer cites passages that do not exist: {numbers}.", icon=":material/report:")
+    if not answer.citations:
+        if answer.stopped:
+            return
+        st.warning("The answer names no passage, so nothing shows that it is true.", icon=":material/report:")
+        return
+    with st.container(horizontal=True, gap="small"):
+        for citation in answer.citations:
+            draw_chip(citation.number, citation.result, number, verified=citation.verified)
+    st.caption(f"{VERIFIED if answer.verified else UNVERIFIED} {verdict(answer)}")
+    for claim in unsupported(answer):
+        st.caption(f"{UNVERIFIED} Not found in what it cites: “{plain(claim.text)}”")
+
+
+def draw_closest(answer: Answer, number: int) -> None:
+    """What came closest to an answer that the documents don't have."""
+    st.caption("What came closest:")
+    with st.container(horizontal=True, gap="small"):
+        for place, result in enumerate(answer.passages[:CLOSEST], start=1):
+            draw_chip(place, result, number, verified=None)
+
+
+def draw_chip(place: int, result: SearchResult, number: int, *, verified: bool | None) -> None:
+    """A button that opens a passage. None: the answer does not rest on it."""
+    icon, told = {
+        True: (VERIFIED, "Verified: the passage says so."),
+        False: (UNVERIFIED, "Not verified: the passage may not say so."),
+        None: (":material/description:", "Not cited."),
+    }[verified]
+    label = chip_label(place, result.chunk) + (" · not verified" if verified is False else "")
+    if st.button(label, key=f"passage-{number}-{place}", icon=icon, help=f"{told} Open the passage."):
+        show_passage(place, result, told)
+
+
+@st.dialog("Passage", width="small", position="right", icon=":material/description:")
+def show_passage(place: int, result: SearchResult, told: str) -> None:
+    """A passage in its place: on the page of the PDF, or between the lines around it."""
+    chunk = result.chunk
+    st.markdown(f"**{place} · {plain(place_of(chunk))}**")
+    st.caption(f"{told} Similarity to the question: {result.similarity:.2f}.")
+    try:
+        picture = page_picture(chunk)
+    except (DocumentError, MissingDependencyError) as error:
+        st.info(plain(str(error)))
+    else:
+        if picture:
+            st.image(picture, width="stretch", alt=f"Page {chunk.page} of the document, with the passage marked.")
+            with st.expander("The passage as text"):
+                st.text(visible(chunk.text))
+            return
+    draw_text_around(result)
+
+
+def draw_text_around(result: SearchResult) -> None:
+    """A passage marked between the lines around it."""
+    around, problem = text_around(result.chunk)
+    if problem:
+        st.info(plain(problem))
+    st.markdown(faded(around.before))
+    with st.container(border=True):
+        st.markdown(highlighted(around.text))
+    st.markdown(faded(around.after))
+
+
+def draw_tools(answer: Answer, number: int) -> None:
+    """Why these passages, how long it took, copy, and what the reader thinks."""
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        rated = st.feedback("thumbs", key=f"feedback-{number}", on_change=_keep_feedback, args=(answer, number))
+        with st.popover("Copy", icon=":material/content_copy:", type="tertiary"):
+            st.code(visible(answer.text), language=None, wrap_lines=True)
+        if st.button("Why these passages", key=f"why-{number}", icon=":material/manage_search:", type="tertiary"):
+            show_ranks(answer)
+        if answer.timings:
+            with st.popover(seconds(answer.timings.total), icon=":material/timer:", type="tertiary"):
+                st.markdown("  \n".join(stage_times(answer.timings)))
+                st.caption(f"Answered by: {plain(answer.generator)}")
+    if rated is not None:
+        st.caption("Thank you. Kept beside the index, sent nowhere.")
+
+
+@st.dialog("Why these passages", width="large", icon=":material/manage_search:")
+def show_ranks(answer: Answer) -> None:
+    """The passages with their ranks on both sides of the search."""
+    st.caption(
+        "Passages are found by meaning (similarity of vectors) and by words (BM25). The fused score joins both ranks "
+        "and gives the order; a dash means that this side did not find the passage."
+    )
+    st.markdown(rank_table(answer))
+
+
+def _keep_feedback(answer: Answer, number: int) -> None:
+    thumb = st.session_state[f"feedback-{number}"]
+    if thumb is not None:
+        with errors_shown():
+            keep_feedback(service().folder, answer, helpful=bool(thumb))

@@ -1,0 +1,142 @@
+"""The models that there are, those that are on this machine, and what can write answers; nothing here draws."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from shelf import size
+
+from jina_rag.download import is_on_this_machine
+from jina_rag.errors import GenerationError
+from jina_rag.models import QUANTIZABLE, ModelSpec, list_models
+from jina_rag.rag import DocumentIndex, make_generator, search
+
+LLM_KINDS = {
+    "extractive": "Sentences from your documents, as they stand",
+    "smollm2": "SmolLM2-135M, small and bundled",
+    "file": "A chat model of yours, a GGUF file",
+    "server": "A server with the OpenAI interface",
+}
+"""What can write answers: a word for each kind, and how the page calls it."""
+
+LLM_NOTES = {
+    "extractive": "Quick, and it can't invent anything. It doesn't sum up, and answers in the words of the documents.",
+    "smollm2": (
+        "It shows that answers can be written on this machine, not how good they can be: it is very small, speaks "
+        "English, and often gets things wrong. Look at what the app says of each citation, or take a larger model."
+    ),
+    "file": "It runs in this app's process. A model of 4 billion weights in Q4_K_M takes about 3 GB of memory.",
+    "server": (
+        "Questions, and the passages found for them, are sent to this address. If it is not on this machine, they "
+        "leave it. A key is taken from the environment variable OPENAI_API_KEY, not typed here."
+    ),
+}
+
+_TEST_QUESTION = "What is this about?"
+
+
+def downloadable() -> list[ModelSpec]:
+    """The models that come from the hub."""
+    return [spec for spec in list_models() if spec.repo_id]
+
+
+def on_this_machine(spec: ModelSpec) -> list[str]:
+    """The quantisations of a model that need no download, as its card orders them, then those that were made here."""
+    offered = [file.quantization for file in spec.files]
+    made = [name for name in QUANTIZABLE if spec.quantized_from and spec.repo_id and name not in offered]
+    return [name for name in (*offered, *made) if is_on_this_machine(spec, name)]
+
+
+def models_here() -> Iterator[str]:
+    """Every model that needs no download, as `NAME:QUANTISATION`."""
+    return (f"{spec.name}:{name}" for spec in list_models() for name in on_this_machine(spec))
+
+
+def rows(in_use: str | None) -> list[dict[str, object]]:
+    """The catalogue, a row for each model; `in_use` is the name of the one that the index has."""
+    return [_row(spec, in_use) for spec in list_models()]
+
+
+def _row(spec: ModelSpec, in_use: str | None) -> dict[str, object]:
+    default = spec.file()
+    return {
+        "Model": spec.name,
+        "In use": spec.name == in_use,
+        "On this machine": ", ".join(on_this_machine(spec)),
+        "Licence": spec.license,
+        "Made for": spec.task or "general",
+        "Dimensions": spec.dimensions,
+        "May be cut to": ", ".join(map(str, spec.matryoshka_dimensions[:-1])),
+        "Reads tokens": spec.max_input_tokens,
+        "Size": f"{size(default.size_bytes)} ({default.quantization})" if default.size_bytes else "",
+        "Quantisations": ", ".join(file.quantization for file in spec.files),
+    }
+
+
+def size_label(spec: ModelSpec, quantization: str) -> str:
+    """A quantisation in a list of choices, with its size where that is published."""
+    n_bytes = spec.file(quantization).size_bytes
+    return f"{quantization}, {size(n_bytes)}" if n_bytes else quantization
+
+
+def why_in_use(made_with: str, first_choice: str) -> str:
+    """Why an index has the model that it has, and what a new index would take."""
+    return (
+        "The index was made with it, and vectors of different models can't be compared: an index keeps its model until "
+        f"it is rebuilt with another. A new index would take {first_choice}, "
+        + ("the same." if made_with == first_choice else "the best that is on this machine.")
+    )
+
+
+def kind_of(setting: str) -> str:
+    """Which of `LLM_KINDS` a setting for `make_generator` is."""
+    if setting in ("extractive", "smollm2"):
+        return setting
+    return "server" if setting.startswith(("http://", "https://")) else "file"
+
+
+def llm_setting(kind: str, path: str = "", address: str = "", model: str = "") -> str:
+    """What was chosen and typed, as `make_generator` takes it.
+
+    Raises:
+        GenerationError: something that is needed was not typed, or there is no such file.
+    """
+    if kind == "file":
+        file = Path(path.strip()).expanduser()
+        if file.suffix.lower() != ".gguf" or not file.is_file():
+            raise GenerationError(f"There is no GGUF file {path.strip()!r}. Type the whole path of a .gguf file.")
+        return str(file)
+    if kind == "server":
+        if not address.strip().startswith(("http://", "https://")):
+            raise GenerationError("Type the server's address, such as http://localhost:11434/v1.")
+        return f"{address.strip()}#{model.strip()}" if model.strip() else address.strip()
+    return kind
+
+
+@dataclass(frozen=True)
+class LlmTrial:
+    """That something can write answers: what it is called, its first words and the seconds until they came."""
+
+    name: str
+    words: str
+    seconds: float
+
+
+def try_llm(setting: str, index: DocumentIndex) -> LlmTrial:
+    """Let it begin an answer from one passage of the index.
+
+    Raises:
+        GenerationError: it can't be reached, is no chat model, or says nothing.
+        MissingDependencyError: a package that it needs is not installed.
+    """
+    generator = make_generator(setting, index.embedder, index)
+    passages = search(index, _TEST_QUESTION, 1)
+    began, words = perf_counter(), ""
+    for piece in generator.stream(_TEST_QUESTION, passages):  # left early, it is closed, and the model stops
+        words += piece
+        if len(words.split()) > 3:
+            break
+    if not words.strip():
+        raise GenerationError(f"{generator.name} answers with nothing. Take another model.")
+    return LlmTrial(generator.name, words.strip(), perf_counter() - began)

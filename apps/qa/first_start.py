@@ -1,0 +1,64 @@
+"""What the app does and shows while there is nothing to ask: no index yet, an empty one, or one that is being made."""
+
+import streamlit as st
+from jobs import Job, State
+from launcher import options
+from service import SAMPLES, SAMPLES_COLLECTION, errors_shown, service
+from untrusted import plain
+
+
+def begin_with_samples() -> None:
+    """Put the sample documents into an index that is yet to be made, in the background, unless told not to."""
+    with errors_shown():
+        if options().samples and not service().has_index() and not service().jobs.all():
+            service().jobs.add([SAMPLES], SAMPLES_COLLECTION)
+
+
+def is_ready() -> bool:
+    """Whether there is something to ask. If not, the page says why and what to do, and goes on by itself."""
+    job = service().jobs.running()
+    ready = _can_ask(job)
+    if job:
+        draw_progress(ready=ready)
+    elif not ready:
+        draw_nothing_yet()
+    return ready
+
+
+def _can_ask(job: Job | None) -> bool:
+    """The sample documents are worth the wait for all of them, which is short."""
+    if job and job.collection == SAMPLES_COLLECTION:
+        return False
+    return service().has_index() and service().index.count_chunks() > 0
+
+
+@st.fragment(run_every=0.5)
+def draw_progress(*, ready: bool) -> None:
+    """How far the work on the documents is; the page is drawn anew when it is over, or there is enough to ask."""
+    job = service().jobs.running()
+    if job is None or ready != _can_ask(job):
+        st.rerun()
+    if not ready:
+        st.title("Getting your documents ready")
+    st.progress(job.fraction, f"{plain(job.sentence) or 'Beginning'} …")
+    if ready:
+        st.caption("You can ask already. What is still to come can't be found yet.")
+
+
+def draw_nothing_yet() -> None:
+    """Why there is nothing to ask, and the ways to change that."""
+    st.title("Ask your documents")
+    problem = _last_problem(service().jobs.all())
+    if problem:
+        st.error(plain(problem), icon=":material/error:")
+    st.info("There are no documents yet. Add your own in the library, or begin with the sample documents.")
+    with st.container(horizontal=True):
+        st.page_link("app_pages/library.py", label="Add documents", icon=":material/folder_open:")
+        if st.button("Take the sample documents", icon=":material/auto_stories:", key="samples"):
+            service().jobs.add([SAMPLES], SAMPLES_COLLECTION)
+            st.rerun()
+
+
+def _last_problem(jobs: list[Job]) -> str:
+    """Why the last job failed, if it did."""
+    return jobs[0].error if jobs and jobs[0].state is State.FAILED else ""

@@ -1,0 +1,67 @@
+"""The app as a web server of its own: the pages of `streamlit_app.py`, with headers that keep them to themselves.
+
+Start it with `streamlit run server.py`, or with the command `jina-rag-app`.
+"""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_PAGE = Path(st.__file__).with_name("static") / "index.html"
+
+
+def _hashes_of_inline_scripts(page: str) -> str:
+    """Streamlit's page has a line of script in itself, which a policy must name by its hash."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    return " ".join(f"'sha256-{digest}'" for digest in hashes)
+
+
+# The front end compiles WebAssembly, styles elements in place and runs workers; nothing may come from elsewhere.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        f"script-src 'self' 'wasm-unsafe-eval' {_hashes_of_inline_scripts(_PAGE.read_text('utf-8'))}",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "media-src 'self' blob:",
+        "worker-src 'self' blob:",
+        "connect-src 'self' ws: wss:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class SafetyHeaders:
+    """Middleware that adds `HEADERS` to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and the answer back with the headers."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+app = st.App(Path(__file__).with_name("streamlit_app.py"), middleware=[Middleware(SafetyHeaders)])

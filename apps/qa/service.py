@@ -1,0 +1,158 @@
+"""What all pages and all sessions share: the settings of the command line, the index, its model, the language model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+
+import streamlit as st
+from jobs import Jobs
+from launcher import Options, options
+from model_tasks import ModelTasks
+from untrusted import plain
+
+from jina_rag import Embedder
+from jina_rag.bundled import bundled_package_installed
+from jina_rag.download import is_on_this_machine
+from jina_rag.errors import IndexFolderError, JinaRagError
+from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, get_model_spec
+from jina_rag.rag import (
+    DocumentIndex,
+    RagPipeline,
+    make_generator,
+    read_index_settings,
+)
+
+SAMPLES = Path(__file__).with_name("sample_documents")
+SAMPLES_COLLECTION = "samples"
+
+
+class Service:
+    """The index, its model and the language model, opened when they are first needed. Safe to use from many threads."""
+
+    def __init__(self, chosen: Options) -> None:
+        """Open nothing yet."""
+        self.folder = chosen.index
+        self._model = chosen.model
+        self._llm = chosen.llm
+        self._lock = RLock()
+        self._index: DocumentIndex | None = None
+        self._pipeline: RagPipeline | None = None
+        self.jobs = Jobs(self)
+        self.model_tasks = ModelTasks()
+
+    def has_index(self) -> bool:
+        """Whether there is an index; the first documents make one.
+
+        Raises:
+            IndexFolderError: there is one, and it is damaged.
+        """
+        if self._index is not None:
+            return True
+        try:
+            read_index_settings(self.folder)
+        except IndexFolderError:
+            if (self.folder / "index.sqlite3").exists():
+                raise
+            return False
+        return True
+
+    @property
+    def index(self) -> DocumentIndex:
+        """The index, opened with its own model.
+
+        Raises:
+            IndexFolderError: there is none yet, or it is damaged.
+            Otherwise as `DocumentIndex.open` does.
+        """
+        with self._lock:
+            if self._index is None:
+                self._index = DocumentIndex.open(self.folder)
+            return self._index
+
+    def create_index(self) -> DocumentIndex:
+        """The index, made if there is none. Raises as `DocumentIndex.create_or_open` does."""
+        with self._lock:
+            if not self.has_index():
+                self._index = DocumentIndex.create_or_open(self.folder, self._first_embedder())
+            return self.index
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model of the index. Raises as `index` does."""
+        return self.index.embedder
+
+    @property
+    def llm(self) -> str:
+        """What writes answers, as for `make_generator`."""
+        return self._llm or "extractive"
+
+    def use_llm(self, setting: str | None) -> None:
+        """Let something else write answers, for everybody who has the app open.
+
+        Raises:
+            GenerationError: the setting names nothing; what was in use stays.
+        """
+        with self._lock:
+            if self._index is not None:
+                self._pipeline = RagPipeline(self._index, make_generator(setting, self.embedder, self._index))
+            self._llm = setting
+
+    def pipeline(self) -> RagPipeline:
+        """What answers questions.
+
+        Raises:
+            GenerationError: the language model of the command line names nothing.
+            Otherwise as `index` does.
+        """
+        with self._lock:
+            if self._pipeline is None:
+                self._pipeline = RagPipeline(self.index, make_generator(self._llm, self.embedder, self.index))
+            return self._pipeline
+
+    def reopen(self) -> None:
+        """Open the index anew when it is next needed, after a rebuild say."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the index and the model."""
+        with self._lock:
+            index, self._index, self._pipeline = self._index, None, None
+            if index is not None:
+                index.close()
+                index.embedder.close()
+
+    def release(self) -> None:
+        """End the jobs, which can be resumed, and close."""
+        self.model_tasks.stop()
+        self.jobs.stop()
+        self.close()
+
+    def _first_embedder(self) -> Embedder:
+        return Embedder.from_pretrained(self._model or model_at_hand())
+
+
+def model_at_hand() -> str:
+    """The best embedding model that needs no download; the default one if there is none."""
+    if not is_on_this_machine(get_model_spec(DEFAULT_MODEL)) and bundled_package_installed():
+        return BUNDLED_MODEL
+    return DEFAULT_MODEL
+
+
+def service() -> Service:
+    """The one that all sessions of this process share."""
+    return _shared(options())
+
+
+@st.cache_resource(max_entries=1, on_release=Service.release, show_spinner=False)
+def _shared(chosen: Options) -> Service:
+    return Service(chosen)
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show what went wrong where it went wrong; the messages are written for readers."""
+    try:
+        yield
+    except JinaRagError as error:
+        st.error(plain(str(error)))

@@ -1,0 +1,388 @@
+"""The Ask page in every state, driven without a browser, on a real index."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit import config
+from streamlit.elements.lib.mutable_status_container import StatusContainer
+from streamlit.testing.v1 import AppTest
+
+from jina_rag import Embedder
+from jina_rag.errors import GenerationError, ModelNotFoundError
+from jina_rag.rag import NO_ANSWER, DocumentIndex, ExtractiveGenerator
+from jina_rag.rag.locking import sole_writer
+from tests.apps.conftest import OpenApp, checked
+
+E7 = "What does fault code E7 mean?"
+EVIL = "<script>alert(1)</script> ![x](http://evil.test/a.png) $x$ :red[no] \x1b[31m \u202ereversed"
+
+
+@pytest.fixture
+def app(open_app: OpenApp, folder: Path) -> AppTest:
+    return open_app(folder)
+
+
+def ask(app: AppTest, question: str) -> AppTest:
+    return checked(app.chat_input(key="question").set_value(question).run())
+
+
+def answers(app: AppTest) -> list[str]:
+    """The first piece of Markdown in each answer, without the signs that keep it harmless."""
+    messages = [message for message in app.chat_message if message.name == "assistant"]
+    return [message.markdown[0].value.replace("\\", "").replace("\u2060", "") for message in messages]
+
+
+def captions(app: AppTest) -> str:
+    return "\n".join(caption.value.replace("\\", "") for caption in app.caption)
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *pieces: str, error: Exception | None = None) -> None:
+    """Let the generator write these pieces, then fail or be stopped."""
+
+    def stream(*_: object) -> Iterator[str]:
+        yield from pieces
+        if error:
+            raise error
+
+    monkeypatch.setattr(ExtractiveGenerator, "stream", stream)
+
+
+def wait_for(app: AppTest, text: str) -> AppTest:
+    """Run the page until it shows a title, as the browser does by itself."""
+    deadline = time.monotonic() + 60
+    while text not in [title.value for title in app.title]:
+        assert time.monotonic() < deadline, [title.value for title in app.title]
+        time.sleep(0.1)
+        checked(app.run())
+    return app
+
+
+def test_examples_are_those_that_the_documents_answer(app: AppTest) -> None:
+    assert app.title[0].value == "Ask your documents"
+    assert app.button_group(key="example").options == ["When does the last boat leave Ostrel?", E7]
+    assert not app.chat_message
+
+
+def test_an_example_is_answered_and_the_examples_go(app: AppTest) -> None:
+    checked(app.button_group(key="example").select("When does the last boat leave Ostrel?").run())
+    assert "17:45" in answers(app)[0]
+    assert not app.title
+    assert not [group for group in app.button_group if group.key == "example"]
+
+
+def test_answer_cites_a_passage_that_opens_in_its_place(app: AppTest) -> None:
+    ask(app, E7)
+    assert "23.5 volts" in answers(app)[0]
+    assert ":blue-badge[1]" in answers(app)[0]
+    chip = app.button(key="passage-0-1")
+    assert chip.label.replace("\\", "") == "1 · lamp-manual.pdf, p. 4"
+    assert chip.icon == ":material/verified:"
+    assert "every sentence stands" in captions(app)
+    checked(chip.click().run())
+    assert any("lamp-manual.pdf, page 4" in text.value.replace("\\", "") for text in app.markdown)
+    assert "Similarity to the question: 0." in captions(app)
+    assert any("Start the diesel generator" in text.value for text in app.text)
+    assert app.get("image")
+
+
+def test_passage_of_a_text_opens_between_the_lines_around_it(app: AppTest) -> None:
+    ask(app, "How many people may be in the lantern room at once?")
+    checked(app.button(key="passage-0-1").click().run())
+    marked = [text.value for text in app.markdown if ":yellow-background[" in text.value]
+    assert any("eight" in text for text in marked)
+    assert any(text.value.startswith(":gray[") for text in app.markdown)
+
+
+def test_passage_of_a_changed_document_is_shown_as_it_was(
+    open_app: OpenApp, embedder: Embedder, tmp_path: Path
+) -> None:
+    path = tmp_path / "bees.txt"
+    path.write_text("The beekeeper of the island is Orla Penhale.")
+    with DocumentIndex.create_or_open(tmp_path / "index", embedder) as index:
+        index.add([path])
+    app = ask(open_app(tmp_path / "index"), "Who is the beekeeper of the island?")
+    path.unlink()
+    checked(app.button(key="passage-0-1").click().run())
+    assert len(app.info) == 1
+    assert any("Orla Penhale" in text.value for text in app.markdown if ":yellow-background[" in text.value)
+
+
+def test_stages_and_their_times_stay_with_the_answer(app: AppTest) -> None:
+    ask(app, E7)
+    times = next(text.value for text in app.markdown if text.value.startswith("Searching your documents: "))
+    assert "Reading the passages: " in times
+    assert "Answering: " in times
+
+
+def test_waiting_for_other_answers_is_told(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def stream(*arguments: object) -> Iterator[str]:
+        on_wait = arguments[-1]
+        assert callable(on_wait)
+        on_wait(3)
+        yield ""
+        time.sleep(0.02)
+        on_wait(0)
+        yield "At noon. [1]"
+
+    update = StatusContainer.update
+
+    def listen(status: StatusContainer, **changes: Any) -> None:
+        told.append(changes["label"])
+        update(status, **changes)
+
+    monkeypatch.setattr(StatusContainer, "update", listen)
+    monkeypatch.setattr(ExtractiveGenerator, "stream", stream)
+    ask(app, E7)
+    assert ":shimmer[Waiting: 3 other answers first]" in told
+    times = next(text.value for text in app.markdown if text.value.startswith("Searching your documents: "))
+    assert re.search(r"Waiting: \d+ ms", times)
+
+
+def test_why_these_passages(app: AppTest) -> None:
+    ask(app, E7)
+    checked(app.button(key="why-0").click().run())
+    table = next(text.value for text in app.markdown if text.value.startswith("| Passage | Fused score |"))
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
+    assert rows[0][2] == rows[0][4] == "1"  # first by meaning and by words
+    assert rows[0][-1].replace("\\", "").startswith("lamp-manual.pdf, page 4")
+
+
+def test_no_answer_looks_like_an_answer_and_shows_what_came_closest(app: AppTest) -> None:
+    ask(app, "What is the boiling point of nitrogen?")
+    assert answers(app) == [NO_ANSWER]
+    assert not app.error
+    assert not app.warning
+    assert "What came closest" in captions(app)
+    assert [app.button(key=f"passage-0-{place}").icon for place in (1, 2, 3)] == [":material/description:"] * 3
+
+
+def test_follow_up_shows_how_it_was_understood(app: AppTest) -> None:
+    ask(app, E7)
+    ask(app, "And what does E6 mean?")
+    assert "Understood as: And what does E6 mean? (fault, code" in captions(app)
+    assert [message.name for message in app.chat_message] == ["user", "assistant"] * 2
+    assert "55 degrees" in answers(app)[1]
+
+
+def test_unverified_citations_look_different(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "The lamp was a gift of the queen. [1]")
+    ask(app, E7)
+    chip = app.button(key="passage-0-1")
+    assert chip.icon == ":material/help:"
+    assert chip.label.endswith("not verified")
+    assert "0 of 1 sentence" in captions(app)
+    assert "Not found in what it cites: “The lamp was a gift of the queen" in captions(app)
+
+
+@pytest.mark.parametrize(("text", "warning"), [("At noon.", "names no passage"), ("At noon. [9]", "do not exist: 9")])
+def test_answer_without_true_sources_is_marked(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, text: str, warning: str
+) -> None:
+    say(monkeypatch, text)
+    ask(app, E7)
+    assert warning in " ".join(element.value for element in app.warning)
+
+
+def test_failing_model_is_explained_and_what_had_come_stays(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "It means ", error=GenerationError("The server is gone. Start it again."))
+    ask(app, E7)
+    assert answers(app) == ["It means"]
+    assert [error.value.replace("\\", "") for error in app.error] == ["The server is gone. Start it again."]
+    monkeypatch.undo()
+
+
+def test_model_that_fails_at_once_can_be_asked_again(
+    open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_app(folder)
+    with monkeypatch.context() as patch:
+        say(patch, error=GenerationError("The server is gone. Start it again."))
+        ask(app, E7)
+    assert app.error
+    assert [message.name for message in app.chat_message] == ["user"]
+    checked(app.button(key="retry").click().run())
+    assert not app.error
+    assert "23.5 volts" in answers(app)[0]
+
+
+def test_asking_again_replaces_the_last_answer(app: AppTest) -> None:
+    ask(app, E7)
+    checked(app.button(key="retry").click().run())
+    assert [message.name for message in app.chat_message] == ["user", "assistant"]
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, *pieces: str) -> None:
+    """Let the generator write these pieces, then the reader press Stop, which reaches the script like `st.stop`."""
+
+    def stream(*_: object) -> Iterator[str]:
+        yield from pieces
+        st.stop()
+
+    monkeypatch.setattr(ExtractiveGenerator, "stream", stream)
+
+
+def test_stopped_answer_is_kept(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch, "It means that ")
+        ask(app, E7)
+    checked(app.run())  # as the fragment on the page does it
+    assert answers(app) == ["It means that"]
+    assert "Stopped. This is what had come." in captions(app)
+    ask(app, "How many people may be in the lantern room at once?")
+    assert "eight" in answers(app)[1]
+
+
+def test_answer_stopped_before_its_first_word(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch)
+        ask(app, E7)
+    checked(app.run())
+    assert [text.value for text in app.chat_message[0].text] == [E7]
+    assert "Stopped before the answer began." in captions(app)
+    checked(app.button(key="retry").click().run())
+    assert "23.5 volts" in answers(app)[0]
+
+
+def test_thumbs_are_kept_beside_the_index(app: AppTest, folder: Path) -> None:
+    ask(app, E7)
+    checked(app.feedback(key="feedback-0").set_value(1).run())
+    (line,) = (folder / "feedback.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert (record["helpful"], record["question"]) == (True, E7)
+
+
+def test_conversation_can_be_taken_away_as_markdown(app: AppTest) -> None:
+    ask(app, E7)
+    assert app.get("download_button")
+    assert "## What does fault code E7 mean?" in app.session_state["conversation"].as_markdown()
+    checked(app.button(key="new").click().run())
+    assert not app.chat_message
+    assert app.title
+
+
+def test_filters_by_collection_and_kind(app: AppTest) -> None:
+    assert app.multiselect(key="collections").options == ["default"]
+    assert app.multiselect(key="kinds").options == [".html", ".md", ".pdf"]
+    app.multiselect(key="kinds").select(".md")
+    ask(app, E7)
+    assert "Looking only into .md" in captions(app)
+    assert {
+        result.chunk.source.rsplit(".", 1)[1] for result in app.session_state["conversation"].turns[0].passages
+    } == {"md"}
+
+
+def test_first_start_reads_the_samples_and_then_answers(open_app: OpenApp, tmp_path: Path) -> None:
+    app = open_app(tmp_path / "index")
+    assert app.title[0].value == "Getting your documents ready"
+    assert not app.chat_input
+    wait_for(app, "Ask your documents")
+    ask(app, E7)
+    assert "23.5 volts" in answers(app)[0]
+
+
+def test_no_index_and_no_samples(open_app: OpenApp, tmp_path: Path) -> None:
+    app = open_app(tmp_path / "none", "--no-samples")
+    assert "There are no documents yet" in app.info[0].value
+    assert not app.chat_input
+    assert not (tmp_path / "none").exists()
+    checked(app.button(key="samples").click().run())
+    wait_for(app, "Ask your documents")
+    assert app.chat_input
+
+
+def test_empty_index(open_app: OpenApp, embedder: Embedder, tmp_path: Path) -> None:
+    DocumentIndex.create_or_open(tmp_path / "index", embedder).close()
+    app = open_app(tmp_path / "index")
+    assert "There are no documents yet" in app.info[0].value
+
+
+def test_damaged_index_is_a_sentence(open_app: OpenApp, tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite3").write_bytes(b"no database")
+    app = open_app(tmp_path)
+    assert app.error
+    assert not app.chat_input
+
+
+def test_model_that_cannot_be_had_without_a_network(
+    open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> DocumentIndex:
+        raise ModelNotFoundError("The hub cannot be reached. Connect to the network, or name another model.")
+
+    monkeypatch.setattr(DocumentIndex, "open", unreachable)
+    app = open_app(folder)
+    assert "The hub cannot be reached" in app.error[0].value.replace("\\", "")
+    assert not app.chat_input
+
+
+def test_unknown_language_model_is_a_sentence(open_app: OpenApp, folder: Path) -> None:
+    app = open_app(folder, "--llm", "nonsense")
+    assert "names no way to answer" in app.error[0].value
+
+
+def test_questions_are_answered_while_another_process_writes(open_app: OpenApp, folder: Path) -> None:
+    with sole_writer(folder):
+        app = ask(open_app(folder), E7)
+    assert "23.5 volts" in answers(app)[0]
+
+
+def test_first_start_while_another_process_holds_the_folder(open_app: OpenApp, tmp_path: Path) -> None:
+    with sole_writer(tmp_path):
+        app = wait_for(open_app(tmp_path), "Ask your documents")
+    assert "Another process is writing" in app.error[0].value
+    checked(app.button(key="samples").click().run())
+    wait_for(app, "Ask your documents")
+
+
+def test_listening_beyond_this_machine_without_a_login_is_told(open_app: OpenApp, folder: Path) -> None:
+    app = open_app(folder)
+    assert not app.warning
+    config.set_option("server.address", "0.0.0.0")
+    checked(app.run())
+    assert "nobody has to sign in" in app.warning[0].value
+
+
+def test_with_a_login_nothing_is_shown_before_it(open_app: OpenApp, folder: Path) -> None:
+    app = open_app(folder)
+    app.secrets["auth"] = {"redirect_uri": "http://localhost:8501/oauth2callback"}
+    checked(app.run())
+    assert [button.key for button in app.button] == ["login"]
+    assert not app.chat_input
+
+
+def test_settings_that_are_not_known_are_a_sentence(open_app: OpenApp, folder: Path) -> None:
+    app = open_app(folder, "--bogus")
+    assert "settings that it does not know" in app.error[0].value
+
+
+def test_text_from_strangers_is_harmless(open_app: OpenApp, embedder: Embedder, tmp_path: Path) -> None:
+    path = tmp_path / "www.evil.test :red[x] $y$.txt"
+    path.write_text(f"The beekeeper of the island is Orla Penhale. {EVIL}")
+    with DocumentIndex.create_or_open(tmp_path / "index", embedder) as index:
+        index.add([path])
+    app = ask(open_app(tmp_path / "index"), f"Who is the beekeeper of the island? {EVIL}")
+    checked(app.button(key="passage-0-1").click().run())
+    shown = [element.value for kind in (app.markdown, app.caption, app.error) for element in kind]
+    for markdown in [*shown, app.button(key="passage-0-1").label]:
+        assert not re.search(r"(?<!\\)(<script|!\[|\]\(|\$|:red|http:|www\.)|[\x1b\u202e]", markdown)
+    assert "reversed" in app.chat_message[0].text[0].value
+    assert "\u202e" not in app.chat_message[0].text[0].value
+
+
+def test_a_rerun_that_changes_nothing_is_quick(app: AppTest) -> None:
+    for _ in range(5):
+        ask(app, E7)
+    app.run()
+    began = time.perf_counter()
+    app.run()
+    assert time.perf_counter() - began < 0.3

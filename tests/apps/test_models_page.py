@@ -1,0 +1,312 @@
+"""The Models page in every state: what is in use, downloads, a hub that is down, what writes answers, a measurement."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from jina_rag.bench import BenchResult, LengthResult, Spread
+from jina_rag.download import is_on_this_machine
+from jina_rag.models import get_model_spec, list_models
+from tests.apps.conftest import OpenApp, checked, go
+from tests.hub import Hub, serve_hub
+
+MODEL = "jina-embeddings-v5-text-nano-clustering"
+SERVED = "jinaai/jina-embeddings-v5-text-nano-clustering-GGUF/v5-nano-clustering-Q4_K_M.gguf"
+
+pytestmark = pytest.mark.usefixtures("app_modules", "own_cache")
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache of the hub, here and in the processes that are started, and no hub at all."""
+    from huggingface_hub import close_session, constants
+
+    for name in [name for name in os.environ if name.startswith("HF_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    point_to("http://127.0.0.1:9", monkeypatch)
+    yield tmp_path / "hf" / "hub"
+    close_session()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tiny_gguf: Path) -> Iterator[Hub]:
+    with serve_hub() as served:
+        served.files[SERVED] = tiny_gguf.read_bytes()
+        point_to(served.url, monkeypatch)
+        yield served
+        if served.go_on:
+            served.go_on.set()
+
+
+def point_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import close_session, constants
+
+    close_session()
+    monkeypatch.setenv("HF_ENDPOINT", url)
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+@pytest.fixture
+def page(open_app: OpenApp, folder: Path) -> AppTest:
+    return go(open_app(folder), "models")
+
+
+def choose_writer(app: AppTest, kind: str) -> AppTest:
+    from catalogue import LLM_KINDS
+
+    return checked(app.radio(key="llm-kind").set_value(LLM_KINDS[kind]).run())
+
+
+def plainly(text: str) -> str:
+    return text.replace("\\", "").replace("\u2060", "")
+
+
+def told(app: AppTest) -> str:
+    """All that the page says."""
+    kinds = (app.markdown, app.caption, app.info, app.warning, app.error, app.success)
+    return plainly("\n".join(element.value for elements in kinds for element in elements))
+
+
+def until(app: AppTest, reached: Callable[[], bool]) -> AppTest:
+    """Run the page until something is so, as the browser does by itself."""
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline, told(app)
+        time.sleep(0.1)
+        checked(app.run())
+    return app
+
+
+def fetch(app: AppTest) -> AppTest:
+    spec = get_model_spec(MODEL)
+    app.selectbox(key="fetch-model").set_value(spec).run()
+    checked(app.checkbox(key=f"agreed-{spec.license}").check().run())
+    return checked(app.button(key="fetch").click().run())
+
+
+def test_page_says_what_is_in_use_and_why(page: AppTest) -> None:
+    assert "Your documents are read by all-MiniLM-L6-v2" in told(page)
+    assert "can't be compared" in told(page)
+    assert "In use: extractive" in told(page)
+    assert "CC BY-NC 4.0: free for non-commercial use only" in told(page)
+
+
+def test_catalogue_has_every_model_with_its_licence(page: AppTest) -> None:
+    table = page.dataframe[0].value.set_index("Model")
+    assert list(table.index) == [spec.name for spec in list_models()]
+    assert table.loc[MODEL, "Licence"] == "CC-BY-NC-4.0"
+    assert table.loc[MODEL, "Dimensions"] == 768
+    assert table.loc[MODEL, "On this machine"] == ""
+    assert table.loc["all-MiniLM-L6-v2", "On this machine"].startswith("F32")
+    assert table.loc["all-MiniLM-L6-v2", "In use"]
+    assert table["In use"].sum() == 1
+    assert table.loc["jina-embeddings-v5-text-small-retrieval", "Size"] == "396.7 MB (Q4_K_M)"
+
+
+def test_without_an_index_the_page_says_what_the_first_documents_get(open_app: OpenApp, tmp_path: Path) -> None:
+    app = go(open_app(tmp_path / "none", "--no-samples"), "models")
+    assert "no index yet" in told(app)
+    assert "all-MiniLM-L6-v2" in told(app)
+    assert not [button for button in app.button if button.key == "llm-test"]
+
+
+def test_licence_must_be_agreed_to_before_a_download(page: AppTest, hub: Hub) -> None:
+    assert page.button(key="fetch").disabled
+    assert not hub.requests
+
+
+def test_download_brings_the_model_here(page: AppTest, hub: Hub) -> None:
+    fetch(page)
+    until(page, lambda: "is on this machine now" in told(page))
+    assert is_on_this_machine(get_model_spec(MODEL))
+    table = page.dataframe[0].value.set_index("Model")
+    assert table.loc[MODEL, "On this machine"] == "Q4_K_M"
+    assert f"{MODEL}:Q4_K_M" in page.selectbox(key="change-model").options
+    assert hub.methods.count("GET") == 1
+
+
+def test_download_shows_how_far_it_is_and_can_be_cancelled(page: AppTest, hub: Hub, own_cache: Path) -> None:
+    hub.go_on, hub.files[SERVED] = Event(), bytes(40_000_000)  # more than the client reads at a time
+    fetch(page)
+    until(page, lambda: bool(page.get("progress")) and " of " in plainly(page.get("progress")[0].proto.text))
+    until(page, lambda: page.get("progress")[0].proto.value > 0)
+    (cancel,) = [button for button in page.button if button.label == "Cancel"]
+    checked(cancel.click().run())
+    until(page, lambda: "Cancelled." in told(page))
+    assert not is_on_this_machine(get_model_spec(MODEL))
+    assert not list(own_cache.rglob("*.incomplete"))
+
+
+def test_hub_that_is_down_is_told_with_what_to_do(page: AppTest) -> None:
+    fetch(page)
+    until(page, lambda: bool(page.error))
+    assert "could not be fetched from http" in told(page)
+    assert "Check the network and HF_ENDPOINT" in told(page)
+    assert page.button(key="fetch")
+
+
+def test_download_that_is_refused_is_told_as_the_command_tells_it(page: AppTest, hub: Hub) -> None:
+    hub.wrong_contents[SERVED] = b"x" * len(hub.files[SERVED])
+    fetch(page)
+    until(page, lambda: bool(page.error))
+    assert "the published one has" in told(page)
+    assert "Error:" not in told(page)
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "problem"),
+    [
+        ("file", {"llm-path": "/nowhere/model.gguf"}, "There is no GGUF file '/nowhere/model.gguf'"),
+        ("file", {"llm-path": "/etc/passwd"}, "There is no GGUF file"),
+        ("server", {"llm-address": "localhost:11434"}, "Type the server's address"),
+    ],
+)
+def test_writer_that_names_nothing_is_refused(page: AppTest, kind: str, typed: dict[str, str], problem: str) -> None:
+    choose_writer(page, kind)
+    for key, text in typed.items():
+        page.text_input(key=key).set_value(text)
+    checked(page.button(key="llm-use").click().run())
+    assert problem in plainly(page.error[0].value)
+    assert "In use: extractive" in told(page)
+
+
+def test_server_that_does_not_answer_fails_the_test(page: AppTest) -> None:
+    choose_writer(page, "server")
+    assert "they leave it" in told(page)
+    page.text_input(key="llm-address").set_value("http://127.0.0.1:9/v1")
+    checked(page.button(key="llm-test").click().run())
+    assert "Nothing answers at http" in plainly(page.error[0].value)
+
+
+class _Chat(BaseHTTPRequestHandler):
+    """A server with the OpenAI interface that always says the same."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for word in ("The ", "lamp ", "is ", "here ", "[1]."):
+            self.wfile.write(f'data: {{"choices":[{{"delta":{{"content":"{word}"}}}}]}}\n\n'.encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def chat() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Chat) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def test_server_that_answers_is_tested_and_then_used(page: AppTest, chat: str) -> None:
+    choose_writer(page, "server")
+    page.text_input(key="llm-address").set_value(chat)
+    page.text_input(key="llm-model").set_value("tiny")
+    checked(page.button(key="llm-test").click().run())
+    assert "tiny at http" in plainly(page.success[0].value)
+    assert page.text[0].value == "The lamp is here …"
+    assert "In use: extractive" in told(page)
+    checked(page.button(key="llm-use").click().run())
+    assert f"In use: {chat}#tiny" in told(page)
+    go(page, "ask")
+    go(page, "models")
+    assert page.text_input(key="llm-model").value == "tiny"
+    assert page.text_input(key="llm-address").value == chat
+
+
+def test_small_model_comes_with_a_warning(page: AppTest) -> None:
+    choose_writer(page, "smollm2")
+    assert "often gets things wrong" in told(page)
+
+
+def test_another_model_is_taken_only_after_a_yes(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    import catalogue
+    from jobs import Jobs
+
+    assert not [box for box in page.selectbox if box.key == "change-model"]
+    monkeypatch.setattr(catalogue, "models_here", lambda: iter(["all-MiniLM-L6-v2:F32", f"{MODEL}:Q4_K_M"]))
+    asked: list[str] = []
+    monkeypatch.setattr(Jobs, "rebuild", lambda _, name: asked.append(name))
+    checked(page.run())
+    assert page.button(key="change").disabled
+    checked(page.checkbox(key="change-sure").check().run())
+    checked(page.button(key="change").click().run())
+    assert asked == [f"{MODEL}:Q4_K_M"]
+
+
+def result() -> BenchResult:
+    speed = Spread(1234.0, 1200.0, 1300.0)
+    lengths = tuple(
+        LengthResult(name=name, tokens=tokens, tokens_per_s=speed, texts_per_s=speed.median / tokens)
+        for name, tokens in (("short", 16.0), ("passage", 128.0), ("long", 512.0))
+    )
+    return BenchResult(
+        model="all-MiniLM-L6-v2", quantization="F32", dimensions=384, path="/x.gguf", file_bytes=1, cores=2, rounds=5,
+        load_s=0.3, tokens_per_s=speed, texts_per_s=speed, by_length=lengths, query_median_s=0.004, query_p95_s=0.005,
+        peak_bytes=200_000_000, warnings=("The machine was busy. Measure again.",),
+    )  # fmt: skip
+
+
+def test_measurement_shows_its_progress_then_its_figures(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    import model_tasks
+
+    from jina_rag.bench import BenchProgress
+
+    go_on = Event()
+
+    def measure(model: str, *, quantization: str, on_progress: Callable[[BenchProgress], None]) -> BenchResult:
+        assert (model, quantization) == ("all-MiniLM-L6-v2", "F32")
+        on_progress(BenchProgress("Warming up", 1, 4))
+        go_on.wait(30)
+        on_progress(BenchProgress("Measuring", 4, 4))
+        return result()
+
+    monkeypatch.setattr(model_tasks, "measure", measure)
+    checked(page.button(key="bench").click().run())
+    until(page, lambda: bool(page.get("progress")) and page.get("progress")[0].proto.value == 25)
+    assert "Warming up" in page.get("progress")[0].proto.text
+    go_on.set()
+    until(page, lambda: bool(page.metric))
+    assert {metric.label: metric.value for metric in page.metric} == {
+        "Tokens a second": "1,234", "One question": "4 ms", "Memory": "200.0 MB", "Loading": "0.3 s",
+    }  # fmt: skip
+    assert "The machine was busy" in told(page)
+    assert "10,000 documents" in told(page)
+
+
+def test_measurement_can_be_cancelled(page: AppTest) -> None:
+    checked(page.button(key="bench").click().run())
+    until(page, lambda: bool(page.get("progress")))
+    (cancel,) = [button for button in page.button if button.label == "Cancel"]
+    checked(cancel.click().run())
+    until(page, lambda: "Cancelled." in told(page))
+    assert not page.metric
+
+
+def test_task_that_fails_in_an_unforeseen_way_says_so() -> None:
+    from model_tasks import Task
+
+    def work(report: object) -> None:
+        raise ZeroDivisionError(report)
+
+    task = Task("x", work)
+    task.wait(10)
+    assert not task.is_running
+    assert "failed unexpectedly (ZeroDivisionError)" in task.error
