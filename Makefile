@@ -25,8 +25,8 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constr
 .PHONY: app test test-browser lint format constraints clean
 
 app: $(VENV)/.app  ## the question-answering page, on the sample documents
-	$(BIN)/jina-rag add apps/qa/sample_documents --index .jina-rag/samples
-	cd apps/qa && ../../$(BIN)/python -m streamlit run streamlit_app.py --server.port $(PORT) -- --index $(CURDIR)/.jina-rag/samples
+	$(BIN)/jina-rag add apps/qa/sample_documents --index .jina-rag/samples --collection samples
+	cd apps/qa && ../../$(BIN)/python -m streamlit run server.py --server.port $(PORT) -- --index $(CURDIR)/.jina-rag/samples
 
 test: $(VENV)/.test lint  ## everything that CI runs
 	$(BIN)/python -m pytest $(ARGS)
@@ -60,7 +60,7 @@ $(VENV)/.app: $(UV) pyproject.toml constraints.txt
 	$(INSTALL) --editable . --group app
 	@touch $@
 
-$(VENV)/.test: $(UV) pyproject.toml constraints.txt integrations/langchain/pyproject.toml integrations/llama_index/pyproject.toml
+$(VENV)/.test: $(UV) pyproject.toml constraints.txt integrations/langchain/pyproject.toml integrations/llama_index/pyproject.toml apps/qa/pyproject.toml
 	@echo "Installing. llama.cpp is built from source the first time, which takes some minutes."
 	$(INSTALL) --editable . --group test
 	@touch $@ $(VENV)/.app
