@@ -44,7 +44,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 constraints: $(VENV)/.test  ## renew the pins that both commands install
-	$(UV) pip compile pyproject.toml --all-extras --group test --group browser --group benchmarks --upgrade --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --all-extras --group test --group benchmarks --upgrade --python-version 3.11 \
 	    --no-header --no-annotate --quiet | grep -v '^-e' > constraints.txt
 
 clean:
@@ -66,7 +66,6 @@ $(VENV)/.test: $(UV) pyproject.toml constraints.txt integrations/langchain/pypro
 	@touch $@ $(VENV)/.app
 
 $(VENV)/.browser: $(VENV)/.test
-	$(INSTALL) --editable . --group browser
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } \
 	    || { echo "The tests need Chromium: install it, on Debian with 'sudo apt-get install chromium'."; exit 1; }
 	@touch $@

@@ -1,0 +1,183 @@
+"""Questions and answers, as people have them."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pypdfium2
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.running_app import SAMPLES, RunningApp
+from tests.browser.slow_model import slow_model
+from tests.browser.watched import (
+    Visitor,
+    answer,
+    answered,
+    ask,
+    chip,
+    one_line,
+    open_passage,
+    question_field,
+    settled,
+    shown,
+)
+
+E7 = "What does fault code E7 mean?"
+LANTERN_ROOM = "How many people may be in the lantern room at once?"
+WORDS = [f"word{number} " for number in range(60)]
+
+
+def test_the_watch_notices_what_a_page_asks_other_hosts_for(visitor: Visitor, app: RunningApp) -> None:
+    page = settled(visitor.opens(app))
+    fetch = "fetch('http://elsewhere.invalid/').catch(() => null)"
+    page.evaluate(fetch)  # which the policy of the app forbids
+    assert visitor.problems
+    page.goto("about:blank")
+    page.evaluate(fetch)
+    assert visitor.elsewhere() == ["http://elsewhere.invalid/"]
+    visitor.asked_for.remove("http://elsewhere.invalid/")
+    visitor.problems.clear()
+
+
+def test_an_answer_cites_the_page_of_a_pdf_with_the_passage_marked(visitor: Visitor, app: RunningApp) -> None:
+    page = settled(visitor.opens(app))
+    ask(page, E7)
+    assert "23.5 volts" in shown(answered(page))
+    dialog = open_passage(page, "lamp-manual.pdf, p. 4")
+    expect(dialog.get_by_text("lamp-manual.pdf, page 4, Fault codes")).to_be_visible()
+    picture = dialog.get_by_role("img", name="Page 4 of the document, with the passage marked.")
+    expect(picture).to_be_visible()
+    dialog.get_by_text("The passage as text").click()
+    text = one_line(shown(dialog.get_by_test_id("stText")))
+    assert "Code E7: The battery voltage is below 23.5 volts." in text
+
+    with pypdfium2.PdfDocument(SAMPLES / "lamp-manual.pdf") as document:
+        printed = document[3].get_textpage()
+        assert text in one_line(printed.get_text_range())
+        image, (width, height) = _image(page, picture), document[3].get_size()
+        assert abs(image.width / image.height - width / height) < 0.01
+        scale = image.width / width
+        for words, is_marked in (("Code E7: The battery", True), ("When a fault lasts", False)):
+            left, bottom, right, top = _place(printed, words)
+            box = (left * scale, (height - top) * scale, right * scale, (height - bottom) * scale)
+            assert _is_coloured(image.crop(box)) == is_marked, words
+
+
+def test_a_passage_of_a_text_is_marked_between_the_lines_around_it(visitor: Visitor, app: RunningApp) -> None:
+    page = settled(visitor.opens(app))
+    ask(page, LANTERN_ROOM)
+    assert "eight" in shown(answered(page))
+    dialog = open_passage(page, "safety-rules.md")
+    marked = one_line(" ".join(dialog.locator(".stMarkdownColoredBackground").all_inner_texts()).replace("\u2060", ""))
+    document = one_line((SAMPLES / "safety-rules.md").read_text(encoding="utf-8"))
+    assert "No more than eight people may be in the lantern room at once" in marked
+    assert marked in document
+    whole = one_line(shown(dialog))
+    after = document[document.index(marked) + len(marked) :].split()[:8]
+    assert f"{marked} {' '.join(after)}" in whole
+
+
+def test_only_the_keyboard(visitor: Visitor, app: RunningApp) -> None:
+    page = settled(visitor.opens(app))
+    _tab_to(page, question_field(page))
+    page.keyboard.type(E7)
+    page.keyboard.press("Enter")
+    answered(page)
+    settled(page)
+    _tab_to(page, chip(page, "lamp-manual.pdf"))
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Passage")
+    expect(dialog).to_be_visible()
+    page.wait_for_function("document.querySelector('[role=dialog]').contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(chip(page, "lamp-manual.pdf")).to_be_focused()
+
+
+def test_what_had_come_stays_when_an_answer_is_stopped(visitor: Visitor, start: Any) -> None:
+    with slow_model(WORDS, 0.2) as model:
+        page = settled(visitor.opens(start("--llm", model.url)))
+        ask(page, E7)
+        expect(answer(page)).to_contain_text("word5")
+        page.get_by_role("button", name="Stop").click()
+        expect(answer(page)).to_contain_text("Stopped. This is what had come.")
+        assert model.reader_left.wait(10)
+        settled(page)
+        assert "word0 word1 word2 word3 word4 word5" in one_line(shown(answer(page)))
+        assert "word59" not in shown(answer(page))
+        ask(page, LANTERN_ROOM)  # and the conversation goes on
+        expect(answer(page)).to_contain_text("word2")
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_text("Stopped. This is what had come.")).to_have_count(2)
+
+
+def test_two_tabs_ask_at_once_and_both_are_answered(visitor: Visitor, start: Any) -> None:
+    with slow_model([*WORDS[:20], "[1]"], 0.2) as model:
+        app = start("--llm", model.url)
+        first, second = settled(visitor.opens(app)), settled(visitor.opens(app))
+        ask(first, E7)
+        ask(second, LANTERN_ROOM)
+        expect(answer(second)).to_contain_text("word1")
+        assert "word19" not in shown(answer(first))  # so that they were answered side by side
+        for page, name in ((first, "lamp-manual.pdf"), (second, "safety-rules.md")):
+            expect(answered(page)).to_contain_text("word19")
+            expect(chip(page, name)).to_be_visible()
+            assert len(page.get_by_role("group", name="Chat message from user").all()) == 1
+
+
+def test_a_question_without_an_answer_looks_like_an_answer(visitor: Visitor, app: RunningApp) -> None:
+    page = settled(visitor.opens(app))
+    ask(page, "What is the boiling point of nitrogen?")
+    assert "The documents don't say." in shown(answered(page))
+    assert page.get_by_role("alert").count() == 0
+    expect(answer(page).get_by_text("What came closest")).to_be_visible()
+
+
+def test_a_conversation_is_downloaded(visitor: Visitor, app: RunningApp, tmp_path: Path) -> None:
+    page = settled(visitor.opens(app))
+    ask(page, E7)
+    answered(page)
+    settled(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    download.value.save_as(tmp_path / "conversation.md")
+    text = (tmp_path / "conversation.md").read_text(encoding="utf-8")
+    assert E7 in text
+    assert "23.5 volts" in text
+    assert "page 4" in text
+
+
+def _tab_to(page: Page, target: Locator) -> None:
+    """Press the tab key until something has the focus."""
+    for _ in range(40):
+        if target.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"The tab key does not reach {target}.")
+
+
+def _image(page: Page, picture: Locator) -> Image.Image:
+    address = picture.get_attribute("src")
+    assert address
+    body = page.evaluate(
+        "async address => Array.from(new Uint8Array(await (await fetch(address)).arrayBuffer()))", address
+    )
+    return Image.open(io.BytesIO(bytes(body))).convert("RGB")
+
+
+def _place(printed: Any, words: str) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of the first letters of some words, in points."""
+    found = printed.search(words).get_next()
+    assert found, words
+    start, n = found
+    boxes = [printed.get_charbox(start + place) for place in range(n)]
+    lefts, bottoms, rights, tops = zip(*boxes, strict=True)
+    return min(lefts), min(bottoms), max(rights), max(tops)
+
+
+def _is_coloured(image: Image.Image) -> bool:
+    """Whether the ground behind some letters is neither white nor grey."""
+    pixels: list[Any] = list(image.get_flattened_data())
+    coloured = [pixel for pixel in pixels if max(pixel) - min(pixel) > 40]
+    return len(coloured) > len(pixels) / 3
