@@ -96,7 +96,7 @@ def llama_cpp_embeddings(path: Path) -> Embed:
         from langchain_community.embeddings import LlamaCppEmbeddings
 
     # It has no setting for the pooling, which a published file names and this one does not: hence a client made here.
-    embeddings = LlamaCppEmbeddings(model_path=str(path), client=_llama(path, 512))  # type: ignore[call-arg]
+    embeddings = LlamaCppEmbeddings(model_path=str(path), client=_llama(path, 512))
     return lambda texts: embeddings.embed_documents(list(texts))
 
 
