@@ -226,7 +226,8 @@ def test_a_server_that_stays_away_loses_nothing_that_was_finished() -> None:
         result = embedder.embed(texts, "document", on_progress=steps.append)
     np.testing.assert_allclose(result.vectors, HERE.embed_documents(texts), atol=1e-5)
     assert sum(steps) == 500
-    assert sum(len(body["input"]) for body in server.bodies(server.embed_path)) == 500 - n_kept
+    # What was under way beside the failure may have been finished too, after the message was written.
+    assert sum(len(body["input"]) for body in server.bodies(server.embed_path)) <= 500 - n_kept
     embedder.close()
 
 
