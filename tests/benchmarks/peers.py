@@ -3,6 +3,7 @@
     python -m tests.benchmarks.peers FOLDER                                    # ways through llama.cpp, Q4_K_M
     python -m tests.benchmarks.peers FOLDER --quantization F16 BF16 Q8_0 Q4_K_M IQ4_NL Q4_0
     python -m tests.benchmarks.peers FOLDER --group others langchain           # more ways through llama.cpp
+    python -m tests.benchmarks.peers FOLDER --group others --llama-server PROGRAM
     python -m tests.benchmarks.peers FOLDER --group torch --torch PYTHON       # torch, from an environment of its own
     python -m tests.benchmarks.peers FOLDER --report FOLDER                    # tables and a plot of what was measured
 
@@ -19,7 +20,6 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -31,13 +31,13 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.long_text import LETTERS, say
-from tests.benchmarks.peer_worker import THREADS, load_model, tokenize
+from tests.benchmarks.peer_worker import load_model, tokenize
+from tests.benchmarks.servers import Process, Server, llama_cpp_python_server, llama_server
 from tests.benchmarks.small_shape import SPEC, small_shape_gguf
 
 ROUNDS = 7
 QUANTIZATIONS = ("F16", "BF16", "Q8_0", "Q4_K_M", "IQ4_NL", "Q4_0")
 LEAST_COSINE = 0.99  # with and without flash attention, a quantisation's random weights differ by less
-SERVER_PORT = 18_437
 SERVER_CLIENTS = 8
 
 
@@ -63,129 +63,87 @@ class Way:
 
     name: str
     process: str
-    start: Callable[[], "Process"]
-    ask: Callable[["Process", Sample], float]
-    vector: Callable[["Process", str], Sequence[float]] | None = None
+    start: Callable[[], Process]
+    ask: Callable[[Any, Sample], float]
+    vector: Callable[[Any, str], Sequence[float]] | None = None
 
 
-class Process:
-    """A child, and the most memory it has held."""
+class Worker(Process):
+    """A process that answers lines of JSON with lines of JSON, ready when this is made."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        # OpenMP's settings are each way's own affair; jina_rag makes its own when it loads llama.cpp.
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
-        self.child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
-        )
+        super().__init__(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._answer()
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and give its answer."""
         assert self.child.stdin is not None
         self.child.stdin.write(json.dumps(request) + "\n")
         self.child.stdin.flush()
-        return self.answer()
+        return self._answer()
 
-    def answer(self) -> dict[str, Any]:
+    def _answer(self) -> dict[str, Any]:
         assert self.child.stdout is not None
         line = self.child.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.child.args!r} has ended; run it by hand to see why")
+            raise self.ended()
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    @property
-    def peak_megabytes(self) -> int:
-        """VmHWM: resident memory at its highest, mapped weights included, in 10^6 bytes."""
-        lines = Path(f"/proc/{self.child.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 // 10**6 for line in lines if line.startswith("VmHWM:"))
 
-    def close(self) -> None:
-        self.child.kill()
-        self.child.communicate()
+def llama_cpp_worker(name: str, path: Path) -> Worker:
+    """The process of `tests.benchmarks.peer_worker`."""
+    return Worker([sys.executable, "-m", "tests.benchmarks.peer_worker", name, str(path)])
 
 
 def llama_cpp_way(name: str, path: Path, label: str | None = None) -> Way:
     """One of `tests.benchmarks.peer_worker`."""
 
-    def start() -> Process:
-        process = Process([sys.executable, "-m", "tests.benchmarks.peer_worker", name, str(path)])
-        process.answer()
-        return process
-
-    def ask(process: Process, sample: Sample) -> float:
+    def ask(process: Any, sample: Sample) -> float:
         seconds: float = process.ask({"texts": sample.texts})["seconds"]
         return seconds
 
-    def vector(process: Process, text: str) -> Sequence[float]:
+    def vector(process: Any, text: str) -> Sequence[float]:
         numbers: list[float] = process.ask({"texts": [text], "vector": True})["vector"]
         return numbers
 
-    return Way(label or name, label or name, start, ask, vector)
+    return Way(label or name, label or name, lambda: llama_cpp_worker(name, path), ask, vector)
 
 
 def torch_way(python: str, kind: str, batch_size: int) -> Way:
     """One of `torch_worker.py`, in its own environment."""
 
-    def start() -> Process:
-        process = Process([python, str(Path(__file__).with_name("torch_worker.py")), kind])
-        process.answer()
-        return process
-
-    def ask(process: Process, sample: Sample) -> float:
+    def ask(process: Any, sample: Sample) -> float:
         seconds: float = process.ask({"tokens": sample.tokens, "batch_size": batch_size})["seconds"]
         return seconds
 
+    command = [python, str(Path(__file__).with_name("torch_worker.py")), kind]
     how = "one by one" if batch_size == 1 else f"batches of {batch_size}"
-    return Way(f"torch {kind}, {how}", f"torch {kind}", start, ask)
+    return Way(f"torch {kind}, {how}", f"torch {kind}", lambda: Worker(command), ask)
 
 
-def server_way(path: Path, clients: int) -> Way:
-    """llama-cpp-python's own server, over HTTP."""
+def server_ways(name: str, start: Callable[[], Server]) -> list[Way]:
+    """A server over HTTP: all texts in one request, and one text in each request of many clients."""
 
-    def start() -> Process:
-        command = [sys.executable, "-m", "llama_cpp.server", "--model", str(path), "--embedding", "true"]
-        command += ["--n_ctx", "512", "--n_batch", "512", "--n_threads", str(THREADS), "--port", str(SERVER_PORT)]
-        # A published file names its pooling and this one does not: 3 is that of the last token.
-        command += ["--n_threads_batch", str(THREADS), "--kv_overrides", "qwen3.pooling_type=int:3"]
-        process = Process(command)
-        _wait_for_server(process)
-        return process
-
-    def ask(_: Process, sample: Sample) -> float:
-        requests = [sample.texts] if clients == 1 else [[text] for text in sample.texts]
+    def one_request(server: Any, sample: Sample) -> float:
         started = time.perf_counter()
-        with ThreadPoolExecutor(clients) as pool:
-            list(pool.map(_post, requests))
+        server.embed(sample.texts)
         return time.perf_counter() - started
 
-    def vector(_: Process, text: str) -> Sequence[float]:
-        numbers: list[float] = _post([text])["data"][0]["embedding"]
+    def many_clients(server: Any, sample: Sample) -> float:
+        started = time.perf_counter()
+        with ThreadPoolExecutor(SERVER_CLIENTS) as pool:
+            list(pool.map(server.embed, ([text] for text in sample.texts)))
+        return time.perf_counter() - started
+
+    def vector(server: Any, text: str) -> Sequence[float]:
+        numbers: list[float] = server.embed([text])[0]
         return numbers
 
-    how = "one request" if clients == 1 else f"{clients} clients"
-    return Way(f"llama_cpp.server, {how}", "llama_cpp.server", start, ask, vector)
-
-
-def _post(texts: Sequence[str]) -> dict[str, Any]:
-    body = json.dumps({"input": texts, "model": "x"}).encode()
-    address = f"http://127.0.0.1:{SERVER_PORT}/v1/embeddings"
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        parsed: dict[str, Any] = json.load(answer)
-        return parsed
-
-
-def _wait_for_server(process: Process) -> None:
-    for _ in range(600):
-        try:
-            _post(["ready?"])
-        except OSError:
-            if process.child.poll() is not None:
-                raise RuntimeError(f"{process.child.args!r} has ended; run it by hand to see why") from None
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError("llama_cpp.server does not answer")
+    return [
+        Way(f"{name}, one request", name, start, one_request, vector),
+        Way(f"{name}, {SERVER_CLIENTS} clients", name, start, many_clients, vector),
+    ]
 
 
 def core(path: Path) -> list[Way]:
@@ -194,10 +152,18 @@ def core(path: Path) -> list[Way]:
     return [llama_cpp_way(name, path) for name in names]
 
 
-def others(path: Path) -> list[Way]:
-    """More ways through llama.cpp."""
+def others(path: Path, llama_server_program: Path | None, longest: int) -> list[Way]:
+    """More ways through llama.cpp, servers among them; the longest text has so many tokens."""
     names = ("jina_rag", "Llama.embed, one by one", "LlamaCppEmbeddings")
-    return [*(llama_cpp_way(name, path) for name in names), server_way(path, 1), server_way(path, SERVER_CLIENTS)]
+    ways = [llama_cpp_way(name, path) for name in names]
+    ways += server_ways("llama_cpp.server", lambda: llama_cpp_python_server(path))
+    if llama_server_program is None:
+        return ways
+
+    def start() -> Server:
+        return llama_server(llama_server_program, path, clients=SERVER_CLIENTS, longest=longest)
+
+    return ways + server_ways("llama-server", start)
 
 
 def langchain(path: Path) -> list[Way]:
@@ -236,7 +202,10 @@ def running(ways: Sequence[Way]) -> Iterator[dict[str, Process]]:
 
 def run(key: str, ways: Sequence[Way], texts: Sample, store: "Store", *, rounds: int, deadline: float) -> None:
     """Add rounds to those of this key until there are enough or the time is up."""
-    missing = rounds - len(store.rounds(key))
+    done = store.rounds(key)
+    if done and set(done[0]) != {way.name for way in ways}:
+        raise SystemExit(f"the rounds of {key!r} in {store.path} are of other ways; add --fresh to begin anew")
+    missing = rounds - len(done)
     if missing <= 0 or time.monotonic() > deadline:
         return
     with running(ways) as processes:
@@ -403,6 +372,7 @@ def main() -> None:
     parser.add_argument("--quantization", nargs="+", default=["Q4_K_M"], choices=QUANTIZATIONS)
     parser.add_argument("--group", nargs="+", default=[], choices=["core", "others", "langchain", "torch"])
     parser.add_argument("--torch", metavar="PYTHON", help="of an environment with torch and transformers")
+    parser.add_argument("--llama-server", type=Path, metavar="PROGRAM", help="llama.cpp's own, for the group others")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--passages", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no round that would end later")
@@ -429,10 +399,12 @@ def _jobs(arguments: argparse.Namespace) -> Iterator[tuple[str, list[Way], Sampl
         if "core" in groups:
             yield name, core(path), sample(path, passages), rounds
         if "others" in groups:
-            yield f"{name} others", others(path), sample(path, passages), rounds
+            texts = sample(path, passages)
+            longest = max(map(len, texts.tokens))
+            yield f"{name} others", others(path, arguments.llama_server, longest), texts, rounds
         if "langchain" in groups:
-            # So many passages take long: they are shorter, and the rounds fewer.
-            yield f"{name} langchain", langchain(path), sample(path, 200, 16, 48), min(rounds, 3)
+            # So many passages take long: they are shorter.
+            yield f"{name} langchain", langchain(path), sample(path, 200, 16, 48), rounds
     if "torch" in groups:
         if not arguments.torch:
             raise SystemExit("--group torch needs --torch PYTHON, an environment with torch and transformers in it")
