@@ -161,7 +161,7 @@ def others(path: Path, llama_server_program: Path | None, longest: int) -> list[
         return ways
 
     def start() -> Server:
-        return llama_server(llama_server_program, path, clients=SERVER_CLIENTS, longest=longest)
+        return llama_server(llama_server_program, path, slots=SERVER_CLIENTS, longest=longest)
 
     return ways + server_ways("llama-server", start)
 
@@ -227,9 +227,9 @@ def run(key: str, ways: Sequence[Way], texts: Sample, store: "Store", *, rounds:
 
 
 def check_agreement(ways: Sequence[Way], processes: dict[str, Process], text: str) -> None:
-    """Refuse to compare ways that do not compute the same vector."""
+    """Refuse to compare ways that do not compute the same vector as the first."""
     vectors = {way.name: np.array(way.vector(processes[way.process], text)) for way in ways if way.vector}
-    ours = vectors["jina_rag"]
+    ours = vectors[ways[0].name]
     for name, vector in vectors.items():
         cosine = float(vector @ ours / np.linalg.norm(vector) / np.linalg.norm(ours))
         if cosine < LEAST_COSINE:
@@ -253,8 +253,11 @@ class Store:
         group = self.groups.setdefault(key, {"rounds": [], "peaks": {}})
         group["rounds"].append(seconds)
         group["peaks"] = {name: max(peak, group["peaks"].get(name, 0)) for name, peak in peaks.items()}
-        date = f"{datetime.now(UTC):%Y-%m-%d}"
-        group |= {"tokens": tokens, "passages": passages, "machine": machine(), "date": date}
+        self.keep(key, group | {"tokens": tokens, "passages": passages})
+
+    def keep(self, key: str, group: dict[str, Any]) -> None:
+        """Put these figures, with the machine and the date, in the place of those before."""
+        self.groups[key] = group | {"machine": machine(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
         self.path.write_text(json.dumps(self.groups, indent=1))
 
 
@@ -275,8 +278,9 @@ def ratios(rounds: Sequence[dict[str, float]], name: str, ours: str) -> list[flo
 
 
 def table(key: str, group: dict[str, Any]) -> str:
-    """A group as Markdown: one row for each way, or for torch one for each of our quantisations."""
+    """A group as Markdown: one row for each way beside the first, or for torch one for each of our quantisations."""
     rounds, peaks = group["rounds"], group["peaks"]
+    ours = next(iter(peaks))
     heading = (
         f"{key}: {group['passages']} passages, {group['tokens']:,} tokens, {len(rounds)} rounds, {group['date']}\n"
         f"({group['machine']})\n\n"
@@ -284,13 +288,13 @@ def table(key: str, group: dict[str, Any]) -> str:
     if key == "torch":
         return heading + _torch_table(rounds, peaks, group["tokens"])
     lines = [
-        "| way | jina_rag is so many times as fast (spread) | tokens/s | peak memory | jina_rag's share of that |",
+        f"| way | {ours} is so many times as fast (spread) | tokens/s | peak memory | {ours}'s share of that |",
         "|---|---|---|---|---|",
     ]
     for name in peaks:
         speed = statistics.median(group["tokens"] / seconds[name] for seconds in rounds)
-        share = peaks["jina_rag"] / peaks[name]
-        ratio = _spread(ratios(rounds, name, "jina_rag"))
+        share = peaks[ours] / peaks[name]
+        ratio = _spread(ratios(rounds, name, ours))
         lines.append(f"| {name} | {ratio} | {speed:,.0f} | {peaks[name]:,} MB | {share:.2f} |")
     return heading + "\n".join(lines)
 

@@ -48,9 +48,11 @@ class Process:
 class Server(Process):
     """A server with OpenAI's interface, ready when this is made."""
 
-    def __init__(self, command: Sequence[str], port: int) -> None:
+    def __init__(self, command: Sequence[str], *, model: str = "x") -> None:
+        port = free_port()
         super().__init__([*command, "--port", str(port)])
         self.url = f"http://127.0.0.1:{port}"
+        self.model = model  # as a request names it; of those who serve one model only ours looks at it
         try:
             self._wait_until_ready()
         except BaseException:
@@ -79,7 +81,7 @@ class Server(Process):
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """The vectors of the texts, asked for in one request; any status but 200 raises."""
-        body = json.dumps({"input": texts, "model": "x"}).encode()
+        body = json.dumps({"input": texts, "model": self.model}).encode()
         request = urllib.request.Request(f"{self.url}/v1/embeddings", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=600) as answer:
             parsed: dict[str, Any] = json.load(answer)
@@ -92,21 +94,23 @@ def llama_cpp_python_server(model: Path) -> Server:
     command += ["--n_ctx", str(BATCH), "--n_batch", str(BATCH)]
     command += ["--n_threads", str(THREADS), "--n_threads_batch", str(THREADS)]
     # A published file names its pooling and the small shape's does not: 3 is that of the last token.
-    return Server([*command, "--kv_overrides", "qwen3.pooling_type=int:3"], free_port())
+    return Server([*command, "--kv_overrides", "qwen3.pooling_type=int:3"])
 
 
-def llama_server(program: Path, model: Path, *, clients: int, longest: int) -> Server:
+def llama_server(program: Path, model: Path, *, slots: int, longest: int) -> Server:
     """llama.cpp's own server.
 
     Args:
         program: Where llama-server is.
         model: A GGUF file.
-        clients: As many texts are worked on at a time: a slot for each.
-        longest: Tokens of the longest text. The cache holds one such text for each client, and no more, so that its
+        slots: As many texts are worked on at a time; what finds no slot waits.
+        longest: Tokens of the longest text. The cache holds one such text for each slot, and no more, so that its
             memory is what this work needs. It is one cache for all ("unified", as llama-server has it by default):
             texts of different lengths then share a batch.
     """
     room = -(-(longest + 1) // 256) * 256  # llama-server wants one token to spare, and llama.cpp rounds up to this
     command = [str(program), "--model", str(model), "--embeddings", "--pooling", "last", "--kv-unified"]
-    command += ["--parallel", str(clients), "-c", str(clients * room), "-b", str(BATCH), "-ub", str(BATCH)]
-    return Server([*command, "-t", str(THREADS)], free_port())
+    command += ["--parallel", str(slots), "-c", str(slots * room), "-b", str(BATCH), "-ub", str(BATCH)]
+    # Else each new text has it copy the states of idle slots, up to 8 GiB of them, which embeddings never use again.
+    command += ["--cache-ram", "0"]
+    return Server([*command, "-t", str(THREADS)])
