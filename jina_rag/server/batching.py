@@ -3,10 +3,15 @@
 Waiting requests stand in two lanes, short ones and long ones, each served by a thread of its own. The engine takes a
 batch from each caller in turn, so while both lanes have work each gets half of the batches: a question waits for the
 batch that is being computed, not for the documents before it, and a flood of questions leaves documents their half.
-Within a lane every request gives one text in turn, so no request waits for the whole of another. A call is as large as
-one batch of the engine and filled with what fits, so that no batch runs half empty.
+Within a lane every request gives one text in turn, so no request waits for the whole of another.
+
+A call is as large as one batch of the engine and filled with what fits, so that no batch runs half empty. On a slow
+machine such a batch lasts a second, and a question waits for it; so for a while after each question the documents'
+batches are only as large as the engine was seen to compute in `BATCH_SECONDS`.
 """
 
+import math
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,6 +30,15 @@ LaneName: TypeAlias = Literal["short", "long"]
 SHORT_REQUEST_TOKENS = 64
 """A request of up to so many tokens in all goes to the short lane: a question, or a few words. Not more, because every
 batch costs something, however small it is."""
+
+BATCH_SECONDS = 0.25
+"""How long a batch of documents should last while questions come."""
+
+LEAST_BATCH_TOKENS = 128
+"""A batch of documents is not made smaller than this: each costs something, with 256 tokens a 14th of the speed."""
+
+QUESTIONS_LAST_S = 30.0
+"""Seconds after a question in which another is to be expected: people read an answer, then ask on."""
 
 
 class QueueFullError(Exception):
@@ -123,10 +137,17 @@ BatchCallback = Callable[[LaneName, int, int, float], None]
 """Called after each call of the engine with its lane, texts, tokens and seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Lane:
     name: LaneName
     waiting: "deque[Ticket]" = field(default_factory=deque)
+    last_tokens: int = 0
+    last_rates: "deque[float]" = field(default_factory=lambda: deque(maxlen=5))
+
+    @property
+    def tokens_per_s(self) -> float:
+        """How fast its last calls were; 0 before the first. One that was disturbed doesn't count for much."""
+        return statistics.median(self.last_rates) if self.last_rates else 0.0
 
 
 class Batcher:
@@ -140,6 +161,7 @@ class Batcher:
         batch_tokens: int,
         max_queue_tokens: int,
         on_batch: BatchCallback,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the threads; `close` ends them.
 
@@ -149,20 +171,19 @@ class Batcher:
             batch_tokens: Tokens in one call: best as many as the engine computes at a time.
             max_queue_tokens: Tokens that may wait or be computed; a lone request may exceed it.
             on_batch: Told about each call.
+            clock: Seconds, from wherever.
         """
         self._backend = backend
         self._max_input_tokens = max_input_tokens
         self._batch_tokens = batch_tokens
         self._max_queue_tokens = max_queue_tokens
         self._on_batch = on_batch
-        self._lanes: dict[LaneName, _Lane] = {
-            "short": _Lane("short"),
-            "long": _Lane("long"),
-        }
+        self._clock = clock
+        self._lanes: dict[LaneName, _Lane] = {"short": _Lane("short"), "long": _Lane("long")}
         self._changed = Condition()
         self._closing = False
         self._tokens = 0
-        self._tokens_per_s = 0.0
+        self._last_question = self._last_end = -math.inf
         self._threads = [
             Thread(target=self._serve, args=(lane,), name=f"jina-rag-{lane.name}-lane", daemon=True)
             for lane in self._lanes.values()
@@ -199,7 +220,9 @@ class Batcher:
         ticket.result.set_running_or_notify_cancel()  # a waiter that gives up calls cancel() here, not on the future
         with self._changed:
             if self._tokens and self._tokens + n_tokens > self._max_queue_tokens:
-                raise QueueFullError(self._tokens / self._tokens_per_s if self._tokens_per_s else 1.0)
+                raise QueueFullError(self._seconds_until_empty())
+            if ticket.lane == "short":
+                self._last_question = self._clock()
             self._tokens += n_tokens
             self._lanes[ticket.lane].waiting.append(ticket)
             self._changed.notify_all()
@@ -225,22 +248,38 @@ class Batcher:
     def _serve(self, lane: _Lane) -> None:
         while parts := self._next_batch(lane):
             n_tokens = sum(ticket.token_counts[position] for ticket, position in parts)
-            started = time.monotonic()
+            started = self._clock()
             self._embed(parts)
-            seconds = time.monotonic() - started
             with self._changed:
+                ended = self._clock()
+                # The engine takes one call at a time, so this one didn't begin before the other lane's had ended.
+                seconds = ended - max(started, self._last_end)
+                self._last_end = ended
                 self._tokens -= n_tokens
-                rate = n_tokens / max(seconds, 1e-6)
-                self._tokens_per_s = rate if not self._tokens_per_s else 0.8 * self._tokens_per_s + 0.2 * rate
+                lane.last_tokens = n_tokens
+                lane.last_rates.append(n_tokens / max(seconds, 1e-6))
             self._on_batch(lane.name, len(parts), n_tokens, seconds)
+
+    def _room(self, lane: _Lane) -> int:
+        """Tokens of its next call."""
+        if lane.name == "short" or self._clock() - self._last_question > QUESTIONS_LAST_S:
+            return self._batch_tokens
+        wanted = max(LEAST_BATCH_TOKENS, int(lane.tokens_per_s * BATCH_SECONDS))
+        # Where there are many questions at a time, their batches are large too, and documents must keep their half.
+        return min(self._batch_tokens, max(wanted, self._lanes["short"].last_tokens))
+
+    def _seconds_until_empty(self) -> float:
+        """How long what is in the queue will take, if it is computed as fast as the last calls were."""
+        rate = self._lanes["long"].tokens_per_s or self._lanes["short"].tokens_per_s
+        return self._tokens / rate if rate else 1.0
 
     def _next_batch(self, lane: _Lane) -> list[Part]:
         """One text from each request in turn while it fits; nothing once the queue is closed and empty."""
         parts: list[Part] = []
-        room = self._batch_tokens
         passed_over: list[Ticket] = []
         with self._changed:
             self._changed.wait_for(lambda: lane.waiting or self._closing)
+            room = self._room(lane)
             while lane.waiting and room > 0:
                 ticket = lane.waiting.popleft()
                 n_tokens = ticket.next_tokens

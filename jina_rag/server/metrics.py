@@ -26,7 +26,7 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "jina_rag_stage_duration_seconds",
-            "Of a request's time: tokenization, queue, inference, rendering.",
+            "Of a request's time: tokenization, queue, inference.",
             ("stage",),
             buckets=_SECONDS,
             registry=self.registry,

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
 
 from jina_rag import Embedder
-from jina_rag.backends.base import BackendResult, ProgressCallback
+from jina_rag.backends.base import BackendResult
 from jina_rag.server.app import Application, GracefulServer, uvicorn_config
 from jina_rag.server.settings import ServerSettings
 from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder
@@ -39,20 +40,13 @@ class HeldBackend(FakeBackend):
         self.may_go_on = threading.Event()
         self.has_call = threading.Semaphore(0)
 
-    def embed(
-        self,
-        texts: Sequence[str],
-        *,
-        max_tokens: int,
-        truncate: bool = False,
-        on_progress: ProgressCallback | None = None,
-    ) -> BackendResult:
+    def embed(self, texts: Sequence[str], **settings: Any) -> BackendResult:
         self.calls.append(list(texts))
         self.has_call.release()
         assert self.may_go_on.wait(10)
         if self.failing in texts:
             raise RuntimeError(f"cannot embed {texts}")
-        return super().embed(texts, max_tokens=max_tokens, truncate=truncate, on_progress=on_progress)
+        return super().embed(texts, **settings)
 
 
 @contextmanager

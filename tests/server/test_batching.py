@@ -1,13 +1,17 @@
 """What the queue promises: joined calls, turns, bounds, cancelling, and one request's failure staying its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
-from jina_rag.server.batching import Batcher, QueueFullError
+from jina_rag.backends.base import BackendResult
+from jina_rag.server.batching import LEAST_BATCH_TOKENS, QUESTIONS_LAST_S, Batcher, QueueFullError
 from jina_rag.testing import FakeBackend
-from tests.server.conftest import HeldBackend
+from tests.server.conftest import HeldBackend, wait_until
 
 MakeBatcher = Callable[..., Batcher]
 
@@ -122,3 +126,107 @@ def test_closing_finishes_what_was_taken(make: MakeBatcher, backend: HeldBackend
     batcher.close()
     assert all(ticket.result.done() for ticket in tickets)
     assert not batcher.is_alive
+
+
+class OneAtATimeBackend(HeldBackend):
+    """Takes calls in the order in which they come, as llama.cpp's thread does, each of them released by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_queued = 0
+        self._thread = ThreadPoolExecutor(1)
+
+    def embed(self, texts: Sequence[str], **settings: Any) -> BackendResult:
+        call = self._thread.submit(super().embed, texts, **settings)
+        self.n_queued += 1
+        return call.result()
+
+
+def test_a_question_waits_for_one_batch_at_most(request: pytest.FixtureRequest) -> None:
+    """Thirty-one clients ingest; the question's batch is the next after the one under way."""
+    backend = OneAtATimeBackend()
+    batcher = Batcher(
+        backend, max_input_tokens=512, batch_tokens=512, max_queue_tokens=100_000, on_batch=lambda *_: None
+    )
+    request.addfinalizer(batcher.close)
+    request.addfinalizer(backend.may_go_on.set)
+    for _ in range(31):
+        batcher.submit(["document"] * 4, [120] * 4)
+    assert backend.has_call.acquire(timeout=5)
+    question = batcher.submit(["question"], [8])
+    wait_until(lambda: backend.n_queued == 2)
+    backend.may_go_on.set()
+    question.result.result(5)
+    assert [call[0] for call in backend.calls[:2]] == ["document", "question"]
+
+
+class PacedBackend(HeldBackend):
+    """Computes so many tokens a second, by a clock of its own; each text is as many tokens as it has characters."""
+
+    def __init__(self, tokens_per_s: float) -> None:
+        super().__init__()
+        self.tokens_per_s = tokens_per_s
+        self.now = 1000.0
+        self.may_go_on.set()
+
+    def embed(self, texts: Sequence[str], **settings: Any) -> BackendResult:
+        result = super().embed(texts, **settings)
+        self.now += sum(map(len, texts)) / self.tokens_per_s
+        return result
+
+
+@contextmanager
+def paced(backend: PacedBackend) -> Iterator[Callable[..., list[int]]]:
+    """A queue before it, as a function that has so many texts of a length embedded and gives the sizes of the calls.
+
+    Of several requests the first is in a call of its own, during which the others come.
+    """
+    batcher = Batcher(
+        backend,
+        max_input_tokens=512,
+        batch_tokens=512,
+        max_queue_tokens=100_000,
+        on_batch=lambda *_: None,
+        clock=lambda: backend.now,
+    )
+
+    def sizes(length: int, n_texts: int = 1, n_requests: int = 1) -> list[int]:
+        backend.calls.clear()
+        backend.may_go_on.clear()
+        tickets = []
+        for _ in range(n_requests):
+            tickets.append(batcher.submit(["x" * length] * n_texts, [length] * n_texts))
+            wait_until(lambda: backend.calls)
+        backend.may_go_on.set()
+        for ticket in tickets:
+            ticket.result.result(5)
+        wait_until(lambda: batcher.tokens == 0)  # the last call's rate has been noted
+        return [sum(map(len, call)) for call in backend.calls]
+
+    yield sizes
+    batcher.close()
+
+
+def test_batches_of_documents_are_small_while_questions_come() -> None:
+    backend = PacedBackend(tokens_per_s=800)
+    with paced(backend) as sizes:
+        assert sizes(50, 20) == [500, 500]
+        assert sizes(8) == [8]
+        assert sizes(50, 20) == [200] * 5  # a quarter of a second each
+        backend.now += QUESTIONS_LAST_S + 1
+        assert sizes(50, 20) == [500, 500]
+
+
+@pytest.mark.parametrize(("tokens_per_s", "size"), [(100, LEAST_BATCH_TOKENS), (1_000_000, 512)])
+def test_they_are_neither_tiny_nor_larger_than_the_engines_own(tokens_per_s: int, size: int) -> None:
+    with paced(PacedBackend(tokens_per_s)) as sizes:
+        sizes(64, 8)
+        sizes(8)
+        assert set(sizes(64, 16)) == {size}
+
+
+def test_documents_keep_their_half_beside_many_questions() -> None:
+    with paced(PacedBackend(tokens_per_s=400)) as sizes:
+        sizes(100, 5)
+        assert sizes(10, n_requests=41) == [10, 400]
+        assert sizes(10, 200) == [400] * 5

@@ -113,6 +113,20 @@ def test_a_full_server_says_when_to_come_again() -> None:
         assert [future.result().status_code for future in (first, *waiting)] == [200] * 4
 
 
+def test_a_question_reaches_the_engine_while_many_ingest() -> None:
+    """It is read, tokenized and handed in although as many clients as there are have their documents computed."""
+    documents = {"model": "fake", "input": ["a " * 120] * 4}
+    with ThreadPoolExecutor(32) as pool, held_server() as (server, backend):
+        ingesting = [pool.submit(server.client.post, "/v1/embeddings", json=documents) for _ in range(31)]
+        wait_until(lambda: server.application.guard.n_requests == 31 and backend.calls)
+        body = {"inputs": "which planet?", "prompt_name": "query"}
+        question = pool.submit(server.client.post, "/embed", json=body)
+        wait_until(lambda: ["Query: which planet?"] in backend.calls)
+        assert len(backend.calls) == 2  # the documents' first batch, and it
+        backend.may_go_on.set()
+        assert {answer.result().status_code for answer in (question, *ingesting)} == {200}
+
+
 def test_a_client_that_hangs_up_frees_its_place() -> None:
     with ThreadPoolExecutor(2) as pool, held_server() as (server, backend):
         running = pool.submit(server.client.post, "/embed", json={"inputs": ["a " * 200] * 20})
