@@ -16,6 +16,7 @@ from jina_rag.backends.base import BackendResult, ProgressCallback, encode_utf8
 from jina_rag.backends.remote import Served
 from jina_rag.errors import BackendError, InputTooLongError, MissingDependencyError, ModelLoadError
 from jina_rag.models import BUNDLED_MODEL, ModelSpec
+from jina_rag.vectors import FloatArray
 
 _BATCH_TEXTS = 32  # the library's own default
 _STEP_TEXTS = 512  # between two reports of progress; within, it sorts by length
@@ -75,12 +76,22 @@ class SentenceTransformersBackend:
             parts = []
             for start in range(0, len(texts), _STEP_TEXTS):
                 part = list(texts[start : start + _STEP_TEXTS])
-                # An empty prompt, not none: a model with a default prompt would get it on top of ours.
-                parts.append(model.encode(part, prompt="", batch_size=_BATCH_TEXTS, show_progress_bar=False))
+                parts.append(self._encode(model, part))
                 if on_progress:
                     on_progress(len(part))
         vectors = np.concatenate(parts).astype(np.float32, copy=False)
         return BackendResult(vectors, tuple(min(count, max_tokens) for count in counts), too_long)
+
+    def _encode(self, model: Any, texts: list[str]) -> FloatArray:  # noqa: ANN401
+        try:
+            # An empty prompt, not none: a model with a default prompt would get it on top of ours.
+            vectors: FloatArray = model.encode(texts, prompt="", batch_size=_BATCH_TEXTS, show_progress_bar=False)
+        except RuntimeError as error:  # torch's, the device's memory among its reasons
+            raise BackendError(
+                f"torch cannot compute the vectors ({error}). If the GPU's memory is full, pass shorter texts, close "
+                "other programs, or take another device: sentence-transformers?device=cpu"
+            ) from error
+        return vectors
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, special tokens included."""

@@ -11,6 +11,7 @@ import pytest
 
 from jina_rag import BackendError, Embedder, InputTooLongError, MissingDependencyError, ModelLoadError
 from jina_rag.backends.registry import make_backend
+from jina_rag.backends.sentence_transformers import SentenceTransformersBackend
 from jina_rag.embedder import vectors_agree
 from jina_rag.models import InputType
 from jina_rag.testing import TINY_SPEC
@@ -30,6 +31,26 @@ needs_torch = pytest.mark.skipif(not INSTALLED, reason="sentence-transformers is
 def test_a_missing_package_names_its_cure() -> None:
     with pytest.raises(MissingDependencyError, match=r"pip install 'jina-rag\[sentence-transformers\]'"):
         Embedder.from_pretrained("minilm", backend="sentence-transformers")
+
+
+class FullModel:
+    """As far as it is asked before the device's memory runs out."""
+
+    max_seq_length = 0
+
+    def tokenizer(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[1, 2] for _ in texts]}
+
+    def encode(self, *_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_what_torch_cannot_compute_is_told_with_a_way_out() -> None:
+    backend = make_backend("sentence-transformers", TINY_SPEC)
+    assert isinstance(backend, SentenceTransformersBackend)
+    backend._model = FullModel()
+    with pytest.raises(BackendError, match=r"out of memory.*sentence-transformers\?device=cpu"):
+        backend.embed(["a"], max_tokens=10)
 
 
 @pytest.fixture(scope="module")
