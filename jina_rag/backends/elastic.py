@@ -6,6 +6,8 @@ cluster (`elasticsearch`) gets the text as it is. Nothing counts tokens here; na
 Source: the client's `inference` namespace and elasticsearch-specification's `inference` types.
 """
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Any
@@ -45,7 +47,7 @@ class ElasticEngine:
         self._spec = spec
         self._endpoint = address.endpoint or f".{family_name(spec)}"
         self._adds_prompts, self._described = True, False
-        self._interrupted = False
+        self.interrupted_at = -math.inf
         self._key = address.key.read()
         self._tokenizer = LocalTokenizer(address.tokenizer) if address.tokenizer else None
         self._client = Elasticsearch(
@@ -119,11 +121,6 @@ class ElasticEngine:
             vectors=rows_to_vectors([row["embedding"] for row in answer["text_embedding"]], self._address.url)
         )
 
-    def take_interruption(self) -> bool:
-        """Whether the cluster has been away since this was last asked."""
-        interrupted, self._interrupted = self._interrupted, False
-        return interrupted
-
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -184,7 +181,8 @@ class ElasticEngine:
         except ApiError as error:
             status, text = error.meta.status, self._without_key(str(error.message))
             if is_passing(status):
-                self._interrupted = self._interrupted or status >= 500
+                if status >= 500:
+                    self.interrupted_at = time.monotonic()
                 raise PassingError(f"it answers {status}: {text}", retry_after_s(error.meta.headers)) from error
             hint = f"Put a key in {self._address.key}." if status in (401, 403) else "Check the endpoint's settings."
             raise RefusedError.make(
@@ -196,7 +194,7 @@ class ElasticEngine:
                 "address and its certificate."
             ) from error
         except TransportError as error:
-            self._interrupted = True
+            self.interrupted_at = time.monotonic()
             raise PassingError(self._without_key(str(error.message))) from error
 
     def _without_key(self, text: str) -> str:

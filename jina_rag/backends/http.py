@@ -7,6 +7,7 @@ along. A key is read from the environment or a file when a connection is made, a
 
 import json
 import logging
+import math
 import os
 import re
 import ssl
@@ -181,7 +182,7 @@ class HttpConnection:
         self.url = url.rstrip("/")
         self.patience = patience
         self.permanent: re.Pattern[str] | None = None  # what a 5xx says that will not pass
-        self._interrupted = False
+        self.interrupted_at = -math.inf  # when the server was away last, as time.monotonic() tells it
         self._key_source = key
         self._key = key.read()
         _warn_of_open_key(self.url, self._key)
@@ -212,11 +213,6 @@ class HttpConnection:
         """
         return self._request("POST", path, json.dumps(body, ensure_ascii=False).encode(), None, cancelled)
 
-    def take_interruption(self) -> bool:
-        """Whether the server has been away since this was last asked."""
-        interrupted, self._interrupted = self._interrupted, False
-        return interrupted
-
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -239,10 +235,10 @@ class HttpConnection:
             with self._client.stream(method, self.url + path, content=body, headers=headers) as response:
                 reply = Reply(response.status_code, response.headers, _read(response, deadline))
         except httpx.HTTPError as error:  # of transport: statuses are judged below
-            self._interrupted = True
+            self.interrupted_at = time.monotonic()
             raise _explained(error, self.url) from error
         except PassingError:
-            self._interrupted = True
+            self.interrupted_at = time.monotonic()
             raise
         return self._judged(reply)
 
@@ -266,7 +262,8 @@ class HttpConnection:
                 text,
             )
         if is_passing(reply.status) and not (self.permanent and self.permanent.search(text)):
-            self._interrupted = self._interrupted or reply.status != _BUSY
+            if reply.status != _BUSY:
+                self.interrupted_at = time.monotonic()
             raise PassingError(f"it answers {reply.status}: {text}", retry_after_s(reply.headers))
         raise RefusedError.make(
             f"{self.url} refuses the request ({reply.status}: {text}). Check its settings and the model's name there.",

@@ -91,9 +91,10 @@ class JinaEngine:
         reply = self._http.post("/v1/embeddings", body, cancelled=cancelled)
         return Answer(vectors=read_embeddings(reply.json(self._address.url), self._address.url))
 
-    def take_interruption(self) -> bool:
-        """Whether the service has been away since this was last asked."""
-        return self._http.take_interruption()
+    @property
+    def interrupted_at(self) -> float:
+        """When the service was away last."""
+        return self._http.interrupted_at
 
     def close(self) -> None:
         """Close the connections."""

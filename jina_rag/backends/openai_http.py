@@ -105,9 +105,10 @@ class OpenAIEngine:
             n_tokens=self._exactly(_usage(answer), pieces),
         )
 
-    def take_interruption(self) -> bool:
-        """Whether the server has been away since this was last asked."""
-        return self._http.take_interruption()
+    @property
+    def interrupted_at(self) -> float:
+        """When the server was away last."""
+        return self._http.interrupted_at
 
     def close(self) -> None:
         """Close the connections."""

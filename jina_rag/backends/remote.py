@@ -5,6 +5,7 @@ rest: each text once, batches by the server's limits, several requests on their 
 whatever was finished kept when the server goes away.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -130,8 +131,9 @@ class Engine(Protocol):
     def send(self, pieces: Sequence[Piece], cancelled: Event) -> Answer:
         """One request, tried again as long as that may help and nobody has cancelled it."""
 
-    def take_interruption(self) -> bool:
-        """Whether the server has been away since this was last asked."""
+    @property
+    def interrupted_at(self) -> float:
+        """When the server was away last, as `time.monotonic` tells it; it may hold another model since."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -271,8 +273,10 @@ class RemoteBackend:
         return _Connected(engine, served, dimensions)
 
     def _check_same(self, connected: _Connected) -> None:
+        began = time.monotonic()
+        connected.checked_at = -math.inf  # every later call asks again unless this one ends well
         self._accept(connected.engine.describe())
-        connected.checked_at = time.monotonic()
+        connected.checked_at = began
 
     def _accept(self, served: Served) -> None:
         """Take a server for the one that was there before, or refuse to go on."""
@@ -331,7 +335,7 @@ class RemoteBackend:
             middle = len(batch) // 2
             halves = batch[:middle], batch[middle:]
             return [row for half in halves for row in self._embed_batch(connected, half, cancelled)]
-        if connected.engine.take_interruption():
+        if connected.engine.interrupted_at >= connected.checked_at:
             self._check_same(connected)
         self._check(answer, batch, connected.dimensions)
         counts: Sequence[int | None] = answer.token_counts or [piece.n_read for piece in batch]

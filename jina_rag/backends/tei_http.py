@@ -101,9 +101,10 @@ class TeiEngine:
             n_tokens=int(told) if told.isascii() and told.isdigit() else None,
         )
 
-    def take_interruption(self) -> bool:
-        """Whether the server has been away since this was last asked."""
-        return self._http.take_interruption()
+    @property
+    def interrupted_at(self) -> float:
+        """When the server was away last."""
+        return self._http.interrupted_at
 
     def close(self) -> None:
         """Close the connections."""

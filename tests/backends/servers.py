@@ -21,8 +21,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jina_rag import ModelSpec, get_model_spec
-from jina_rag.testing import FAKE_SPEC, FakeBackend
+from jina_rag import get_model_spec
+from jina_rag.testing import FakeBackend
 
 Json = dict[str, Any]
 FAKE = FakeBackend()
@@ -534,7 +534,3 @@ class ElasticStandin(Standin):
             {"embedding": fake_vector(fake_tokens(self.prompts[body["input_type"]] + text))} for text in body["input"]
         ]
         return self.ok({"text_embedding": rows})
-
-
-def fake_spec(**changes_: Any) -> ModelSpec:
-    return replace(FAKE_SPEC, **changes_)

@@ -1,11 +1,13 @@
 """What servers do wrong, and what comes of it: another try, a clear error, and never a wrong vector or a lost one."""
 
 import logging
+import math
 import pickle
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from jina_rag import BackendError, BackendUnavailableError, Embedder, InputTooLongError, ModelSpec
 from jina_rag.backends import remote
+from jina_rag.backends.address import parse_backend
 from jina_rag.backends.http import RefusedError, retry_after_s
 from jina_rag.backends.registry import make_backend, served_model
 from jina_rag.testing import FAKE_SPEC, FakeBackend, random_texts
@@ -209,9 +212,10 @@ def test_requests_keep_to_the_servers_limits_and_travel_together() -> None:
 def test_a_server_that_stays_away_loses_nothing_that_was_finished() -> None:
     """The message says how far it got, and the next call goes on from there."""
     server = VllmStandin()
-    texts = random_texts(500, words=10)
+    # All different: equal ones travel once, so how many are sent again would depend on which requests came through.
+    texts = [f"{index} {text}" for index, text in enumerate(random_texts(500, words=10))]
     port = free_port()
-    backend = make_backend(f"http://127.0.0.1:{port}?patience=1&concurrency=1", FAKE_SPEC)
+    backend = make_backend(f"http://127.0.0.1:{port}?patience=1&concurrency=2", FAKE_SPEC)
     with running(server, port):
         embedder = Embedder(backend, FAKE_SPEC)
         server.faults.extend([changes(lambda body: body)] * 4 + [resets] * 1000)
@@ -228,6 +232,52 @@ def test_a_server_that_stays_away_loses_nothing_that_was_finished() -> None:
     assert sum(steps) == 500
     assert sum(len(body["input"]) for body in server.bodies(server.embed_path)) == 500 - n_kept
     embedder.close()
+
+
+class OneAnswerComesLate:
+    """Its first request is answered only after all others have failed."""
+
+    def __init__(self) -> None:
+        self.interrupted_at = -math.inf
+        self.is_away = True
+        self.first_is_there = threading.Event()
+        self.sent: list[str] = []
+
+    def describe(self) -> remote.Served:
+        return remote.Served(kind="fake", name="fake", identity="fake", dimensions=64, max_batch_texts=2)
+
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[remote.Piece]:  # noqa: ARG002
+        return [remote.Piece(payload=text, n_tokens=None) for text in texts]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return FakeBackend().count_tokens(texts)
+
+    def send(self, pieces: Sequence[remote.Piece], cancelled: threading.Event) -> remote.Answer:
+        texts = [str(piece.payload) for piece in pieces]
+        self.sent.extend(texts)
+        if self.is_away and texts[0] == "text 0":
+            self.first_is_there.set()
+            assert cancelled.wait(10)
+        elif self.is_away:
+            assert self.first_is_there.wait(10)
+            raise BackendUnavailableError("It is away.")
+        return remote.Answer(vectors=FakeBackend().embed(texts, max_tokens=512).vectors)
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_is_answered_after_another_request_has_failed_is_counted_and_kept() -> None:
+    engine = OneAnswerComesLate()
+    backend = remote.RemoteBackend(parse_backend("http://localhost?concurrency=2"), FAKE_SPEC, lambda *_: engine)
+    texts = [f"text {index}" for index in range(10)]
+    with pytest.raises(BackendUnavailableError, match="2 of 10 texts were finished and are kept"):
+        backend.embed(texts, max_tokens=512)
+    engine.is_away = False
+    engine.sent.clear()
+    vectors = backend.embed(texts, max_tokens=512).vectors
+    np.testing.assert_allclose(vectors, FakeBackend().embed(texts, max_tokens=512).vectors)
+    assert sorted(engine.sent) == sorted(texts[2:])
 
 
 def test_a_server_that_comes_back_is_waited_for() -> None:
@@ -255,9 +305,41 @@ def test_a_server_that_comes_back_with_another_model_is_refused() -> None:
         embedder = connected(f"http://127.0.0.1:{port}")
     other = VllmStandin(root="org/other")
     other.faults.append(resets)
-    with running(other, port), pytest.raises(BackendError, match=r"now holds another model.*org/other"):
-        embedder.embed_documents(TEXTS)
+    with running(other, port):
+        for _ in range(2):  # and it stays refused
+            with pytest.raises(BackendError, match=r"now holds another model.*org/other"):
+                embedder.embed_documents(TEXTS)
     embedder.close()
+
+
+class ComesBackAsAnother(OneAnswerComesLate):
+    """Two requests meet a server that was away; both are answered by the other model that it then holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+        self.identity = "first"
+        self.both_are_there = threading.Barrier(2, timeout=10)
+
+    def describe(self) -> remote.Served:
+        return replace(super().describe(), identity=self.identity)
+
+    def send(self, pieces: Sequence[remote.Piece], cancelled: threading.Event) -> remote.Answer:
+        if self.identity == "first":
+            self.both_are_there.wait()
+            self.interrupted_at, self.identity = time.monotonic(), "second"
+        return super().send(pieces, cancelled)
+
+
+def test_no_vector_of_another_model_is_kept() -> None:
+    """Nor given out by a later call: that a first request noticed the change is no reason for a second to pass."""
+    engine = ComesBackAsAnother()
+    backend = remote.RemoteBackend(parse_backend("http://localhost?concurrency=2"), FAKE_SPEC, lambda *_: engine)
+    texts = [f"text {index}" for index in range(4)]
+    for _ in range(2):
+        with pytest.raises(BackendError, match="now holds another model"):
+            backend.embed(texts, max_tokens=512)
+    assert backend._kept == {}
 
 
 def test_a_server_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
