@@ -1,11 +1,14 @@
 """How a question, its answer and the passages behind it are drawn."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 from passages import (
     answer_markdown,
     chip_label,
     faded,
     highlighted,
+    is_pdf,
     keep_feedback,
     page_picture,
     place_of,
@@ -20,11 +23,16 @@ from service import errors_shown, service
 from untrusted import plain, visible
 
 from jina_rag.errors import DocumentError, MissingDependencyError
-from jina_rag.rag import Answer, SearchResult
+from jina_rag.rag import Answer, Chunk, Claim, SearchResult, find_cited_spans
 
 READER, LIBRARIAN = ":material/person:", ":material/menu_book:"
 VERIFIED, UNVERIFIED = ":material/verified:", ":material/help:"
 CLOSEST = 3
+LARGE = 900  # pixels
+LARGE_STYLE = f"""<style>
+.st-key-large {{ overflow-x: auto; }}
+.st-key-large img {{ width: {LARGE}px !important; max-width: none !important; }}
+</style>"""
 
 
 def draw_question(question: str) -> None:
@@ -61,7 +69,7 @@ def draw_sources(answer: Answer, number: int) -> None:
         return
     with st.container(horizontal=True, gap="small"):
         for citation in answer.citations:
-            draw_chip(citation.number, citation.result, number, verified=citation.verified)
+            draw_chip(citation.number, citation.result, number, verified=citation.verified, claims=answer.claims)
     st.caption(f"{VERIFIED if answer.verified else UNVERIFIED} {verdict(answer)}")
     for claim in unsupported(answer):
         st.caption(f"{UNVERIFIED} Not found in what it cites: “{plain(claim.text)}”")
@@ -75,7 +83,9 @@ def draw_closest(answer: Answer, number: int) -> None:
             draw_chip(place, result, number, verified=None)
 
 
-def draw_chip(place: int, result: SearchResult, number: int, *, verified: bool | None) -> None:
+def draw_chip(
+    place: int, result: SearchResult, number: int, *, verified: bool | None, claims: Sequence[Claim] = ()
+) -> None:
     """A button that opens a passage. None: the answer does not rest on it."""
     icon, told = {
         True: (VERIFIED, "Verified: the passage says so."),
@@ -84,36 +94,46 @@ def draw_chip(place: int, result: SearchResult, number: int, *, verified: bool |
     }[verified]
     label = chip_label(place, result.chunk) + (" · not verified" if verified is False else "")
     if st.button(label, key=f"passage-{number}-{place}", icon=icon, help=f"{told} Open the passage."):
-        show_passage(place, result, told)
+        show_passage(place, result, told, claims)
 
 
 @st.dialog("Passage", width="small", position="right", icon=":material/description:")
-def show_passage(place: int, result: SearchResult, told: str) -> None:
-    """A passage in its place: on the page of the PDF, or between the lines around it."""
+def show_passage(place: int, result: SearchResult, told: str, claims: Sequence[Claim]) -> None:
+    """A passage in its place: on the page of the PDF, or between the lines around it. What is cited is marked."""
     chunk = result.chunk
+    cited = find_cited_spans(claims, place, chunk)
     st.markdown(f"**{place} · {plain(place_of(chunk))}**")
     st.caption(f"{told} Similarity to the question: {result.similarity:.2f}.")
-    try:
-        picture = page_picture(chunk)
-    except (DocumentError, MissingDependencyError) as error:
-        st.info(plain(str(error)))
+    if is_pdf(chunk):
+        try:
+            draw_page(chunk, cited)
+        except (DocumentError, MissingDependencyError) as error:
+            st.info(plain(str(error)))
+            draw_text_around(chunk, cited)
     else:
-        if picture:
-            st.image(picture, width="stretch", alt=f"Page {chunk.page} of the document, with the passage marked.")
-            with st.expander("The passage as text"):
-                st.text(visible(chunk.text))
-            return
-    draw_text_around(result)
+        draw_text_around(chunk, cited)
 
 
-def draw_text_around(result: SearchResult) -> None:
-    """A passage marked between the lines around it."""
-    around, problem = text_around(result.chunk)
+def draw_page(chunk: Chunk, cited: Sequence[tuple[int, int]]) -> None:
+    """The page of a PDF, which can be had large enough to be read on a phone, with the passage marked."""
+    is_large = st.toggle("Large", key="large-page", help="As wide as it needs to be read; move it sideways.")
+    picture = page_picture(chunk, cited, width=2 * LARGE if is_large else LARGE)
+    if is_large:
+        st.html(LARGE_STYLE)
+    with st.container(key="large" if is_large else "page"):
+        st.image(picture, width="stretch", alt=f"Page {chunk.page} of the document, with the passage marked.")
+    with st.expander("The passage as text"):
+        st.text(visible(chunk.text))
+
+
+def draw_text_around(chunk: Chunk, cited: Sequence[tuple[int, int]]) -> None:
+    """A passage, framed, between the lines around it."""
+    around, problem = text_around(chunk)
     if problem:
         st.info(plain(problem))
     st.markdown(faded(around.before))
     with st.container(border=True):
-        st.markdown(highlighted(around.text))
+        st.markdown(highlighted(around.text, cited))
     st.markdown(faded(around.after))
 
 

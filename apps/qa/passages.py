@@ -1,8 +1,9 @@
 """Answers and passages put into words and Markdown that pages can show; nothing here draws."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from untrusted import harmless, plain, visible
@@ -64,20 +65,35 @@ def _badge(mark: CitationMark) -> str:
     return f":{color}-badge[{', '.join(map(str, mark.numbers))}]"
 
 
-def highlighted(text: str) -> str:
-    """A passage as Markdown, each line marked."""
-    return _by_line(text, lambda line: f":yellow-background[{line}]")
+def highlighted(text: str, spans: Sequence[tuple[int, int]] = ()) -> str:
+    """A passage as Markdown; what is cited from it, from one character to another each, is marked."""
+    lines, place = [], 0
+    for line in text.splitlines(keepends=True):
+        cuts = {0, len(line), *(cut - place for span in spans for cut in span if 0 < cut - place < len(line))}
+        pieces = (
+            _marked(line[start:end], is_cited=any(first <= place + start < last for first, last in spans))
+            for start, end in pairwise(sorted(cuts))
+        )
+        lines.append("".join(pieces).strip())
+        place += len(line)
+    return _paragraphs(lines)
+
+
+def _marked(piece: str, *, is_cited: bool) -> str:
+    shown = plain(visible(piece).replace("\n", " "))
+    words = shown.strip()
+    return shown.replace(words, f":yellow-background[{words}]") if words and is_cited else shown
 
 
 def faded(text: str) -> str:
     """What stands around a passage, as Markdown in grey."""
-    return _by_line(text, lambda line: f":gray[{line}]")
+    lines = (plain(visible(line).strip()) for line in text.splitlines())
+    return _paragraphs([f":gray[{line}]" if line else "" for line in lines])
 
 
-def _by_line(text: str, dress: Callable[[str], str]) -> str:
-    """Each line dressed by itself; blank lines part paragraphs, as in the document."""
-    lines = (line.strip() for line in visible(text).strip().splitlines())
-    return "\n".join(f"{dress(plain(line))}  " if line else "" for line in lines)
+def _paragraphs(lines: Iterable[str]) -> str:
+    """Lines of Markdown as one text; blank lines part paragraphs, as in the document."""
+    return "\n".join(f"{line}  " if line else "" for line in lines).strip("\n")
 
 
 def stage_label(stage: Stage) -> str:
@@ -137,17 +153,24 @@ def _rank_row(number: int, result: SearchResult, answer: Answer) -> tuple[str, .
     )
 
 
-def page_picture(chunk: Chunk) -> bytes | None:
-    """The page of a PDF that a passage stands on, with its lines marked; None for other kinds.
+def is_pdf(chunk: Chunk) -> bool:
+    """Whether a passage stands on a page that can be shown."""
+    return chunk.page is not None and Path(chunk.source).suffix.lower() == ".pdf"
+
+
+def page_picture(chunk: Chunk, spans: Sequence[tuple[int, int]], width: int) -> bytes:
+    """The page of a PDF that a passage stands on, marked, and what is cited from it marked more strongly.
+
+    As PNG, `width` pixels wide.
 
     Raises:
         DocumentError: the file is gone or has changed.
         MissingDependencyError: a package that draws pages is not installed.
     """
-    if chunk.page is None or Path(chunk.source).suffix.lower() != ".pdf":
-        return None
-    boxes = passage_boxes(chunk.source, chunk.page, chunk.start, chunk.end, chunk.text)
-    return page_image(chunk.source, chunk.page, boxes)
+    page = chunk.page or 1
+    cited = [(chunk.start + start, chunk.start + end) for start, end in spans]
+    whole, *parts = passage_boxes(chunk.source, page, [(chunk.start, chunk.end), *cited], chunk.text)
+    return page_image(chunk.source, page, whole, cited=[box for boxes in parts for box in boxes], width=width)
 
 
 def text_around(chunk: Chunk) -> tuple[PassagePlace, str | None]:

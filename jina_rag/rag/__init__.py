@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jina_rag.rag.chunking import Chunk, split_document
-    from jina_rag.rag.citations import Citation, CitationMark, CitationStream, Claim, Text, find_citations, find_claims
+    from jina_rag.rag.citations import (
+        Citation,
+        CitationMark,
+        CitationStream,
+        Claim,
+        Text,
+        find_citations,
+        find_cited_spans,
+        find_claims,
+    )
     from jina_rag.rag.conversation import Conversation, Turn
     from jina_rag.rag.doctor import Problem
     from jina_rag.rag.documents import READERS, Document, Page, ReadLimits, find_documents, read_document
@@ -85,6 +94,7 @@ __all__ = [
     "Timings",
     "Turn",
     "find_citations",
+    "find_cited_spans",
     "find_claims",
     "find_documents",
     "load_index_embedder",
@@ -102,7 +112,16 @@ __all__ = [
 # Each loads at first use, so that reading a document does not cost the import of all the rest.
 _MODULES = {
     "chunking": ("Chunk", "split_document"),
-    "citations": ("Citation", "CitationMark", "CitationStream", "Claim", "Text", "find_citations", "find_claims"),
+    "citations": (
+        "Citation",
+        "CitationMark",
+        "CitationStream",
+        "Claim",
+        "Text",
+        "find_citations",
+        "find_cited_spans",
+        "find_claims",
+    ),
     "conversation": ("Conversation", "Turn"),
     "doctor": ("Problem",),
     "documents": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),

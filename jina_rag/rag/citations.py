@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
+from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.retrieval import SearchResult
-from jina_rag.rag.sentences import split_sentences
+from jina_rag.rag.sentences import sentence_spans, split_sentences
 from jina_rag.rag.words import Term, content_stems, has_japanese_negation, has_kana, is_number, terms, unwrapped, words
 
 MAX_MARK = 60
 """The longest mark in characters; a bracket that isn't closed by then is text."""
 
 _MAX_RANGE = 20  # [1-3] means three passages; [1-500] is no citation
+_MAX_SENTENCES_OF_CLAIM = 4  # neighbours in a passage that one claim may sum up
 _CLOSING = {"[": "]", "【": "】", "［": "］"}
 _SEPARATOR = r"\s*[,;，、；]\s*"
 _NUMBER = r"\^?\d{1,3}(?:\s*[-–—]\s*\d{1,3})?"
@@ -226,6 +228,17 @@ def find_citations(answer: str, passages: Sequence[SearchResult]) -> list[Citati
     return [Citation(number, passages[number - 1], verified[number]) for number in verified]
 
 
+def find_cited_spans(claims: Sequence[Claim], number: int, chunk: Chunk) -> list[tuple[int, int]]:
+    """Where the passage with this number says what an answer cites it for: its sentences, (start, end) in its text.
+
+    In order, without overlaps. None for claims that the passage does not support, and for those that its neighbours do.
+    """
+    sentences = sentence_spans(chunk.text)
+    supported = (claim for claim in claims if number in claim.supporting)
+    found = {span for claim in supported if (span := _shortest_support(claim.text, sentences, chunk))}
+    return _without_overlaps(sorted(found))
+
+
 def find_unknown_numbers(answer: str, passages: Sequence[SearchResult]) -> list[int]:
     """The numbers that an answer cites and that no passage has, ascending."""
     return sorted({number for mark in _marks(answer) for number in mark.numbers if not 1 <= number <= len(passages)})
@@ -258,13 +271,36 @@ def _checked(text: str, numbers: tuple[int, ...], passages: Sequence[SearchResul
     for number in numbers:
         if 1 <= number <= len(passages):
             chunk = passages[number - 1].chunk
-            heading = f"{chunk.title} {chunk.heading or ''}"
-            share, is_verbatim = _support(text, passage_text(passages[number - 1]), heading)
+            share, is_verbatim = _support(text, passage_text(passages[number - 1]), _above(chunk))
             best = max(best, share)
             verbatim |= is_verbatim
             if share == 1.0:
                 supporting.append(number)
     return Claim(text, numbers, tuple(supporting), verbatim, best)
+
+
+def _above(chunk: Chunk) -> str:
+    """The title and the headings that a passage stands under."""
+    return f"{chunk.title} {chunk.heading or ''}"
+
+
+def _shortest_support(claim: str, sentences: Sequence[tuple[int, int]], chunk: Chunk) -> tuple[int, int] | None:
+    """The fewest neighbouring sentences of a passage that say what a claim says."""
+    for n in range(1, min(len(sentences), _MAX_SENTENCES_OF_CLAIM) + 1):
+        for (start, _), (_, end) in zip(sentences, sentences[n - 1 :], strict=False):
+            if is_supported(claim, chunk.text[start:end], _above(chunk)):
+                return start, end
+    return None
+
+
+def _without_overlaps(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in spans:
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _support(claim: str, passage: str, heading: str) -> tuple[float, bool]:

@@ -1,7 +1,7 @@
 """Where a passage stands: its lines on the page of a PDF, a picture of that page, and the text around it."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -36,33 +36,43 @@ class PassagePlace:
     after: str
 
 
-def passage_boxes(path: Path | str, page_number: int, start: int, end: int, text: str | None = None) -> list[Box]:
-    """Where a passage stands on a page of a PDF as it is shown, a box for each line.
+def passage_boxes(
+    path: Path | str, page_number: int, spans: Sequence[tuple[int, int]], text: str | None = None
+) -> list[list[Box]]:
+    """Where stretches of text stand on a page of a PDF as it is shown: for each a box for each of its lines.
 
     Args:
         path: The PDF.
         page_number: Counted from 1, as `Chunk.page`.
-        start: Where the passage begins in the text of the page, as `Chunk.start`.
-        end: Where it ends.
-        text: The passage; given, it is compared with what stands there now.
+        spans: Where each begins and ends in the text of the page, as `Chunk.start` and `Chunk.end`.
+        text: What the first one says, such as `Chunk.text`; given, it is compared with what stands there now.
 
     Raises:
-        DocumentError: the file is gone, can't be read, or no longer has the passage in this place.
+        DocumentError: the file is gone, can't be read, or no longer has the text in this place.
         MissingDependencyError: the package that reads PDF is not installed.
     """
-    place = {"page": page_number, "start": start, "end": end, "text": text}
-    boxes = run_job("passage_boxes", {"path": _resolved(path), **place}, ReadLimits())
-    return [Box(*box) for box in boxes]
+    arguments = {"path": _resolved(path), "page": page_number, "spans": list(spans), "text": text}
+    return [[Box(*box) for box in boxes] for boxes in run_job("passage_boxes", arguments, ReadLimits())]
 
 
-def page_image(path: Path | str, page_number: int, boxes: Iterable[Box] = (), *, width: int = 1000) -> bytes:
-    """A page of a PDF as PNG, `width` pixels wide, with the boxes laid over it like a yellow marker.
+def page_image(
+    path: Path | str, page_number: int, boxes: Iterable[Box] = (), *, cited: Iterable[Box] = (), width: int = 1000
+) -> bytes:
+    """A page of a PDF as PNG, with boxes laid over it like a yellow marker.
+
+    Args:
+        path: The PDF.
+        page_number: Counted from 1.
+        boxes: What is marked lightly, such as a passage.
+        cited: What is marked strongly, such as a sentence of it.
+        width: Of the picture, in pixels.
 
     Raises:
         DocumentError: the file is gone, can't be read, or no longer has this page.
         MissingDependencyError: pypdfium2 or Pillow is not installed.
     """
-    arguments = {"path": _resolved(path), "page": page_number, "boxes": [list(box) for box in boxes], "width": width}
+    marks = {"boxes": [list(box) for box in boxes], "cited": [list(box) for box in cited]}
+    arguments = {"path": _resolved(path), "page": page_number, **marks, "width": width}
     return base64.b64decode(run_job("page_image", arguments, ReadLimits()))
 
 

@@ -46,6 +46,22 @@ def split_sentences(text: str, *, keep_labels: bool = False) -> list[str]:
     ]
 
 
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of `split_sentences`, and the labels, stand in a text: (start, end) in characters, in order.
+
+    Raises as `split_sentences` does.
+    """
+    spans: list[tuple[int, int]] = []
+    place = 0
+    for sentence in split_sentences(text, keep_labels=True):
+        # There it is on one line; here it may be wrapped.
+        found = re.compile(r"\s+".join(map(re.escape, sentence.split()))).search(text, place)
+        if found:
+            spans.append(found.span())
+            place = found.end()
+    return spans
+
+
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
     """Paragraphs, list items and table rows, each on one line, and its kind: "item", "numbered" or none."""
     lines: list[str] = []

@@ -2,12 +2,15 @@
 
 import io
 from pathlib import Path
+from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 import pypdfium2
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.looks import overhang
 from tests.browser.running_app import SAMPLES, RunningApp
 from tests.browser.slow_model import slow_model
 from tests.browser.watched import (
@@ -16,6 +19,7 @@ from tests.browser.watched import (
     answered,
     ask,
     chip,
+    go,
     one_line,
     open_passage,
     question_field,
@@ -40,7 +44,7 @@ def test_the_watch_notices_what_a_page_asks_other_hosts_for(visitor: Visitor, ap
     visitor.problems.clear()
 
 
-def test_an_answer_cites_the_page_of_a_pdf_with_the_passage_marked(visitor: Visitor, app: RunningApp) -> None:
+def test_an_answer_cites_the_page_of_a_pdf_with_its_sentence_marked(visitor: Visitor, app: RunningApp) -> None:
     page = settled(visitor.opens(app))
     ask(page, E7)
     assert "23.5 volts" in shown(answered(page))
@@ -58,10 +62,32 @@ def test_an_answer_cites_the_page_of_a_pdf_with_the_passage_marked(visitor: Visi
         image, (width, height) = _image(page, picture), document[3].get_size()
         assert abs(image.width / image.height - width / height) < 0.01
         scale = image.width / width
-        for words, is_marked in (("Code E7: The battery", True), ("When a fault lasts", False)):
+        colors = []
+        for words in ("Code E7: The battery", "Start the diesel", "Code E1: Both lamps", "When a fault lasts"):
             left, bottom, right, top = _place(printed, words)
             box = (left * scale, (height - top) * scale, right * scale, (height - bottom) * scale)
-            assert _is_coloured(image.crop(box)) == is_marked, words
+            colors.append(_color(image.crop(box)))
+        cited, beside_it, passage, outside = colors
+        assert cited > beside_it + 80
+        assert abs(beside_it - passage) < 10
+        assert passage > outside + 30
+        assert outside < 10
+
+
+def test_a_page_can_be_read_on_a_phone(visitor: Visitor, app: RunningApp) -> None:
+    page = settled(visitor.opens(app, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True))
+    ask(page, E7)
+    answered(page)
+    dialog = open_passage(page, "lamp-manual.pdf, p. 4")
+    picture = dialog.get_by_role("img", name="Page 4 of the document, with the passage marked.")
+    assert _width(picture) < 390
+    dialog.get_by_text("Large", exact=True).tap()
+    expect(picture).to_have_css("width", "900px")
+    picture.evaluate("picture => picture.scrollIntoView({inline: 'end'})")  # as a finger moves it
+    box = picture.bounding_box()
+    assert box
+    assert box["x"] + box["width"] <= 390
+    assert overhang(page) == 0
 
 
 def test_a_passage_of_a_text_is_marked_between_the_lines_around_it(visitor: Visitor, app: RunningApp) -> None:
@@ -69,13 +95,49 @@ def test_a_passage_of_a_text_is_marked_between_the_lines_around_it(visitor: Visi
     ask(page, LANTERN_ROOM)
     assert "eight" in shown(answered(page))
     dialog = open_passage(page, "safety-rules.md")
-    marked = one_line(" ".join(dialog.locator(".stMarkdownColoredBackground").all_inner_texts()).replace("\u2060", ""))
+    marked = [one_line(text) for text in dialog.locator(".stMarkdownColoredBackground").all_inner_texts()]
+    assert marked == ["No more than eight people may be in the lantern room at once, the guide included."]
     document = one_line((SAMPLES / "safety-rules.md").read_text(encoding="utf-8"))
-    assert "No more than eight people may be in the lantern room at once" in marked
-    assert marked in document
-    whole = one_line(shown(dialog))
-    after = document[document.index(marked) + len(marked) :].split()[:8]
-    assert f"{marked} {' '.join(after)}" in whole
+    around = document[document.index(marked[0]) :].split()[:20]
+    assert " ".join(around) in one_line(shown(dialog))
+
+
+def test_a_conversation_outlives_a_reload_and_stays_with_its_tab(visitor: Visitor, app: RunningApp) -> None:
+    page = settled(visitor.opens(app))
+    ask(page, E7)
+    said = shown(answered(page))
+    address = page.url
+    go(settled(page), "Library")
+    page.reload()
+    go(settled(page), "Ask")
+    assert shown(answered(page)) == said
+    assert page.url == address
+
+    duplicate = settled(visitor.opens(app, f"?{urlsplit(address).query}"))
+    ask(duplicate, "And what does E6 mean?")
+    assert "55 degrees" in shown(answered(duplicate))
+    for tab, n in ((page, 1), (duplicate, 2)):
+        tab.reload()
+        expect(settled(tab).get_by_role("group", name="Chat message from user")).to_have_count(n)
+    assert duplicate.url != address
+
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.get_by_role("heading", name="Ask your documents")).to_be_visible()
+    for tab in (page, settled(visitor.opens(app, f"?{urlsplit(address).query}"))):
+        tab.reload()
+        expect(settled(tab).get_by_role("heading", name="Ask your documents")).to_be_visible()
+
+
+def test_a_reload_in_the_middle_of_an_answer(visitor: Visitor, start: Any) -> None:
+    with slow_model(WORDS, 0.2) as model:
+        page = settled(visitor.opens(start("--llm", model.url)))
+        ask(page, E7)
+        expect(answer(page)).to_contain_text("word5")
+        page.reload()
+        expect(answer(page)).to_contain_text("Stopped. This is what had come.")
+        assert model.reader_left.wait(10)
+        assert "word0 word1 word2 word3 word4 word5" in one_line(shown(answer(page)))
+        assert page.get_by_role("group", name="Chat message from user").count() == 1
 
 
 def test_only_the_keyboard(visitor: Visitor, app: RunningApp) -> None:
@@ -176,8 +238,13 @@ def _place(printed: Any, words: str) -> tuple[float, float, float, float]:
     return min(lefts), min(bottoms), max(rights), max(tops)
 
 
-def _is_coloured(image: Image.Image) -> bool:
-    """Whether the ground behind some letters is neither white nor grey."""
+def _width(picture: Locator) -> float:
+    box = picture.bounding_box()
+    assert box
+    return box["width"]
+
+
+def _color(image: Image.Image) -> int:
+    """How far the ground behind some letters is from grey: 0 is grey or white, 255 a pure colour."""
     pixels: list[Any] = list(image.get_flattened_data())
-    coloured = [pixel for pixel in pixels if max(pixel) - min(pixel) > 40]
-    return len(coloured) > len(pixels) / 3
+    return int(median(max(pixel) - min(pixel) for pixel in pixels))

@@ -55,6 +55,8 @@ def _walk(page: Page) -> Iterator[str]:
     yield "ask"
     open_passage(page, "lamp-manual.pdf, p. 4")
     yield "passage-pdf"
+    page.get_by_role("dialog").get_by_text("Large", exact=True).click()
+    yield "passage-pdf-large"
     _close_dialog(page)
     page.get_by_role("button", name="Why these passages").click()
     yield "why"

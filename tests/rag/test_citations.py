@@ -11,6 +11,7 @@ from jina_rag.rag.citations import (
     CitationStream,
     Text,
     find_citations,
+    find_cited_spans,
     find_claims,
     find_unknown_numbers,
     is_supported,
@@ -279,3 +280,41 @@ def test_a_number_without_a_claim_is_not_verified() -> None:
 
 def test_answers_can_be_had_without_their_marks() -> None:
     assert without_marks("Mars is red [1]. Venus [2, 3] is hot. [1]\nIce.") == "Mars is red. Venus is hot.\nIce."
+
+
+@pytest.mark.parametrize(
+    ("answer", "cited"),
+    [
+        ("“Allow forty minutes,” says the guide. [1]", ["“Allow forty minutes,” says the guide."]),
+        ("An adult's return fare is £12. [1]", ["The return fare is £12 for adults and £6 for children."]),
+        (
+            "The tower has 142 steps [1], and nobody touches the handrail. [1]",
+            ["The tower has 142 steps – and no lift.", "Nobody touches the handrail."],
+        ),
+        (
+            "In the mainland office a bicycle costs £3. [1]",
+            ["In the main-\nland office a bicycle costs £3, and there is room for six of them."],
+        ),
+        (
+            "The tower has 142 steps and no lift, so allow forty minutes. [1]",
+            ["The tower has 142 steps – and no lift. “Allow forty minutes,” says the guide."],
+        ),
+        ("The tower has 143 steps. [1]", []),
+        ("The tower has 142 steps. [2]", []),
+        ("The tower has 142 steps.", []),
+    ],
+)
+def test_what_an_answer_cites_is_found_in_its_place(answer: str, cited: list[str]) -> None:
+    found = passages(PASSAGE, "Another.")
+    chunk = found[0].chunk
+    spans = find_cited_spans(find_claims(answer, found), 1, chunk)
+    assert [chunk.text[start:end] for start, end in spans] == cited
+
+
+def test_cited_sentences_that_overlap_are_one() -> None:
+    found = passages("Mars is red. Venus is hot. Saturn has rings.")
+    claims = find_claims(
+        "Mars is red. Venus is hot. [1] Venus is hot and Saturn has rings. [1] Venus is hot. [1]", found
+    )
+    spans = find_cited_spans(claims, 1, found[0].chunk)
+    assert [found[0].chunk.text[start:end] for start, end in spans] == ["Venus is hot. Saturn has rings."]

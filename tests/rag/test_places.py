@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -34,7 +35,8 @@ def pdf(tmp_path: Path) -> Path:
 
 def _boxes_of(path: Path, page_number: int, passage: str) -> list[Box]:
     start = read_document(path).pages[page_number - 1].text.index(passage)
-    return passage_boxes(path, page_number, start, start + len(passage), passage)
+    (boxes,) = passage_boxes(path, page_number, [(start, start + len(passage))], passage)
+    return boxes
 
 
 def test_a_passage_has_a_box_for_each_of_its_lines(pdf: Path) -> None:
@@ -56,6 +58,29 @@ def test_a_word_has_a_box_where_it_stands(pdf: Path) -> None:
     assert box.left == pytest.approx(LEFT / PAGE_WIDTH, abs=0.01)
     assert box.right < 0.25
     assert end.top > box.bottom
+
+
+def test_a_passage_and_a_part_of_it_are_found_together(pdf: Path) -> None:
+    text = read_document(pdf).pages[1].text
+    passage = text.split("\n\n")[0]
+    start = text.index(passage)
+    whole, part = passage_boxes(pdf, 2, [(start, start + len(passage)), (start, start + len("Place 4."))], passage)
+    assert whole == _boxes_of(pdf, 2, passage)
+    assert part == _boxes_of(pdf, 2, "Place 4.")
+
+
+def test_what_is_cited_is_marked_more_strongly_than_its_passage(pdf: Path) -> None:
+    passage = read_document(pdf).pages[0].text.split("\n\n")[0]
+    boxes, (cited,) = _boxes_of(pdf, 1, passage), _boxes_of(pdf, 1, "Place 1.")
+    picture = Image.open(io.BytesIO(page_image(pdf, 1, boxes, cited=[cited], width=600))).convert("RGB")
+
+    def blue(left: float, right: float) -> int:
+        """How blue the ground of the first line is between two edges: the less, the more yellow."""
+        area = (int(left * 600) + 2, int(cited.top * 850) + 2, int(right * 600) - 2, int(cited.bottom * 850) - 2)
+        return int(np.asarray(picture.crop(area))[..., 2].max())
+
+    assert picture.getpixel((2, 2)) == (255, 255, 255)
+    assert blue(cited.left, cited.right) < blue(cited.right + 0.02, boxes[0].right) - 50 < 255 - 50
 
 
 def test_the_picture_of_a_page_is_marked_in_the_boxes_alone(pdf: Path) -> None:
@@ -86,9 +111,9 @@ def test_the_boxes_of_a_page_that_lies_on_its_side_are_where_it_is_shown(tmp_pat
 
 def test_a_file_that_is_gone_or_has_changed_is_said(pdf: Path) -> None:
     with pytest.raises(DocumentError, match="has changed"):
-        passage_boxes(pdf, 1, 0, 7, "another")
+        passage_boxes(pdf, 1, [(0, 7)], "another")
     with pytest.raises(DocumentError, match="has changed"):
-        passage_boxes(pdf, 1, 10_000, 10_010)
+        passage_boxes(pdf, 1, [(0, 7), (10_000, 10_010)])
     with pytest.raises(DocumentError, match="has changed"):
         page_image(pdf, 9)
     pdf.unlink()

@@ -1,6 +1,6 @@
 import pytest
 
-from jina_rag.rag.sentences import split_sentences
+from jina_rag.rag.sentences import sentence_spans, split_sentences
 from jina_rag.rag.text import remove_invisible
 
 
@@ -45,6 +45,13 @@ def test_sentences(text: str, sentences: list[str]) -> None:
 
 def test_labels_can_be_kept() -> None:
     assert split_sentences("It is late. Mars is red", keep_labels=True) == ["It is late.", "Mars is red"]
+
+
+def test_sentences_are_found_where_they_stand() -> None:
+    text = "# Head\n\nIt is\n  late. It is late.\n\n- (a) one [x]\n- two\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    stands = [text[start:end] for start, end in sentence_spans(text)]
+    assert stands == ["It is\n  late.", "It is late.", "(a) one [x]", "two", "| 1 | 2 |"]
+    assert sentence_spans("") == []
 
 
 def test_what_nobody_sees_is_removed() -> None:

@@ -53,7 +53,9 @@ _MIN_WRAPPED_WIDTH = 0.2
 
 _GRID = 2**16
 _MAX_PIXELS = 4_000
-_MARKER = (255, 213, 0, 90)  # yellow, see-through
+_MARKER = (255, 247, 204)
+_STRONG_MARKER = (255, 214, 64)
+_SHARE_ON_TOP = 0.2
 
 
 @dataclass(frozen=True)
@@ -410,14 +412,20 @@ def _share_of_page(
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
 
-def page_image(pdf: "PdfDocument", page_number: int, boxes: Iterable[Sequence[float]], width: int) -> bytes:
-    """A page as PNG, `width` pixels wide, the boxes laid over it like a marker.
+def page_image(
+    pdf: "PdfDocument",
+    page_number: int,
+    boxes: Iterable[Sequence[float]],
+    cited: Iterable[Sequence[float]],
+    width: int,
+) -> bytes:
+    """A page as PNG, `width` pixels wide, the boxes laid over it like a marker, those of what is cited more strongly.
 
     Raises:
         MissingDependencyError: Pillow is not installed.
     """
     try:
-        from PIL import Image, ImageDraw
+        from PIL import Image, ImageChops, ImageDraw
     except ImportError as error:
         raise MissingDependencyError.for_extra("pillow", "rag") from error
 
@@ -425,15 +433,17 @@ def page_image(pdf: "PdfDocument", page_number: int, boxes: Iterable[Sequence[fl
     try:
         # Very long pages are drawn narrower: a picture of unbounded height would fill the memory.
         scale = min(width / page.get_width(), _MAX_PIXELS / page.get_height())
-        image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGBA")
+        image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
     finally:
         page.close()
-    marks = Image.new("RGBA", image.size)
-    draw = ImageDraw.Draw(marks)
-    for left, top, right, bottom in boxes:
-        draw.rectangle(
-            (left * image.width, top * image.height, right * image.width, bottom * image.height), fill=_MARKER
-        )
+    ink, where = Image.new("RGB", image.size), Image.new("L", image.size)
+    for color, places in ((_MARKER, boxes), (_STRONG_MARKER, cited)):
+        for left, top, right, bottom in places:
+            corners = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+            ImageDraw.Draw(ink).rectangle(corners, fill=color)
+            ImageDraw.Draw(where).rectangle(corners, fill=255)
+    # Like a marker's ink it leaves black letters black; a little of it lies on top, for pages that are dark.
+    image.paste(Image.blend(ImageChops.multiply(image, ink), ink, _SHARE_ON_TOP), mask=where)
     file = io.BytesIO()
-    Image.alpha_composite(image, marks).convert("RGB").save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()

@@ -117,18 +117,20 @@ def _read_bytes(path: str, max_bytes: int) -> bytes:
     return data
 
 
-def _passage_boxes(path: str, max_bytes: int, page: int, start: int, end: int, text: str | None) -> list[Any]:
+def _passage_boxes(path: str, max_bytes: int, page: int, spans: list[list[int]], text: str | None) -> list[Any]:
     with _page_of(path, max_bytes, page) as pdf:
         page_text = read_pages(pdf)[page - 1]
-        stands = page_text.text[start:end]
-        if not stands or (text is not None and stands != text):
+        stand = [page_text.text[start:end] for start, end in spans]
+        if not all(stand) or (text is not None and stand[:1] != [text]):
             raise _changed(path)
-        return passage_boxes(pdf, page, page_text.characters[start:end])
+        return [passage_boxes(pdf, page, page_text.characters[start:end]) for start, end in spans]
 
 
-def _page_image(path: str, max_bytes: int, page: int, boxes: list[list[float]], width: int) -> str:
+def _page_image(
+    path: str, max_bytes: int, page: int, boxes: list[list[float]], cited: list[list[float]], width: int
+) -> str:
     with _page_of(path, max_bytes, page) as pdf:
-        return base64.b64encode(page_image(pdf, page, boxes, width)).decode()
+        return base64.b64encode(page_image(pdf, page, boxes, cited, width)).decode()
 
 
 @contextmanager
