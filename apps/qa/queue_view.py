@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import shelf
 import streamlit as st
-from jobs import Job, Jobs, State
+from job import Job, State
+from jobs import Jobs
 from service import errors_shown
 from untrusted import plain
 

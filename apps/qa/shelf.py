@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs import Job, Kind, State
+from job import Job, Kind, State
 from untrusted import visible
 
 from jina_rag.rag import FailedDocument, IndexedDocument

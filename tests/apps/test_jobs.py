@@ -274,6 +274,14 @@ def test_upload_is_kept_under_a_safe_name_beside_the_index(jobs: Any, owner: Own
     assert sorted(path.name for path in uploads.rglob("*") if path.is_file()) == names(owner)
 
 
+def test_uploads_of_one_name_never_take_the_place_of_another(jobs: Any, owner: Owner) -> None:
+    named = ["bees (2).txt", "bees.txt", "Bees.txt", "bees.txt"]
+    over(jobs, jobs.upload([(name, io.BytesIO(f"Hive {n}.".encode())) for n, name in enumerate(named)]).id)
+    assert sorted(path.read_text() for path in (owner.folder / "uploads").glob("*.txt")) == [
+        f"Hive {n}." for n in range(4)
+    ]
+
+
 def test_uploads_whose_names_differ_in_emoji_or_at_the_end_alone_are_two(jobs: Any, owner: Owner) -> None:
     for number, name in enumerate(("🐝" * 255, "🐞" * 255, "x" * 70 + "1", "x" * 70 + "2")):
         over(jobs, jobs.upload([(f"{name}.txt", io.BytesIO(f"Hive {number}.".encode()))]).id)
