@@ -28,6 +28,11 @@ def only_this_machine() -> bool:
     return st.get_option("server.address") in LOOPBACK and not has_login()
 
 
+def reader() -> str:
+    """Who has signed in; nobody's name where nobody has to."""
+    return str(st.user.get("sub") or st.user.get("email") or "") if has_login() else ""
+
+
 def has_login() -> bool:
     """Whether Streamlit's secrets have a section [auth]."""
     return st.secrets.load_if_toml_exists() and "auth" in st.secrets

@@ -1,17 +1,21 @@
 """What the app does and shows while there is nothing to ask: no index yet, an empty one, or one that is being made."""
 
 import streamlit as st
-from jobs import Job, State
+from job import Job, State
 from launcher import options
-from service import SAMPLES, SAMPLES_COLLECTION, errors_shown, service
+from service import SAMPLES, SAMPLES_COLLECTION, service
 from untrusted import plain
 
 
 def begin_with_samples() -> None:
-    """Put the sample documents into an index that is yet to be made, in the background, unless told not to."""
-    with errors_shown():
-        if options().samples and not service().has_index() and not service().jobs.all():
-            service().jobs.add([SAMPLES], SAMPLES_COLLECTION)
+    """Put the sample documents into an index that is yet to be made, in the background, unless told not to.
+
+    Raises:
+        ServerSettingsError: the app was started with settings that it does not know.
+        IndexFolderError: there is an index, and it is damaged.
+    """
+    if options().samples and not service().has_index() and not service().jobs.all():
+        service().jobs.add([SAMPLES], SAMPLES_COLLECTION)
 
 
 def is_ready() -> bool:

@@ -37,7 +37,7 @@ def main() -> None:
     chosen, for_pages = server.parse_known_args()
     hosts = dict.fromkeys([*LOOPBACK, *chosen.allow_host])
     sys.argv = [
-        *("streamlit", "run", str(Path(__file__).with_name("server.py"))),
+        *("streamlit", "run", str(Path(__file__).with_name("streamlit_app.py"))),
         *("--server.address", chosen.host, "--server.port", str(chosen.port)),
         *(word for host in hosts for word in ("--server.allowedHosts", host)),
         *("--", *for_pages),
@@ -59,7 +59,7 @@ def options() -> Options:
 @lru_cache
 def _parse(arguments: tuple[str, ...]) -> Options:
     try:
-        return Options(**vars(_page_parser("streamlit run server.py --").parse_args(arguments)))
+        return Options(**vars(_page_parser("streamlit run streamlit_app.py --").parse_args(arguments)))
     except SystemExit as error:  # argparse has written why into the log
         raise ServerSettingsError(
             f"The app was started with settings that it does not know ({' '.join(arguments)}). Start it again with "

@@ -9,6 +9,7 @@ import streamlit as st
 from jobs import Jobs
 from launcher import Options, options
 from model_tasks import ModelTasks
+from talks import Talks
 from untrusted import plain
 
 from jina_rag import Embedder
@@ -39,6 +40,7 @@ class Service:
         self._index: DocumentIndex | None = None
         self._pipeline: RagPipeline | None = None
         self.jobs = Jobs(self)
+        self.talks = Talks()
         self.model_tasks = ModelTasks()
 
     def has_index(self) -> bool:

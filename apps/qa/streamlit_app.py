@@ -1,43 +1,63 @@
-"""The app: ask your documents, keep them, look into them, choose the models. What it knows comes from `jina_rag`."""
+"""The app: ask your documents, keep them, look into them, choose the models. What it knows comes from `jina_rag`.
+
+`streamlit run streamlit_app.py` imports this file for `app`, the web server, which runs it as a script for each reader.
+"""
 
 from pathlib import Path
 
 import streamlit as st
 from access import require_login, warn_if_exposed
 from first_start import begin_with_samples
+from headers import SafetyHeaders
+from service import errors_shown
+from starlette.middleware import Middleware
+from tab import show_talk_in_address
 
-st.set_page_config("Ask your documents", page_icon=Path(__file__).with_name("icon.svg"))
 
-PAGES = [
-    st.Page(
-        "app_pages/ask.py",
-        title="Ask",
-        icon=":material/forum:",
-        help="Ask a question, read the answer, open the passages that it rests on.",
-        default=True,
-    ),
-    st.Page(
-        "app_pages/library.py",
-        title="Library",
-        icon=":material/folder_open:",
-        help="Add, update and remove documents, and see what could not be read.",
-    ),
-    st.Page(
-        "app_pages/explore.py",
-        title="Explore",
-        icon=":material/scatter_plot:",
-        help="See your documents as a map, and what shorter vectors cost.",
-    ),
-    st.Page(
-        "app_pages/models.py",
-        title="Models",
-        icon=":material/memory:",
-        help="Which models are in use, which others there are, and how fast they run here.",
-    ),
-]
+def main() -> None:
+    """Draw the page that the address names."""
+    st.set_page_config("Ask your documents", page_icon=Path(__file__).with_name("icon.svg"))
+    require_login()
+    page = st.navigation(pages(), position="top")
+    warn_if_exposed()
+    with errors_shown():
+        begin_with_samples()
+        show_talk_in_address()
+    page.run()
 
-require_login()
-page = st.navigation(PAGES, position="top")
-warn_if_exposed()
-begin_with_samples()
-page.run()
+
+def pages() -> list[st.Page]:
+    """The table of contents."""
+    return [
+        st.Page(
+            "app_pages/ask.py",
+            title="Ask",
+            icon=":material/forum:",
+            help="Ask a question, read the answer, open the passages that it rests on.",
+            default=True,
+        ),
+        st.Page(
+            "app_pages/library.py",
+            title="Library",
+            icon=":material/folder_open:",
+            help="Add, update and remove documents, and see what could not be read.",
+        ),
+        st.Page(
+            "app_pages/explore.py",
+            title="Explore",
+            icon=":material/scatter_plot:",
+            help="See your documents as a map, and what shorter vectors cost.",
+        ),
+        st.Page(
+            "app_pages/models.py",
+            title="Models",
+            icon=":material/memory:",
+            help="Which models are in use, which others there are, and how fast they run here.",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()
+else:
+    app = st.App(__file__, middleware=[Middleware(SafetyHeaders)])

@@ -11,13 +11,14 @@ import pytest
 import streamlit as st
 from streamlit import config
 from streamlit.elements.lib.mutable_status_container import StatusContainer
+from streamlit.runtime.caching.cache_resource_api import clear_session_cache
 from streamlit.testing.v1 import AppTest
 
 from jina_rag import Embedder
 from jina_rag.errors import GenerationError, ModelNotFoundError
 from jina_rag.rag import NO_ANSWER, DocumentIndex, ExtractiveGenerator
 from jina_rag.rag.locking import sole_writer
-from tests.apps.conftest import OpenApp, checked
+from tests.apps.conftest import OpenApp, checked, go
 
 E7 = "What does fault code E7 mean?"
 EVIL = "<script>alert(1)</script> ![x](http://evil.test/a.png) $x$ :red[no] \x1b[31m \u202ereversed"
@@ -95,8 +96,18 @@ def test_passage_of_a_text_opens_between_the_lines_around_it(app: AppTest) -> No
     ask(app, "How many people may be in the lantern room at once?")
     checked(app.button(key="passage-0-1").click().run())
     marked = [text.value for text in app.markdown if ":yellow-background[" in text.value]
-    assert any("eight" in text for text in marked)
+    cited = re.findall(r":yellow-background\[((?:[^\]\\]|\\.)*)\]", " ".join(marked))
+    sentence = "No more than eight people may be in the lantern room at once, the guide included."
+    assert [text.replace("\\", "") for text in cited] == [sentence]
+    assert any(re.sub(r":yellow-background\[.*?\]", "", text).strip() for text in marked)  # the rest of the passage
     assert any(text.value.startswith(":gray[") for text in app.markdown)
+
+
+def test_nothing_is_marked_that_the_answer_does_not_rest_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "The lantern was a gift of the queen. [1]")
+    ask(app, "How many people may be in the lantern room at once?")
+    checked(app.button(key="passage-0-1").click().run())
+    assert not [text for text in app.markdown if ":yellow-background[" in text.value]
 
 
 def test_passage_of_a_changed_document_is_shown_as_it_was(
@@ -264,10 +275,31 @@ def test_thumbs_are_kept_beside_the_index(app: AppTest, folder: Path) -> None:
 def test_conversation_can_be_taken_away_as_markdown(app: AppTest) -> None:
     ask(app, E7)
     assert app.get("download_button")
-    assert "## What does fault code E7 mean?" in app.session_state["conversation"].as_markdown()
     checked(app.button(key="new").click().run())
     assert not app.chat_message
     assert app.title
+
+
+def reloaded(app: AppTest, open_app: OpenApp, folder: Path) -> AppTest:
+    """The page after a reload: a new session with the same address."""
+    again = open_app(folder)
+    clear_session_cache("test session id")  # as Streamlit does when a page is closed
+    again.query_params.update(app.query_params)
+    return checked(again.run())
+
+
+def test_a_conversation_outlives_a_reload(app: AppTest, open_app: OpenApp, folder: Path) -> None:
+    assert not app.query_params
+    answered = answers(ask(app, E7))
+    again = reloaded(go(app, "library"), open_app, folder)
+    assert "23.5 volts" in answered[0]
+    assert answers(again) == answered
+    assert again.query_params == app.query_params
+    ask(again, "And what does E6 mean?")
+    assert "Understood as: And what does E6 mean? (fault, code" in captions(again)
+    checked(again.button(key="new").click().run())
+    assert not again.query_params
+    assert not reloaded(app, open_app, folder).chat_message
 
 
 def test_filters_by_collection_and_kind(app: AppTest) -> None:
@@ -276,9 +308,9 @@ def test_filters_by_collection_and_kind(app: AppTest) -> None:
     app.multiselect(key="kinds").select(".md")
     ask(app, E7)
     assert "Looking only into .md" in captions(app)
-    assert {
-        result.chunk.source.rsplit(".", 1)[1] for result in app.session_state["conversation"].turns[0].passages
-    } == {"md"}
+    checked(app.button(key="why-0").click().run())
+    table = next(text.value for text in app.markdown if text.value.startswith("| Passage | Fused score |"))
+    assert all("safety\\-rules\\.md" in row for row in table.splitlines()[2:])
 
 
 def test_first_start_reads_the_samples_and_then_answers(open_app: OpenApp, tmp_path: Path) -> None:

@@ -87,10 +87,7 @@ def streamlit(script: str) -> list[str]:
 PORT, AGENT = ("--server.port", "{port}"), ("--server.enableAgentApi", "true")
 
 
-@pytest.mark.parametrize(
-    ("script", "cwd"),
-    [("streamlit_app.py", APP), ("apps/qa/streamlit_app.py", ROOT), ("apps/qa/server.py", ROOT)],
-)
+@pytest.mark.parametrize(("script", "cwd"), [("streamlit_app.py", APP), ("apps/qa/streamlit_app.py", ROOT)])
 def test_it_listens_on_this_machine_only_wherever_it_is_started(script: str, cwd: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with started(streamlit(script), log, cwd, *PORT, pages=["--", "--index", str(tmp_path / "index")]) as server:
@@ -104,7 +101,7 @@ def test_it_listens_on_this_machine_only_wherever_it_is_started(script: str, cwd
 
 def test_headers_forbid_what_comes_from_elsewhere(tmp_path: Path) -> None:
     pages = ["--", "--index", str(tmp_path / "index")]
-    with started(streamlit("apps/qa/server.py"), tmp_path / "log", ROOT, *PORT, pages=pages) as server:
+    with started(streamlit("apps/qa/streamlit_app.py"), tmp_path / "log", ROOT, *PORT, pages=pages) as server:
         _, headers = server.get()
     assert "default-src 'self'" in headers["content-security-policy"]
     assert "img-src 'self' data: blob:" in headers["content-security-policy"]
@@ -113,7 +110,7 @@ def test_headers_forbid_what_comes_from_elsewhere(tmp_path: Path) -> None:
 
 def test_ten_sessions_at_once_are_all_answered(folder: Path, tmp_path: Path) -> None:
     pages = ["--", "--index", str(folder)]
-    with started(streamlit("apps/qa/server.py"), tmp_path / "log", ROOT, *PORT, *AGENT, pages=pages) as server:
+    with started(streamlit("apps/qa/streamlit_app.py"), tmp_path / "log", ROOT, *PORT, *AGENT, pages=pages) as server:
         server.ask(E7)
         (process,) = (child for child in psutil.Process().children() if "streamlit" in " ".join(child.cmdline()))
         before = process.memory_info().rss
@@ -127,7 +124,7 @@ def test_ten_sessions_at_once_are_all_answered(folder: Path, tmp_path: Path) -> 
 
 def test_other_hosts_are_refused(folder: Path, tmp_path: Path) -> None:
     pages = ["--", "--index", str(folder)]
-    with started(streamlit("apps/qa/server.py"), tmp_path / "log", ROOT, *PORT, *AGENT, pages=pages) as server:
+    with started(streamlit("apps/qa/streamlit_app.py"), tmp_path / "log", ROOT, *PORT, *AGENT, pages=pages) as server:
         server.get()
         stranger = urllib.request.Request(f"{server.url}/_stcore/agent/interact", b"{}", {"Host": "evil.test"})
         with pytest.raises(urllib.error.HTTPError) as refused:

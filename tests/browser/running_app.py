@@ -48,7 +48,7 @@ def running_app(index: Path, scratch: Path, *arguments: str) -> Iterator[Running
         arguments: More of what follows `--` on the command line.
     """
     port, log = free_port(), scratch / "server.log"
-    command = [sys.executable, "-m", "streamlit", "run", "server.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port)]
     # No model but the bundled one, whatever this machine has.
     environment = {**os.environ, "HF_HOME": str(scratch / "hub"), "HF_HUB_OFFLINE": "1"}
     with log.open("w") as told:

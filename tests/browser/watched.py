@@ -77,7 +77,7 @@ def go(page: Page, name: str) -> Page:
     if menu.is_visible():
         menu.click()
     page.get_by_role("link", name=name, exact=True).click()
-    expect(page).to_have_url(re.compile("/$" if name == "Ask" else f"/{name.lower()}$"))
+    expect(page).to_have_url(re.compile(r"/(\?|$)" if name == "Ask" else rf"/{name.lower()}(\?|$)"))
     return settled(page)
 
 

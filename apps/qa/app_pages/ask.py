@@ -1,6 +1,5 @@
 """Ask: a conversation about the documents, in which every answer names the passages that it rests on."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -9,6 +8,8 @@ from answer_view import LIBRARIAN, draw_answer, draw_question
 from first_start import is_ready
 from passages import answer_markdown, seconds, stage_label
 from service import errors_shown, service
+from tab import forget_talk, keep_talk, this_talk
+from talks import Question, Talk
 from untrusted import plain
 
 from jina_rag.errors import JinaRagError
@@ -19,7 +20,6 @@ from jina_rag.rag import (
     DocumentIndex,
     Filters,
     Found,
-    RagPipeline,
     SearchOptions,
     Stage,
     Text,
@@ -35,48 +35,23 @@ EXAMPLES = {
 SECONDS_BETWEEN_DRAWINGS = 0.05
 
 
-@dataclass
-class Open:
-    """A question that is being answered, was stopped before the first word, or failed.
-
-    It is changed in place: after a stop, Streamlit lets nothing be drawn and no state be set.
-    """
-
-    question: str
-    problem: str | None = None
-    answering: bool = True
-    kept: bool = False  # as a turn of the conversation, whole or in part
-
-
 def main() -> None:
     """Draw the page."""
     with errors_shown():
         if not is_ready():
             return
-        conversation = current_conversation(service().pipeline())
+        talk = this_talk()
+        conversation = talk.over(service().pipeline())
         asked = st.chat_input("Ask a question about your documents", key="question", submit_mode="stop")
         asked = asked or st.session_state.pop("again", None)
-        if not (asked or conversation.turns or open_question()):
+        if not (asked or conversation.turns or talk.unanswered):
             asked = draw_beginning(conversation.pipeline.index)
         options = draw_header(conversation)
         for number, answer in enumerate(conversation.turns):
             draw_answer(answer, number)
         if asked:
-            answer_now(conversation, asked, options)
-        draw_open_question(conversation)
-
-
-def open_question() -> Open | None:
-    """The last question, if it has no whole answer."""
-    question: Open | None = st.session_state.get("open")
-    return None if question and question.kept and not question.problem else question
-
-
-def current_conversation(pipeline: RagPipeline) -> Conversation:
-    """This session's conversation, over the models that are in use now."""
-    conversation: Conversation = st.session_state.setdefault("conversation", Conversation(pipeline))
-    conversation.pipeline = pipeline
-    return conversation
+            answer_now(talk, conversation, asked, options)
+        draw_unanswered(talk, conversation)
 
 
 def draw_header(conversation: Conversation) -> SearchOptions:
@@ -95,9 +70,7 @@ def draw_header(conversation: Conversation) -> SearchOptions:
                 type="tertiary",
                 key="download",
             )
-            st.button(
-                "New conversation", on_click=begin_anew, icon=":material/add_comment:", type="tertiary", key="new"
-            )
+            st.button("New conversation", on_click=clear, icon=":material/add_comment:", type="tertiary", key="new")
     if filters:
         st.caption(f":material/filter_alt: Looking only into {plain(in_words(filters))}.")
     return SearchOptions(filters=filters or None)
@@ -130,27 +103,28 @@ def draw_beginning(index: DocumentIndex) -> str | None:
     return None
 
 
-def answer_now(conversation: Conversation, question: str, options: SearchOptions) -> None:
+def answer_now(talk: Talk, conversation: Conversation, question: str, options: SearchOptions) -> None:
     """Answer on the page. What has come is kept, also if it is stopped or fails; the page is then drawn anew."""
-    st.session_state.open = now = Open(question)
+    talk.last = now = Question(question)
+    keep_talk()
     n_turns = len(conversation.turns)
     draw_question(question)
-    draw_anew_when_stopped()
+    draw_anew_when_over()
     try:
         with st.chat_message("assistant", avatar=LIBRARIAN), conversation.start(question, options=options) as run:
             draw_run(run)
     except JinaRagError as error:
         now.problem = str(error)
-    finally:  # also when the reader stops it, which is an exception too
-        now.answering, now.kept = False, len(conversation.turns) > n_turns
+    finally:  # also when the reader stops it or leaves, which is an exception too
+        now.is_being_answered, now.is_kept = False, len(conversation.turns) > n_turns
     st.rerun()
 
 
 @st.fragment(run_every=1)
-def draw_anew_when_stopped() -> None:
+def draw_anew_when_over() -> None:
     """A script that was stopped can draw no more. This one begins when it has ended."""
-    question: Open | None = st.session_state.get("open")
-    if not (question and question.answering):
+    question = this_talk().last
+    if not (question and question.is_being_answered):
         st.rerun()
 
 
@@ -176,13 +150,16 @@ def draw_run(run: AnswerRun) -> None:
     place.markdown(answer_markdown(text, 99))
 
 
-def draw_open_question(conversation: Conversation) -> None:
+def draw_unanswered(talk: Talk, conversation: Conversation) -> None:
     """The question that got no whole answer and why, and the way to ask the last one again."""
-    if question := open_question():
-        if not question.kept:
-            draw_question(question.question)
+    question = talk.unanswered
+    if question:
+        if not question.is_kept:
+            draw_question(question.text)
         if question.problem:
             st.error(plain(question.problem), icon=":material/error:")
+        elif question.is_being_answered:  # by the page that was here before it was reloaded, and is about to end
+            draw_anew_when_over()
         else:
             st.caption(":material/stop_circle: Stopped before the answer began.")
     if question or conversation.turns:
@@ -191,18 +168,19 @@ def draw_open_question(conversation: Conversation) -> None:
 
 def ask_again() -> None:
     """Ask the last question once more; its new answer takes the place of the old one."""
-    conversation: Conversation = st.session_state.conversation
-    turns, question = conversation.turns, open_question()
-    if turns and (question is None or question.kept):
+    talk = this_talk()
+    question, turns = talk.unanswered, talk.turns
+    if turns and (question is None or question.is_kept):
         st.session_state.pop(f"feedback-{len(turns) - 1}", None)
-        st.session_state.conversation = Conversation(conversation.pipeline, turns[:-1])
-    st.session_state.again = question.question if question else turns[-1].question
+        talk.take_back()
+    st.session_state.again = question.text if question else turns[-1].question
 
 
-def begin_anew() -> None:
-    """Forget the conversation."""
+def clear() -> None:
+    """Forget the conversation, and what was clicked in it."""
+    forget_talk()
     for key in list(st.session_state):
-        if key in ("conversation", "open", "example") or str(key).startswith("feedback-"):
+        if key == "example" or str(key).startswith("feedback-"):
             del st.session_state[key]
 
 

@@ -1,7 +1,4 @@
-"""The app as a web server of its own: the pages of `streamlit_app.py`, with headers that keep them to themselves.
-
-Start it with `streamlit run server.py`, or with the command `jina-rag-app`.
-"""
+"""What the app tells the browser with every answer, so that its pages keep to themselves."""
 
 import base64
 import hashlib
@@ -10,7 +7,6 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _PAGE = Path(st.__file__).with_name("static") / "index.html"
@@ -62,6 +58,3 @@ class SafetyHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
-
-
-app = st.App(Path(__file__).with_name("streamlit_app.py"), middleware=[Middleware(SafetyHeaders)])
