@@ -1,5 +1,7 @@
+import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -101,6 +103,26 @@ def test_a_retriever_tells_where_a_passage_stands(index_folder: Path) -> None:
     assert "page" not in found.metadata
 
 
+def test_a_retriever_opens_its_index_once_and_can_be_sent_elsewhere(
+    index_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    real = DocumentIndex.open
+
+    def count(folder: Path) -> DocumentIndex:
+        opened.append(folder)
+        time.sleep(0.1)  # so that others would begin meanwhile
+        return real(folder)
+
+    monkeypatch.setattr(DocumentIndex, "open", count)
+    retriever = JinaRagRetriever(index=index_folder, k=1)
+    found = retriever.batch(["Which planet is red?"] * 8)
+    assert len({documents[0].page_content for documents in found}) == 1
+    assert opened == [index_folder]
+    copy = pickle.loads(pickle.dumps(retriever))
+    assert copy.invoke("Which planet is red?") == found[0]
+
+
 def test_a_retriever_of_a_missing_index_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(IndexFolderError, match="jina-rag add"):
         JinaRagRetriever(index=tmp_path).invoke("anything")
@@ -175,6 +197,26 @@ def test_the_indexing_api_sees_a_change_of_model(tmp_path: Path) -> None:
 
 RECORDS: dict[str, Any] = {}
 """What the record managers of the test above remember between them, by namespace, as a database would."""
+
+
+def test_more_texts_than_chroma_takes_at_once(tmp_path: Path) -> None:
+    client = chromadb.PersistentClient(tmp_path)
+    n = client.get_max_batch_size() + 10
+    embeddings = JinaRagEmbeddings(**MINILM)
+    store = open_vector_store(client, "many", embeddings)
+    # Equal texts are embedded once: thousands in the time of a few.
+    texts, ids = [list(PLANETS.values())[place % 3] for place in range(n)], [f"{place}" for place in range(n)]
+    metadatas = [{"place": place} for place in range(n)]
+    assert store.add_texts(texts, metadatas, ids) == ids
+    stored = client.get_collection("many").get(ids=["0", f"{n - 1}"], include=["documents", "metadatas"])
+    assert stored["documents"] == [texts[0], texts[-1]]
+    assert stored["metadatas"] == [{"place": 0}, {"place": n - 1}]
+    assert len(store.add_texts(text for text in texts[:2])) == 2
+    assert client.get_collection("many").count() == n + 2
+
+    # The reason for the class; when this no longer fails, it can go.
+    with pytest.raises(Exception, match="greater than max batch size"):
+        Chroma(client=client, collection_name="plain", embedding_function=embeddings).add_texts(texts)
 
 
 def test_another_models_collection_is_refused(tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ def test_bad_settings_are_refused_when_they_are_changed() -> None:
     model = JinaRagEmbedding(model_name=MINILM)
     with pytest.raises(ValueError, match="384"):
         model.dimensions = 500
+    assert model.dimensions is None
+    assert len(model.get_query_embedding("red")) == 384
+    model.dimensions = 384
+    assert model.dimensions == 384
 
 
 @pytest.mark.parametrize("name", ["jina-v5-small", "auto"])
@@ -82,6 +86,7 @@ def test_a_cache_that_mixes_questions_and_passages_is_refused(name: str) -> None
     model = JinaRagEmbedding(model_name=name)
     with pytest.raises(ValidationError, match="IngestionPipeline"):
         model.embeddings_cache = SimpleKVStore()
+    assert model.embeddings_cache is None
 
 
 @pytest.mark.parametrize("name", [MINILM, "jina-v5-small-clustering"])

@@ -1,7 +1,8 @@
 """`JinaRagRetriever`: an index made by `jina-rag add` as LangChain knows retrievers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -10,6 +11,8 @@ from pydantic import Field, PrivateAttr
 
 if TYPE_CHECKING:
     from jina_rag.rag import DocumentIndex, SearchResult
+
+_OPENING = Lock()
 
 
 class JinaRagRetriever(BaseRetriever):
@@ -45,11 +48,21 @@ class JinaRagRetriever(BaseRetriever):
             IndexFolderError: there is no index in the folder, or it is damaged.
             MissingDependencyError: `jina-rag[rag]` is not installed.
         """
-        from jina_rag.rag import DocumentIndex, search
+        from jina_rag.rag import search
 
-        if self._opened is None:
-            self._opened = DocumentIndex.open(self.index)
-        return [_document(result) for result in search(self._opened, query, self.k if k is None else k)]
+        return [_document(result) for result in search(self._open(), query, self.k if k is None else k)]
+
+    def _open(self) -> "DocumentIndex":
+        from jina_rag.rag import DocumentIndex
+
+        with _OPENING:  # `batch` asks from many threads
+            if self._opened is None:
+                self._opened = DocumentIndex.open(self.index)
+            return self._opened
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """The settings: an open index stays in its process."""
+        return {**super().__getstate__(), "__pydantic_private__": {"_opened": None}}
 
 
 def _document(result: "SearchResult") -> Document:

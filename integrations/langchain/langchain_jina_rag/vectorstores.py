@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def open_vector_store(client: "ClientAPI", name: str, embeddings: JinaRagEmbeddings) -> "Chroma":
     """A collection as `langchain_chroma.Chroma`, made if there is none: cosine distance, and no other model's vectors.
 
-    The same collection opens in plain Chroma and in LlamaIndex, and `jina-rag`'s own is called "documents".
+    Unlike the plain class it takes any number of texts at once. The same collection opens in plain Chroma and in
+    LlamaIndex, and `jina-rag`'s own is called "documents".
 
     Args:
         client: Any Chroma client.
@@ -25,7 +26,7 @@ def open_vector_store(client: "ClientAPI", name: str, embeddings: JinaRagEmbeddi
         jina_rag.MissingDependencyError: `langchain-chroma` is not installed.
     """
     try:
-        from langchain_chroma import Chroma
+        from langchain_jina_rag.chroma import SlicedChroma
     except ImportError as error:
         raise MissingDependencyError(
             "This needs langchain-chroma. Install it with: pip install 'langchain-jina-rag[chroma]'"
@@ -33,4 +34,4 @@ def open_vector_store(client: "ClientAPI", name: str, embeddings: JinaRagEmbeddi
     from jina_rag.chroma import open_collection
 
     open_collection(client, name, embeddings.embedder)
-    return Chroma(client=client, collection_name=name, embedding_function=embeddings)
+    return SlicedChroma(client=client, collection_name=name, embedding_function=embeddings)

@@ -50,6 +50,15 @@ class JinaRagEmbedding(BaseEmbedding):
             )
         return self
 
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - pydantic's signature
+        """Change a setting. One that is refused stays as it was; pydantic would leave the new one in place."""
+        before = dict(self.__dict__)
+        try:
+            super().__setattr__(name, value)
+        except ValueError:
+            self.__dict__.update(before)
+            raise
+
     @classmethod
     def class_name(cls) -> str:
         """The name under which LlamaIndex stores this class."""
