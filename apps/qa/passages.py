@@ -133,7 +133,7 @@ def unsupported(answer: Answer) -> Iterator[Claim]:
 
 def rank_table(answer: Answer) -> str:
     """Why these passages, as a table in Markdown: the rank and score of each on both sides of the search."""
-    head = ("Passage", "Fused score", "Rank by meaning", "Similarity", "Rank by words", "BM25", "Found for", "Where")
+    head = ("Passage", "Where", "Fused score", "Rank by meaning", "Similarity", "Rank by words", "BM25", "Found for")
     rows = (_rank_row(number, result, answer) for number, result in enumerate(answer.passages, start=1))
     lines = [head, (":-",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -143,13 +143,13 @@ def _rank_row(number: int, result: SearchResult, answer: Answer) -> tuple[str, .
     dense, lexical = result.dense, result.lexical
     return (
         str(number),
+        plain(place_of(result.chunk)),
         f"{result.score:.4f}",
         str(dense.rank) if dense else "–",
         f"{result.similarity:.3f}",
         str(lexical.rank) if lexical else "–",
         f"{lexical.score:.2f}" if lexical else "–",
         "the question before" if result.chunk.id in answer.kept else "this question",
-        plain(place_of(result.chunk)),
     )
 
 

@@ -160,12 +160,12 @@ def test_waiting_for_other_answers_is_told(app: AppTest, monkeypatch: pytest.Mon
 def test_why_these_passages(app: AppTest) -> None:
     ask(app, E7)
     checked(app.button(key="why-0").click().run())
-    table = next(text.value for text in app.markdown if text.value.startswith("| Passage | Fused score |"))
+    table = next(text.value for text in app.markdown if text.value.startswith("| Passage | Where |"))
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
     assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
-    assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
-    assert rows[0][2] == rows[0][4] == "1"  # first by meaning and by words
-    assert rows[0][-1].replace("\\", "").startswith("lamp-manual.pdf, page 4")
+    assert [row[2] for row in rows] == sorted((row[2] for row in rows), reverse=True)
+    assert rows[0][3] == rows[0][5] == "1"  # first by meaning and by words
+    assert rows[0][1].replace("\\", "").startswith("lamp-manual.pdf, page 4")
 
 
 def test_no_answer_looks_like_an_answer_and_shows_what_came_closest(app: AppTest) -> None:
@@ -309,7 +309,7 @@ def test_filters_by_collection_and_kind(app: AppTest) -> None:
     ask(app, E7)
     assert "Looking only into .md" in captions(app)
     checked(app.button(key="why-0").click().run())
-    table = next(text.value for text in app.markdown if text.value.startswith("| Passage | Fused score |"))
+    table = next(text.value for text in app.markdown if text.value.startswith("| Passage | Where |"))
     assert all("safety\\-rules\\.md" in row for row in table.splitlines()[2:])
 
 
