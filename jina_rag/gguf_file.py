@@ -51,6 +51,7 @@ class GgufHeader:
         tensor_count: How many tensors the file holds.
         size_bytes: Where the last tensor ends; a whole file is at least as long.
         main_type: How most weights of the layers are stored, such as "Q4_K"; empty in a file without layers.
+        tensor_names: What the tensors are called.
     """
 
     architecture: str
@@ -58,6 +59,7 @@ class GgufHeader:
     tensor_count: int
     size_bytes: int
     main_type: str
+    tensor_names: frozenset[str]
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
@@ -167,7 +169,12 @@ def _read_header(reader: _Reader) -> GgufHeader:
     if reader.size < size_bytes:
         _refuse(f"it has {reader.size:,} bytes and should have {size_bytes:,}")
     return GgufHeader(
-        _architecture(metadata), MappingProxyType(metadata), tensor_count, size_bytes, _main_type(tensors)
+        _architecture(metadata),
+        MappingProxyType(metadata),
+        tensor_count,
+        size_bytes,
+        _main_type(tensors),
+        frozenset(tensor.name for tensor in tensors),
     )
 
 

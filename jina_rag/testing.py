@@ -173,6 +173,7 @@ def write_qwen3_gguf(
     merges: list[str],
     *,
     half: bool = False,
+    rerank_template: str = "",
 ) -> Path:
     """Write any Qwen3 with tied embeddings, whose last vocabulary entry is its end-of-text token.
 
@@ -183,6 +184,8 @@ def write_qwen3_gguf(
         vocabulary: Byte-level tokens in order of their ids.
         merges: Pairs in order of rank.
         half: Store the matrices as float16.
+        rerank_template: How it joins question and passage, if `cls.output.weight` makes a reranker of it that says
+            "yes" or "no".
     """
     from gguf import GGUFWriter, TokenType
 
@@ -206,6 +209,9 @@ def write_qwen3_gguf(
     writer.add_eos_token_id(len(vocabulary) - 1)
     writer.add_pad_token_id(len(vocabulary) - 1)
     writer.add_add_bos_token(False)
+    if rerank_template:
+        writer.add_classifier_output_labels(["yes", "no"])
+        writer.add_chat_template([{"name": "rerank", "template": rerank_template}])
     for name, value in weights.items():
         writer.add_tensor(name, value.astype(np.float16) if half and value.ndim > 1 else value)
     writer.write_header_to_file()

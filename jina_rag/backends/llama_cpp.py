@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from jina_rag.backends.base import BackendResult, ProgressCallback, Token, limit_tokens
-from jina_rag.backends.llama_cpp_context import MAX_SEQUENCES, Context
+from jina_rag.backends.llama_cpp_context import MAX_SEQUENCES, Context, Reading, row_width
 from jina_rag.backends.llama_cpp_library import Native, last_log_line, library, route_log
 from jina_rag.backends.llama_cpp_vocabulary import Vocabulary
 from jina_rag.errors import ModelLoadError
@@ -77,7 +77,7 @@ class LlamaCppBackend:
         self.path = path
         self.pooling: Pooling = pooling
         self.options = options or LlamaCppOptions()
-        self._loaded: _LoadedModel | None = None
+        self._loaded: LoadedModel | None = None
 
     @property
     def dimensions(self) -> int:
@@ -111,17 +111,7 @@ class LlamaCppBackend:
         tokens, truncated = limit_tokens(
             vocabulary.tokenize(texts), max_tokens=max_tokens, n_closing=vocabulary.n_closing, truncate=truncate
         )
-        counts = tuple(map(len, tokens))
-        rows: dict[tuple[int, ...], list[int]] = {}
-        for index, ids in enumerate(tokens):
-            rows.setdefault(tuple(ids), []).append(index)
-        vectors = np.empty((len(texts), model.dimensions), np.float32)
-        for batch in pack(rows, max_tokens=self.options.batch_tokens):
-            for sequence, vector in zip(batch, model.embed(batch), strict=True):
-                vectors[rows[sequence]] = vector
-            if on_progress:
-                on_progress(sum(len(rows[sequence]) for sequence in batch))
-        return BackendResult(vectors, counts, truncated)
+        return BackendResult(model.embed(tokens, on_progress), tuple(map(len, tokens)), truncated)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, special tokens included."""
@@ -135,10 +125,10 @@ class LlamaCppBackend:
         """Let go of the model; its memory is given back once no other backend holds it."""
         self._loaded = None
 
-    def _model(self) -> "_LoadedModel":
+    def _model(self) -> "LoadedModel":
         # After a fork the model's thread is gone, so the child loads a model of its own.
         if self._loaded is None or self._loaded.pid != os.getpid():
-            self._loaded = _load(self.path, self.pooling, self.options)
+            self._loaded = load_model(self.path, self.pooling, self.options)
         return self._loaded
 
     def __getstate__(self) -> dict[str, object]:
@@ -163,32 +153,56 @@ def pack(sequences: Iterable[tuple[int, ...]], *, max_tokens: int) -> Iterator[l
         yield batch
 
 
-class _LoadedModel:
+class LoadedModel:
     """A model in memory and the one thread that may compute with it."""
 
-    def __init__(self, path: Path, pooling: Pooling, options: LlamaCppOptions) -> None:
+    def __init__(self, path: Path, reading: Reading, options: LlamaCppOptions) -> None:
+        """Load it; `load_model` does."""
         self.pid = os.getpid()
         self.file_state = _file_state(path)
-        self._pooling = pooling
+        self._reading = reading
         self._options = options
         self._context: Context | None = None
         self._model = _open_model(path, options)
-        self.dimensions: int = library().llama_model_n_embd_out(self._model.pointer)
+        self.dimensions = row_width(self._model, reading)
+        self.max_tokens: int = library().llama_model_n_ctx_train(self._model.pointer)
         self.vocabulary = Vocabulary(self._model, self._metadata("tokenizer.ggml.pre"))
-        self._two_passes = pooling == "last" and self._is_causal_decoder()
+        self._two_passes = reading in ("last", "rank") and self._is_causal_decoder()
         # One thread, not a lock: callers are served in the order in which they come, a batch each, so a question
         # never waits for a whole library of documents; and OpenMP keeps one team of threads instead of one a caller.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jina-rag-llama")
 
-    def embed(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
-        """Pooled states of the sequences, shape (n, d). Together they fit a batch, or there is one."""
-        return self._thread.submit(self._embed, sequences).result()
+    @property
+    def rerank_template(self) -> str:
+        """How the file wants a question and a passage to be put together; empty where it doesn't say."""
+        template: bytes | None = library().llama_model_chat_template(self._model.pointer, b"rerank")
+        return (template or b"").decode(errors="replace")
+
+    @property
+    def labels(self) -> list[str]:
+        """What the numbers of a row stand for, where the file says."""
+        label = library().llama_model_cls_label
+        found = (label(self._model.pointer, place) for place in range(self.dimensions))
+        return [name.decode(errors="replace") for name in found if name]
+
+    def embed(self, texts: Sequence[Sequence[int]], on_progress: ProgressCallback | None = None) -> FloatArray:
+        """The rows of texts by their tokens, shape (n, d): longest first, in batches, equal ones once."""
+        places: dict[tuple[int, ...], list[int]] = {}
+        for place, tokens in enumerate(texts):
+            places.setdefault(tuple(tokens), []).append(place)
+        rows = np.empty((len(texts), self.dimensions), np.float32)
+        for batch in pack(places, max_tokens=self._options.batch_tokens):
+            for sequence, row in zip(batch, self._thread.submit(self._embed, batch).result(), strict=True):
+                rows[places[sequence]] = row
+            if on_progress:
+                on_progress(sum(len(places[sequence]) for sequence in batch))
+        return rows
 
     def _embed(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
         n_tokens = sum(map(len, sequences))
         if self._context is None or self._context.n_tokens < n_tokens:
             self._context = None  # the old one's memory goes before the new one's comes
-            self._context = Context(self._model, n_tokens, self._pooling, self._options, two_passes=self._two_passes)
+            self._context = Context(self._model, n_tokens, self._reading, self._options, two_passes=self._two_passes)
         try:
             return self._context.embed(sequences)
         finally:
@@ -200,7 +214,7 @@ class _LoadedModel:
         if self._metadata(f"{self._metadata('general.architecture')}.attention.causal") == "false":
             return False
         # What the file doesn't say, a context does; it then serves the first call.
-        self._context = Context(self._model, 1, self._pooling, self._options, two_passes=True)
+        self._context = Context(self._model, 1, self._reading, self._options, two_passes=True)
         if not self._context.has_memory:
             self._context = None
         return self._context is not None
@@ -211,18 +225,18 @@ class _LoadedModel:
         return buffer.value.decode(errors="replace")
 
 
-_models: "WeakValueDictionary[tuple[object, ...], _LoadedModel]" = WeakValueDictionary()
+_models: "WeakValueDictionary[tuple[object, ...], LoadedModel]" = WeakValueDictionary()
 _models_lock = Lock()
 
 
-def _load(path: Path, pooling: Pooling, options: LlamaCppOptions) -> _LoadedModel:
+def load_model(path: Path, reading: Reading, options: LlamaCppOptions) -> LoadedModel:
     """The model of this file and these options: the one that is loaded, or a new one."""
     read_gguf_header(path)  # llama.cpp must never see a damaged file: some make it abort the process
-    key = (os.getpid(), path.resolve(), _file_state(path), pooling, options)
+    key = (os.getpid(), path.resolve(), _file_state(path), reading, options)
     with _models_lock:
         model = _models.get(key)
         if model is None:
-            model = _models[key] = _LoadedModel(path, pooling, options)
+            model = _models[key] = LoadedModel(path, reading, options)
     return model
 
 

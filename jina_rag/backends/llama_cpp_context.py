@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from jina_rag.vectors import FloatArray
 if TYPE_CHECKING:
     from jina_rag.backends.llama_cpp import LlamaCppOptions
 
-_POOLING_TYPES: dict[Pooling, int] = {"mean": 1, "cls": 2, "last": 3}
+Reading: TypeAlias = Pooling | Literal["rank"]
+"""How a text becomes one row: its states pooled to a vector, or a reranker's head on top of them."""
+
+_POOLING_TYPES: dict[Reading, int] = {"mean": 1, "cls": 2, "last": 3, "rank": 4}
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 MAX_SEQUENCES = 64
 """Texts in one batch. More cost memory (a row of vocabulary scores each) and bring nothing."""
@@ -41,7 +44,7 @@ class Context:
         self,
         model: Native,
         n_tokens: int,
-        pooling: Pooling,
+        reading: Reading,
         options: "LlamaCppOptions",
         *,
         two_passes: bool,
@@ -50,9 +53,9 @@ class Context:
         self.n_tokens = max(-(-n_tokens // 256) * 256, options.batch_tokens)  # llama.cpp's cache grows by 256
         # An encoder reads a text in one piece: with less room than that, llama.cpp aborts the process.
         self._batch_tokens = options.batch_tokens if two_passes else self.n_tokens
-        self._dimensions: int = functions.llama_model_n_embd_out(model.pointer)
+        self._dimensions = row_width(model, reading)
         self._two_passes = two_passes
-        handle = functions.llama_init_from_model(model.pointer, self._parameters(pooling, options))
+        handle = functions.llama_init_from_model(model.pointer, self._parameters(reading, options))
         if not handle:
             raise BackendError(
                 f"llama.cpp has no room for {self.n_tokens:,} tokens ({last_log_line()}). Embed shorter texts, close "
@@ -68,7 +71,7 @@ class Context:
             MAX_SEQUENCES, dtype=np.uintp
         )
 
-    def _parameters(self, pooling: Pooling, options: "LlamaCppOptions") -> Any:  # noqa: ANN401
+    def _parameters(self, reading: Reading, options: "LlamaCppOptions") -> Any:  # noqa: ANN401
         parameters = self._library.llama_context_default_params()
         parameters.n_ctx = self.n_tokens
         parameters.n_batch = parameters.n_ubatch = self._batch_tokens
@@ -77,14 +80,14 @@ class Context:
         parameters.n_outputs_max = min(MAX_OUTPUTS, self._batch_tokens) if self._two_passes else self._batch_tokens
         parameters.kv_unified = True
         parameters.embeddings = True
-        parameters.pooling_type = _POOLING_TYPES[pooling]
+        parameters.pooling_type = _POOLING_TYPES[reading]
         parameters.flash_attn_type = _FLASH_ATTENTION[options.flash_attention]
         parameters.n_threads = parameters.n_threads_batch = options.n_threads or _available_cores()
         parameters.no_perf = True
         return parameters
 
     def embed(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
-        """Pooled states of the sequences, shape (n, d)."""
+        """The rows of the sequences, shape (n, d)."""
         return self._embed_in_two_passes(sequences) if self._two_passes else self._embed_in_one_pass(sequences)
 
     def _embed_in_two_passes(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
@@ -145,6 +148,13 @@ class Context:
                 raise BackendError("llama.cpp gave no pooled vector. The file is not one of an embedding model.")
             vectors[sequence] = np.ctypeslib.as_array(state, (self._dimensions,))
         return vectors
+
+
+def row_width(model: Native, reading: Reading) -> int:
+    """How many numbers a text becomes."""
+    functions = library()
+    width = functions.llama_model_n_cls_out if reading == "rank" else functions.llama_model_n_embd_out
+    return int(width(model.pointer))
 
 
 def _tail(n_tokens: int, n_sequences: int) -> int:

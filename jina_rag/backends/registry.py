@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from jina_rag.backends.address import BackendAddress, Kind, parse_backend
 from jina_rag.backends.elastic import connect_elastic
-from jina_rag.backends.http import FIRST_PATIENCE_S, HttpConnection, RefusedError
+from jina_rag.backends.http import HttpConnection
 from jina_rag.backends.jina_api import connect_jina
 from jina_rag.backends.openai_http import connect_openai, served_rows
 from jina_rag.backends.remote import Engine, EngineMaker, RemoteBackend, ServedBackend, known_row
-from jina_rag.backends.tei_http import connect_tei, is_tei
+from jina_rag.backends.tei_http import ask_info, connect_tei
 from jina_rag.errors import BackendError
 from jina_rag.models import DEFAULT_MODEL, ModelSpec, get_model_spec
 
@@ -71,15 +71,9 @@ def _info(address: BackendAddress) -> dict[str, object] | None:
     """What TEI says of itself, or None from any other server."""
     http = HttpConnection(address.url, address.key, patience=address.time_limits, n_connections=1)
     try:
-        reply = http.get("/info", patience_s=FIRST_PATIENCE_S)
-    except RefusedError as error:
-        if error.status in (401, 403):
-            raise
-        return None
+        return ask_info(http)
     finally:
         http.close()
-    info = reply.json_or_none()
-    return info if is_tei(info) else None
 
 
 def _served_names(address: BackendAddress) -> Iterator[str]:

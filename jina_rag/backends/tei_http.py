@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any
 
 from jina_rag.backends.address import BackendAddress
-from jina_rag.backends.http import FIRST_PATIENCE_S, HttpConnection
+from jina_rag.backends.http import FIRST_PATIENCE_S, HttpConnection, RefusedError
 from jina_rag.backends.remote import Answer, Engine, Piece, Served, check_cuts, check_model, rows_to_vectors
 from jina_rag.errors import BackendError
 from jina_rag.models import ModelSpec
@@ -133,6 +133,18 @@ class TeiEngine:
                 f"{self._address} puts a prompt of its own before each text, and ours is there already. Start it "
                 "without --default-prompt and --default-prompt-name."
             )
+
+
+def ask_info(http: HttpConnection) -> dict[str, Any] | None:
+    """What TEI says of itself, or None from any other server."""
+    try:
+        reply = http.get("/info", patience_s=FIRST_PATIENCE_S)
+    except RefusedError as error:
+        if error.status in (401, 403):
+            raise
+        return None
+    info = reply.json_or_none()
+    return info if is_tei(info) else None
 
 
 def is_tei(info: object) -> bool:

@@ -22,6 +22,7 @@ from jina_rag.cli.options import (
     LlmOption,
     ModeOption,
     NeighboursOption,
+    RerankerOption,
     SinceOption,
     SourcesOption,
     UntilOption,
@@ -52,6 +53,7 @@ def chat(
     mode: ModeOption = "hybrid",
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
+    reranker: RerankerOption = None,
     sources: SourcesOption = None,
     kinds: KindsOption = None,
     collections: CollectionsOption = None,
@@ -63,7 +65,7 @@ def chat(
     from jina_rag.rag.conversation import Conversation
 
     options = make_options(k, mode, diversity, neighbours, sources, kinds, collections, since, until)
-    with open_pipeline(index, llm, options, backend) as pipeline:
+    with open_pipeline(index, llm, options, backend, reranker) as pipeline:
         print_notice(f"Answers by {pipeline.generator.name}. Ask, or type /help. Ctrl-D leaves.")
         conversation = Conversation(pipeline)
         for line in _lines():

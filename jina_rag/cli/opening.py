@@ -1,7 +1,7 @@
 """What commands work with: the model, the index and the pipeline that their options name."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,16 +89,24 @@ def open_index(folder: Path, backend: str | None = None) -> "Iterator[DocumentIn
 
 @contextmanager
 def open_pipeline(
-    folder: Path, llm: str | None, options: "SearchOptions", backend: str | None = None
+    folder: Path,
+    llm: str | None,
+    options: "SearchOptions",
+    backend: str | None = None,
+    reranker: str | None = None,
 ) -> "Iterator[RagPipeline]":
     """The pipeline over the index in a folder, all of it closed in the end.
 
     Raises:
         IndexFolderError: there is none, or it is damaged.
         GenerationError: `llm` names nothing.
+        BackendError: `reranker` names nothing.
     """
     from jina_rag.rag.generation import make_generator
     from jina_rag.rag.pipeline import RagPipeline
+    from jina_rag.rag.reranking import make_reranker
 
-    with open_index(folder, backend) as index:
-        yield RagPipeline(index, make_generator(llm, index.embedder, index), options=options)
+    with ExitStack() as stack:
+        ranking = stack.enter_context(closing(make_reranker(reranker))) if reranker else None
+        index = stack.enter_context(open_index(folder, backend))
+        yield RagPipeline(index, make_generator(llm, index.embedder, index), options=options, reranker=ranking)

@@ -130,6 +130,15 @@ LlmOption = Annotated[
         "http://localhost:11434/v1#name (its key in OPENAI_API_KEY).",
     ),
 ]
+RerankerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reranker",
+        envvar="JINA_RAG_RERANKER",
+        metavar="PATH.gguf|URL",
+        help="Let this model put the passages in order: one in a file, or one behind an address.",
+    ),
+]
 
 
 def make_options(

@@ -20,6 +20,7 @@ from jina_rag.cli.options import (
     LlmOption,
     ModeOption,
     NeighboursOption,
+    RerankerOption,
     SinceOption,
     SourcesOption,
     UntilOption,
@@ -43,6 +44,7 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show how each passage was ranked.")] = False,
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
+    reranker: RerankerOption = None,
     sources: SourcesOption = None,
     kinds: KindsOption = None,
     collections: CollectionsOption = None,
@@ -53,7 +55,7 @@ def search(
 ) -> None:
     """Find the passages that are about something."""
     options = make_options(k, mode, diversity, neighbours, sources, kinds, collections, since, until)
-    with open_pipeline(index, None, options, backend) as pipeline:
+    with open_pipeline(index, None, options, backend, reranker) as pipeline:
         results = pipeline.search(query)
         is_empty = not results and pipeline.index.count_chunks() == 0
     if as_json:
@@ -80,6 +82,7 @@ def ask(
     mode: ModeOption = "hybrid",
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
+    reranker: RerankerOption = None,
     sources: SourcesOption = None,
     kinds: KindsOption = None,
     collections: CollectionsOption = None,
@@ -90,7 +93,7 @@ def ask(
 ) -> None:
     """Answer a question from the documents, and say where it stands."""
     options = make_options(k, mode, diversity, neighbours, sources, kinds, collections, since, until)
-    with open_pipeline(index, llm, options, backend) as pipeline, pipeline.start(question) as run:
+    with open_pipeline(index, llm, options, backend, reranker) as pipeline, pipeline.start(question) as run:
         answer = tell_answer(run, quietly=as_json)
     if as_json:
         print_json(answer.as_dict())
@@ -111,7 +114,7 @@ def _print_results(results: "list[SearchResult]", *, explain: bool) -> None:
     rows = [
         (
             f"[{number}]",
-            f"{result.score:.4f}",
+            *_scores(result),
             *_rank(result.dense),
             *_rank(result.lexical),
             shortened(place(result.chunk), 40),
@@ -119,8 +122,16 @@ def _print_results(results: "list[SearchResult]", *, explain: bool) -> None:
         for number, result in enumerate(results, start=1)
     ]
     typer.echo()
-    names = ("", "SCORE", "DENSE RANK", "COSINE", "LEXICAL RANK", "BM25", "PASSAGE")
-    print_table([names, *rows], right=range(1, 6))
+    reranked = ["RERANKED"] if results[0].retrieval_score is not None else []
+    names = ("", *reranked, "SCORE", "DENSE RANK", "COSINE", "LEXICAL RANK", "BM25", "PASSAGE")
+    print_table([names, *rows], right=range(1, len(names) - 1))
+
+
+def _scores(result: "SearchResult") -> tuple[str, ...]:
+    """What a reranker gave a passage, if one was asked, and what it was found with."""
+    if result.retrieval_score is None:
+        return (f"{result.score:.4f}",)
+    return f"{result.score:.4f}", f"{result.retrieval_score:.4f}"
 
 
 def _rank(rank: "Rank | None") -> tuple[str, str]:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.manifest import IndexedDocument, Root
     from jina_rag.rag.pipeline import Answer, AnswerRun, Found, RagPipeline, SearchOptions, Stage, Timings
     from jina_rag.rag.places import Box, PassagePlace, page_image, passage_boxes, read_place
+    from jina_rag.rag.reranking import Reranker, make_reranker
     from jina_rag.rag.retrieval import Rank, SearchResult, search
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "RagPipeline",
     "Rank",
     "ReadLimits",
+    "Reranker",
     "Root",
     "SearchOptions",
     "SearchResult",
@@ -99,6 +101,7 @@ __all__ = [
     "find_documents",
     "load_index_embedder",
     "make_generator",
+    "make_reranker",
     "page_image",
     "passage_boxes",
     "read_document",
@@ -151,6 +154,7 @@ _MODULES = {
     "manifest": ("IndexedDocument", "Root"),
     "pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "SearchOptions", "Stage", "Timings"),
     "places": ("Box", "PassagePlace", "page_image", "passage_boxes", "read_place"),
+    "reranking": ("Reranker", "make_reranker"),
     "retrieval": ("Rank", "SearchResult", "search"),
 }
 _LAZY = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}

@@ -24,6 +24,7 @@ from jina_rag.rag.conversation import Turn, keep_evidence
 from jina_rag.rag.filters import Filters
 from jina_rag.rag.generation import NO_ANSWER, Generator, WaitCallback, make_generator
 from jina_rag.rag.index import DocumentIndex
+from jina_rag.rag.reranking import Reranker, make_reranker
 from jina_rag.rag.retrieval import DEFAULT_K, Mode, SearchResult, search
 
 KEPT_PASSAGES = 3
@@ -184,6 +185,7 @@ class RagPipeline:
         *,
         k: int = DEFAULT_K,
         options: SearchOptions | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         """Take ready parts; `open` fetches them.
 
@@ -192,10 +194,12 @@ class RagPipeline:
             generator: What writes the answer.
             k: How many passages to write it from.
             options: How to look, where a question doesn't say; has a `k` of its own.
+            reranker: What puts the passages in order; None leaves them as they were found.
         """
         self.index = index
         self.generator = generator
         self.options = options or SearchOptions(k=k)
+        self.reranker = reranker
 
     @classmethod
     def open(
@@ -205,6 +209,7 @@ class RagPipeline:
         llm: str | None = None,
         k: int = DEFAULT_K,
         options: SearchOptions | None = None,
+        reranker: str | None = None,
     ) -> Self:
         """The pipeline over an index folder, with the model that the index was made with.
 
@@ -213,14 +218,22 @@ class RagPipeline:
             llm: What writes the answer, as for `make_generator`.
             k: How many passages to write it from.
             options: How to look, where a question doesn't say; has a `k` of its own.
+            reranker: What puts the passages in order, as for `make_reranker`; None leaves them as they were found.
 
         Raises:
             IndexFolderError: there is no index, or it is damaged.
             GenerationError: `llm` names nothing.
+            BackendError: `reranker` names nothing.
             Otherwise as `Embedder.from_pretrained` does.
         """
         index = DocumentIndex.open(folder)
-        return cls(index, make_generator(llm, index.embedder, index), k=k, options=options)
+        return cls(
+            index,
+            make_generator(llm, index.embedder, index),
+            k=k,
+            options=options,
+            reranker=make_reranker(reranker) if reranker else None,
+        )
 
     def search(self, question: str, options: SearchOptions | None = None) -> list[SearchResult]:
         """The passages to answer from, best first.
@@ -239,6 +252,7 @@ class RagPipeline:
             filters=chosen.filters,
             diversity=chosen.diversity,
             neighbours=chosen.neighbours,
+            reranker=self.reranker,
         )
 
     def stream(

@@ -7,10 +7,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from jina_rag.embedder import Embedder
-from jina_rag.errors import IndexFolderError
+from jina_rag.errors import BackendError, IndexFolderError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.filters import Filters
 from jina_rag.rag.index import DocumentIndex
+from jina_rag.rag.reranking import Reranker
 from jina_rag.vectors import FloatArray
 
 DEFAULT_K = 5
@@ -49,14 +50,15 @@ class SearchResult:
 
     Attributes:
         chunk: The passage.
-        score: What the results are ordered by: the fused score in hybrid search, else cosine similarity or BM25. Only
-            good for comparing the results of one search; higher is better.
+        score: What the results are ordered by: the reranker's score if one was asked, the fused score in hybrid search,
+            else cosine similarity or BM25. Only good for comparing the results of one search; higher is better.
         similarity: Cosine similarity of question and passage, between -1 and 1, in every mode; of a question longer
             than the model reads, which only lexical search takes, that of its beginning.
         dense: Rank and cosine similarity among the candidates by meaning; None if it was not one of them.
         lexical: Rank and BM25 score among the candidates by words; None if it was not one of them.
         before: The chunks before it in its document, in order, as many as were asked for.
         after: The chunks after it.
+        retrieval_score: What `score` was before the reranker had its say; None if none was asked.
     """
 
     chunk: Chunk
@@ -66,6 +68,7 @@ class SearchResult:
     lexical: Rank | None = None
     before: tuple[Chunk, ...] = ()
     after: tuple[Chunk, ...] = ()
+    retrieval_score: float | None = None
 
 
 def search(
@@ -78,6 +81,7 @@ def search(
     filters: Filters | None = None,
     diversity: float = 0.0,
     neighbours: int = 0,
+    reranker: Reranker | None = None,
 ) -> list[SearchResult]:
     """The `k` passages that answer `query` best, best first; fewer if fewer are found, none for a blank query.
 
@@ -95,11 +99,12 @@ def search(
         diversity: From 0, which orders by score alone, to 1, which shuns passages that resemble those above them
             (maximal marginal relevance).
         neighbours: How many chunks before and after each passage to fetch with it.
+        reranker: A model that reads the best `max(30, 2 * k)` candidates with the query and puts them in order.
 
     Raises:
         InputTooLongError: `query` is longer than the model reads. Lexical search takes it nevertheless.
         InvalidTextError: `query` is no text.
-        BackendError: the model failed.
+        BackendError: the model or the reranker failed.
         IndexFolderError: the index can't be read.
         ValueError: an argument is out of its range.
     """
@@ -114,6 +119,8 @@ def search(
     score = _scoring(candidates, mode, fusion)
     scored = (replace(candidate, score=score(candidate)) for candidate in candidates)
     results = sorted(scored, key=lambda result: (-result.score, -result.similarity, result.chunk.id))
+    if reranker and results:
+        results = _reranked(reranker, query, results[:n])
     if diversity:
         results = _diversified(index, results, k, diversity)
     return [_with_neighbours(index, result, neighbours) for result in results[:k]]
@@ -188,18 +195,32 @@ def _scoring(candidates: Sequence[SearchResult], mode: Mode, fusion: Fusion) -> 
     return bm25 if mode == "lexical" else lambda result: result.similarity
 
 
+def _reranked(reranker: Reranker, query: str, results: Sequence[SearchResult]) -> list[SearchResult]:
+    """The same passages, best first by the reranker."""
+    scores = reranker.score(query, [result.chunk.text for result in results])
+    if scores.shape != (len(results),) or not np.isfinite(scores).all():
+        raise BackendError(f"{reranker.name} did not give a number for each passage. Leave it out, or take another.")
+    order = np.argsort(-scores, kind="stable")
+    return [
+        replace(results[place], score=float(scores[place]), retrieval_score=results[place].score) for place in order
+    ]
+
+
 def _diversified(index: DocumentIndex, results: Sequence[SearchResult], k: int, diversity: float) -> list[SearchResult]:
     """The first `k` by maximal marginal relevance (Carbonell and Goldstein, 1998).
 
     The score counts as a part of the best one, because fused scores are much smaller than the similarities between
-    passages that they are weighed against.
+    passages that they are weighed against. A reranker's scores may be of any size and sign; there the rank counts.
     """
     by_id = _vectors(index, [result.chunk.id for result in results])
     results = [result for result in results if result.chunk.id in by_id]
     if not results:
         return []
     vectors = np.stack([by_id[result.chunk.id] for result in results])
-    scores = np.array([result.score for result in results])
+    if results[0].retrieval_score is None:
+        scores = np.array([result.score for result in results])
+    else:
+        scores = 1 / (RRF_CONSTANT + 1.0 + np.arange(len(results)))
     relevance = scores / scores[0] if scores[0] > 0 else scores
     likeness = np.zeros(len(results))
     chosen: list[int] = []

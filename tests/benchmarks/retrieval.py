@@ -1,6 +1,6 @@
 """How well passages are found by meaning, by words and by both, with the bundled model.
 
-    python -m tests.benchmarks.retrieval XQUAD.json
+    python -m tests.benchmarks.retrieval XQUAD.json [RERANKER]
 
 The file is in the form of SQuAD 1.1, such as XQuAD's English part. Each paragraph is a document of one chunk (of those
 that are too long for the model the beginning is embedded), and is what its questions ask for. Three kinds of queries:
@@ -25,7 +25,7 @@ import ir_measures
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
 from jina_rag import Embedder
-from jina_rag.rag import Chunk, Document, DocumentIndex, SearchResult, ingestion, retrieval, search
+from jina_rag.rag import Chunk, Document, DocumentIndex, SearchResult, ingestion, make_reranker, retrieval, search
 from jina_rag.rag.filters import Filters
 from jina_rag.rag.words import FUNCTION_WORDS
 from tests.benchmarks.long_text import say
@@ -66,8 +66,10 @@ class IndexForOtherWords(DocumentIndex):
         return super().matching(self.other_words.get(query, query), k, filters)
 
 
-def main(path: Path) -> None:
+def main(path: Path, reranker: str | None = None) -> None:
     """Print a table for each kind of queries."""
+    if reranker:
+        VARIANTS[f"hybrid, {Path(reranker).stem}"[:30]] = Variant({"reranker": make_reranker(reranker)})
     articles = json.loads(path.read_text())["data"]
     entries = [entry for article in articles for entry in article["paragraphs"]]
     paragraphs = [entry["context"] for entry in entries]
@@ -143,4 +145,4 @@ def report(title: str, index: DocumentIndex, queries: Sequence[Query]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

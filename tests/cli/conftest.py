@@ -18,7 +18,7 @@ Run = Callable[..., Result]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command; an error that it does not explain is an error here too."""
     monkeypatch.chdir(tmp_path)
-    for name in ("JINA_RAG_INDEX", "JINA_RAG_BACKEND", "NO_COLOR", "FORCE_COLOR"):
+    for name in ("JINA_RAG_INDEX", "JINA_RAG_BACKEND", "JINA_RAG_RERANKER", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -5,6 +5,9 @@ import pytest
 
 from jina_rag.errors import GenerationError
 from jina_rag.rag.pipeline import RagPipeline
+from tests.backends import tiny_reranker
+from tests.backends.servers import running
+from tests.backends.test_reranker_http import JinaReranker, relevance
 from tests.cli.conftest import Run
 
 
@@ -29,6 +32,35 @@ def test_search_explains_ranks_and_scores(index: Run, notes: Path) -> None:
     assert 0 < float(cosine) <= 1
     assert float(bm25) > 0
     assert len({line.index("notes/") for line in table[1:]}) == 1
+
+
+def test_a_reranker_in_a_file_puts_passages_in_order(index: Run, tmp_path: Path) -> None:
+    path = tiny_reranker.write(tmp_path / "reranker.gguf")
+    found = json.loads(index("search", "planet", "--reranker", str(path), "--json").stdout)
+    assert found[0]["score"] > found[1]["score"]
+    assert sorted(entry["retrieval_score"] for entry in found) == sorted(
+        entry["score"] for entry in json.loads(index("search", "planet", "--json").stdout)
+    )
+    header, first = index("search", "planet", "--reranker", str(path), "--explain").stdout.splitlines()[-3:-1]
+    assert header.split()[:2] == ["RERANKED", "SCORE"]
+    assert [float(number) for number in first.split()[1:3]] == pytest.approx(
+        [found[0]["score"], found[0]["retrieval_score"]], abs=1e-3
+    )
+
+
+def test_a_reranker_behind_an_address(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(JinaReranker()) as url:
+        for command in ("search", "ask"):
+            result = json.loads(index(command, "planet", "--reranker", url, "--json").stdout)
+            found = result if command == "search" else result["passages"]
+            for entry in found:
+                assert entry["score"] == pytest.approx(relevance("planet", entry["chunk"]["text"]))
+        monkeypatch.setenv("JINA_RAG_RERANKER", url)
+        assert "RERANKED" in index("search", "planet", "--explain").stdout
+        assert index("chat", stdin="planet\n").exit_code == 0
+    failed = index("search", "planet", "--reranker", "nowhere.gguf")
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert "There is no reranking model nowhere.gguf" in failed.stderr
 
 
 def test_search_by_words_finds_only_what_has_them(index: Run) -> None:

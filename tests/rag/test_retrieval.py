@@ -4,13 +4,15 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jina_rag import Embedder
-from jina_rag.errors import IndexFolderError, InputTooLongError
+from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
 from jina_rag.rag import Chunk, DocumentIndex, Filters, SearchResult, retrieval, search
 from jina_rag.rag.retrieval import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion, Mode
 from jina_rag.testing import fake_embedder
+from jina_rag.vectors import FloatArray
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +122,65 @@ def test_diversity_puts_other_passages_before_copies(planets: DocumentIndex, tmp
     assert len({r.chunk.text for r in varied}) == 4
     assert varied[0] == search(planets, query, 1)[0]
     assert len({r.chunk.id for r in search(planets, query, 8, diversity=1)}) == 8
+
+
+class Shortest:
+    """A reranker that likes short passages."""
+
+    name = "shortest"
+
+    def __init__(self, scores: list[float] | None = None) -> None:
+        self.asked: list[tuple[str, list[str]]] = []
+        self.scores = scores
+
+    def score(self, query: str, texts: list[str]) -> FloatArray:
+        self.asked.append((query, texts))
+        return np.array(self.scores or [-len(text) for text in texts], np.float32)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
+def test_a_reranker_has_the_last_word(planets: DocumentIndex, mode: Mode) -> None:
+    query = "iron red clouds ice"
+    found = search(planets, query, 5, mode=mode)
+    reranker = Shortest()
+    results = search(planets, query, 2, mode=mode, reranker=reranker)
+    assert reranker.asked == [(query, [result.chunk.text for result in found])]
+    assert _names(results) == _names(sorted(found, key=lambda result: len(result.chunk.text)))[:2]
+    before = {result.chunk.id: result for result in found}
+    for result in results:
+        assert result.score == -len(result.chunk.text)
+        assert result.retrieval_score == before[result.chunk.id].score
+        assert (result.dense, result.lexical) == (before[result.chunk.id].dense, before[result.chunk.id].lexical)
+    assert all(result.retrieval_score is None for result in found)
+
+
+def test_a_reranker_reads_the_best_candidates_only(planets: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "_CANDIDATES", 1)
+    reranker = Shortest()
+    best = search(planets, "red iron clouds", 2)
+    search(planets, "red iron clouds", 1, reranker=reranker)
+    assert reranker.asked[0][1] == [result.chunk.text for result in best]
+    assert search(planets, " ", reranker=reranker) == []
+    assert search(planets, "red", reranker=reranker, filters=Filters(kinds=("pdf",))) == []
+    assert len(reranker.asked) == 1
+
+
+def test_diversity_after_a_reranker_of_logits(planets: DocumentIndex, tmp_path: Path) -> None:
+    for copy in "abc":
+        (tmp_path / f"copy-{copy}.txt").write_text("Saturn has rings made of ice.")
+        planets.add([tmp_path / f"copy-{copy}.txt"])
+    texts = [result.chunk.text for result in search(planets, "ice", 8, reranker=Shortest(), diversity=0.6)]
+    assert texts[0] == min(texts, key=len)
+    assert len(set(texts[:5])) == 5  # copies come last, though all scores lie far below zero
+
+
+@pytest.mark.parametrize("scores", [[1.0], [float("nan")] * 5])
+def test_what_is_no_score_is_refused(planets: DocumentIndex, scores: list[float]) -> None:
+    with pytest.raises(BackendError, match="shortest did not give a number for each passage"):
+        search(planets, "red", reranker=Shortest(scores))
 
 
 def test_neighbours_come_with_a_passage(index: DocumentIndex, tmp_path: Path) -> None:
