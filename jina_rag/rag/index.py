@@ -40,7 +40,6 @@ from jina_rag.rag.manifest import (
     IndexedDocument,
     Manifest,
     Root,
-    text_digest,
 )
 from jina_rag.rag.reports import AddReport, IndexStatus, SyncReport
 from jina_rag.rag.roots import Survey, as_roots, is_below, make_plan, root_for, survey, without_covered
@@ -369,7 +368,9 @@ class DocumentIndex:
                 )
             # Vectors that are being written, or were left by a killed process, don't count: ask for as many more.
             found = store.nearest(vector, k + max(0, n_vectors - n_chunks), ids)
-        chunks = self._manifest.chunks(id_ for id_, _ in found)
+        chunks = self._manifest.chunks(id_ for id_, _ in found[:k])
+        if len(chunks) < k:  # Chroma looks at many more than that, and reading them all takes longer than finding them
+            chunks |= self._manifest.chunks(id_ for id_, _ in found[k:])
         return [(chunks[id_], cosine) for id_, cosine in found if id_ in chunks][:k]
 
     def matching(self, query: str, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
@@ -391,15 +392,13 @@ class DocumentIndex:
         Raises:
             IndexFolderError: an id is unknown, or its vector is missing.
         """
-        chunks = self._manifest.chunks(ids)
-        digests = {id_: text_digest(chunk.text) for id_, chunk in chunks.items()}
-        found = self._manifest.vectors(set(digests.values()))
-        missing = [id_ for id_ in ids if digests.get(id_) not in found]
+        found = self._manifest.vectors_of(ids)
+        missing = [id_ for id_ in ids if id_ not in found]
         if missing:
             raise IndexFolderError(
                 f"The index {self.folder} has no vector of the chunk {missing[0]}. Look into it with `jina-rag doctor`."
             )
-        return np.stack([found[digests[id_]] for id_ in ids]) if ids else np.empty((0, self.embedder.dimensions), "f4")
+        return np.stack([found[id_] for id_ in ids]) if ids else np.empty((0, self.embedder.dimensions), "f4")
 
     def chunk(self, id_: str) -> Chunk | None:
         """The chunk that has this id."""

@@ -290,6 +290,14 @@ class Manifest:
         with self._read() as connection:
             return _vectors(connection, digests)
 
+    def vectors_of(self, ids: Iterable[str]) -> dict[str, FloatArray]:
+        """The vectors of chunks by the chunks' ids, each float32 of shape (d,); what is missing is left out."""
+        query = """SELECT chunks.id, vector FROM chunks JOIN vectors USING (digest)
+            WHERE chunks.id IN (SELECT value FROM json_each(?))"""
+        with self._read() as connection:
+            rows = connection.execute(query, [json.dumps(list(ids))])
+            return {id_: np.frombuffer(vector, "<f4") for id_, vector in rows}
+
     # Changes
 
     def begin(self, sources: Iterable[str], vectors: Mapping[bytes, FloatArray] | None = None) -> None:
