@@ -7,13 +7,24 @@ answer into claims and checks each against the passages that it names.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import dropwhile, islice, pairwise
 from typing import TypeAlias
 
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.retrieval import SearchResult
 from jina_rag.rag.sentences import sentence_spans, split_sentences
-from jina_rag.rag.words import Term, content_stems, has_japanese_negation, has_kana, is_number, terms, unwrapped, words
+from jina_rag.rag.words import (
+    FUNCTION_WORDS,
+    Term,
+    content_stems,
+    has_japanese_negation,
+    has_kana,
+    is_negation,
+    is_number,
+    terms,
+    unwrapped,
+    words,
+)
 
 MAX_MARK = 60
 """The longest mark in characters; a bracket that isn't closed by then is text."""
@@ -38,6 +49,8 @@ _REPORTING = frozenset(
     )
 )
 """Words with which an answer speaks of its sources and not of what they say."""
+
+_DENY_WHAT_STANDS_BEFORE = frozenset(("not", "never", "nowhere", "nicht", "nie", "niemals", "pas", "jamais", "nunca"))
 
 
 @dataclass(frozen=True)
@@ -318,26 +331,36 @@ def _support(claim: str, passage: str, heading: str) -> tuple[float, bool]:
 
 
 def _stands_in(wanted: Sequence[str], there: Sequence[str]) -> bool:
-    """Whether words follow each other in a text without a gap; where one word ends and the next begins is forgiven."""
+    """Whether words follow each other in a text without a gap; where one word ends and the next begins is forgiven.
+
+    Not if the text denies them: "no dogs are allowed" does not say that dogs are.
+    """
     needle, _ = _joined(wanted)
     text, bounds = _joined(there)
     place = text.find(needle)
     while place >= 0:
-        if place in bounds and place + len(needle) in bounds:
+        first, last = bounds.get(place), bounds.get(place + len(needle))
+        if first is not None and last is not None and not _is_denied(there, first, last):
             return True
         place = text.find(needle, place + 1)
     return False
 
 
-def _joined(tokens: Sequence[str]) -> tuple[str, set[int]]:
-    """The words in one string, numbers set apart, and where words begin and end in it."""
-    pieces, bounds, end = [], {0}, 0
-    for token in tokens:
+def _joined(tokens: Sequence[str]) -> tuple[str, dict[int, int]]:
+    """The words in one string, numbers set apart, and which word begins where in it."""
+    pieces, bounds, end = [], {0: 0}, 0
+    for place, token in enumerate(tokens, start=1):
         piece = f"\0{token}\0" if is_number(token) else token.replace("'", "")
         pieces.append(piece)
         end += len(piece)
-        bounds.add(end)
+        bounds[end] = place
     return "".join(pieces), bounds
+
+
+def _is_denied(there: Sequence[str], first: int, last: int) -> bool:
+    """Whether a negation stands behind these words of a text, or before them with nothing between that it denies."""
+    before = dropwhile(FUNCTION_WORDS.__contains__, reversed(there[:first]))
+    return any(map(is_negation, islice(before, 1))) or not _DENY_WHAT_STANDS_BEFORE.isdisjoint(there[last : last + 1])
 
 
 def _share_of_terms(claim: str, passage: str, heading: str) -> float:

@@ -103,7 +103,7 @@ def terms(text: str) -> list[Term]:
     found: list[Term] = []
     negated = False
     for word in words(text):
-        if word in NEGATIONS or word.endswith("n't"):
+        if is_negation(word):
             negated = True
         elif found and found[-1].is_number and stem(word) in _CURRENCIES:
             found[-1] = replace(found[-1], stem=f"{found[-1].stem} {stem(word)}")
@@ -136,6 +136,11 @@ def stem(word: str) -> str:
     if len(word) > 3 and word.endswith("e"):
         word = word[:-1]
     return word[:-1] + "i" if len(word) > 2 and word.endswith("y") else word
+
+
+def is_negation(word: str) -> bool:
+    """Whether a word of `words` turns what follows into its opposite."""
+    return word in NEGATIONS or word.endswith("n't")
 
 
 def is_number(word: str) -> bool:

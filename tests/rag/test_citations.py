@@ -152,6 +152,29 @@ def test_a_claim_is_supported_by_words_that_stand_together(claim: str, supported
     assert is_supported(claim, PASSAGE) is supported
 
 
+@pytest.mark.parametrize(
+    ("passage", "claim"),
+    [
+        ("No dogs are allowed on the ferry.", "Dogs are allowed on the ferry."),
+        ("No dogs are allowed on the ferry.", 'It says: "dogs are allowed on the ferry".'),
+        ("Storm petrels have not been proved to breed there.", '"been proved to breed there"'),
+        ("Nobody under the age of ten may climb the tower.", "Under the age of ten may climb the tower."),
+        ("Das Museum öffnet am Montag nicht.", "Das Museum öffnet am Montag."),
+        ("Keine Hunde dürfen auf die Fähre.", "Hunde dürfen auf die Fähre."),
+        ("The key can't be copied by visitors.", '"be copied by visitors"'),
+    ],
+)
+def test_what_a_passage_denies_is_not_verified(passage: str, claim: str) -> None:
+    assert not is_supported(claim, passage)
+    assert is_supported(passage, passage)
+
+
+def test_a_negation_of_something_else_does_no_harm() -> None:
+    assert is_supported("Dogs are allowed on the ferry.", "There is no lift. Dogs are allowed on the ferry.")
+    assert is_supported("Dogs are allowed on the ferry.", "They never do. Dogs are allowed on the ferry.")
+    assert is_supported("Dogs are allowed.", "Dogs are allowed. No cats are.")
+
+
 def test_headings_lend_words_but_no_numbers_and_no_quotations() -> None:
     assert is_supported("Visitors found 142 steps in the tower.", PASSAGE, "Visitors found > Tower 143")
     assert not is_supported("Visitors found 143 steps in the tower.", PASSAGE, "Visitors found > Tower 143")
@@ -206,6 +229,8 @@ def test_a_quotation_with_a_gap_is_never_verified(first: int, last: int) -> None
     stitched = QUOTATION[: SPANS[first][1]] + " " + QUOTATION[SPANS[last][0] :]
     assume(last > first + 1)
     assert not is_supported(f'It says "{stitched}"', QUOTATION)
+    around = QUOTATION[SPANS[max(first - 2, 0)][0] : SPANS[first][0]] + QUOTATION[SPANS[last][1] :][: len(" never")]
+    assume("never" not in around)  # "been proved to breed there" is the opposite of what it says
     assert is_supported(f'"{QUOTATION[SPANS[first][0] : SPANS[last][1]]}"', QUOTATION)
 
 

@@ -59,3 +59,7 @@ def test_what_nobody_sees_is_removed() -> None:
     assert remove_invisible(hidden) == "a[31mbcdefgh"
     kept = "line\n\tnext 👩\u200d🚀 می\u200cخواهم é 中"
     assert remove_invisible(kept) == kept
+    smuggled = "a\ufe01\ufe02\ufe03b\u200d\u200c\u200dc\U000e0141\U000e0142d\u3164\u115f中\U000e0100\U000e0101"
+    assert remove_invisible(smuggled) == "a\ufe01b\u200dcd中\U000e0100"
+    kept = "❤\ufe0f\u200d🔥 葛\U000e0100 1\ufe0f\u20e3"
+    assert remove_invisible(kept) == kept
