@@ -2,7 +2,8 @@
 
 `llama_cpp.Llama.embed` cuts texts silently, aborts under threads, and has the whole vocabulary scored for every token.
 Here a text is tokenised once and never cut unasked; a model belongs to one thread of its own, which takes a batch from
-each caller in turn; and a decoder is run in two passes that skip the vocabulary for all but the last tokens:
+each caller in turn, several in turn for a long text; and a decoder is run in two passes that skip the vocabulary for
+all but the last tokens:
 
 1. with embeddings off, every token but the last of each text goes through the layers and into the key-value cache;
 2. with embeddings on, the last tokens follow, one for each text, and their states are the vectors.
@@ -15,7 +16,7 @@ import ctypes
 import os
 import platform
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,8 @@ class LoadedModel:
         self.file_state = _file_state(path)
         self._reading = reading
         self._options = options
-        self._context: Context | None = None
+        self._contexts: dict[bool, Context] = {}  # one for batches, one for texts longer than that
+        self._long_texts = Lock()
         self._model = _open_model(path, options)
         self.dimensions = row_width(self._model, reading)
         self.max_tokens: int = library().llama_model_n_ctx_train(self._model.pointer)
@@ -192,32 +194,49 @@ class LoadedModel:
             places.setdefault(tuple(tokens), []).append(place)
         rows = np.empty((len(texts), self.dimensions), np.float32)
         for batch in pack(places, max_tokens=self._options.batch_tokens):
-            for sequence, row in zip(batch, self._thread.submit(self._embed, batch).result(), strict=True):
+            for sequence, row in zip(batch, self._compute(batch), strict=True):
                 rows[places[sequence]] = row
             if on_progress:
                 on_progress(sum(len(places[sequence]) for sequence in batch))
         return rows
 
-    def _embed(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
+    def _compute(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
+        """The rows of a batch, or of one text that is longer.
+
+        Between the parts of a long text, which may take minutes, other callers' batches have their turn.
+        """
+        is_long = self._two_passes and sum(map(len, sequences)) > self._options.batch_tokens
+        steps = self._embed(sequences, is_long)
+        if not is_long:
+            return self._thread.submit(_last, steps).result()
+        with self._long_texts:  # one at a time, since each takes the memory of its length
+            while (rows := self._thread.submit(next, steps).result()) is None:
+                pass
+            self._thread.submit(steps.close).result()
+        return rows
+
+    def _embed(self, sequences: Sequence[Sequence[int]], is_long: bool) -> Generator[FloatArray | None]:
         n_tokens = sum(map(len, sequences))
-        if self._context is None or self._context.n_tokens < n_tokens:
-            self._context = None  # the old one's memory goes before the new one's comes
-            self._context = Context(self._model, n_tokens, self._reading, self._options, two_passes=self._two_passes)
-        try:
-            return self._context.embed(sequences)
-        finally:
-            if self._context.n_tokens > STANDING_CONTEXT_TOKENS:
-                self._context = None
+        context = self._contexts.get(is_long)
+        if context is None or context.n_tokens < n_tokens:
+            context = None
+            # The old one's memory goes before the new one's comes; and before that of a long text, the batches' too.
+            for kind in (True, False) if is_long else (False,):
+                self._contexts.pop(kind, None)
+            context = Context(self._model, n_tokens, self._reading, self._options, two_passes=self._two_passes)
+            if context.n_tokens <= STANDING_CONTEXT_TOKENS:
+                self._contexts[is_long] = context
+        yield from context.embed(sequences)
 
     def _is_causal_decoder(self) -> bool:
         """Whether a token's state depends on earlier tokens alone, and these are remembered between batches."""
         if self._metadata(f"{self._metadata('general.architecture')}.attention.causal") == "false":
             return False
         # What the file doesn't say, a context does; it then serves the first call.
-        self._context = Context(self._model, 1, self._reading, self._options, two_passes=True)
-        if not self._context.has_memory:
-            self._context = None
-        return self._context is not None
+        context = Context(self._model, 1, self._reading, self._options, two_passes=True)
+        if context.has_memory:
+            self._contexts[False] = context
+        return context.has_memory
 
     def _metadata(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(256)
@@ -227,6 +246,12 @@ class LoadedModel:
 
 _models: "WeakValueDictionary[tuple[object, ...], LoadedModel]" = WeakValueDictionary()
 _models_lock = Lock()
+
+
+def _last(steps: Iterable[FloatArray | None]) -> FloatArray:
+    *_, rows = steps
+    assert rows is not None
+    return rows
 
 
 def load_model(path: Path, reading: Reading, options: LlamaCppOptions) -> LoadedModel:

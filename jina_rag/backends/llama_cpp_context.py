@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -86,11 +86,17 @@ class Context:
         parameters.no_perf = True
         return parameters
 
-    def embed(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
-        """The rows of the sequences, shape (n, d)."""
-        return self._embed_in_two_passes(sequences) if self._two_passes else self._embed_in_one_pass(sequences)
+    def embed(self, sequences: Sequence[Sequence[int]]) -> Iterator[FloatArray | None]:
+        """The rows of the sequences, shape (n, d), in steps: None after each but the last.
 
-    def _embed_in_two_passes(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
+        Between two steps the device is free, but this context is not.
+        """
+        if self._two_passes:
+            yield from self._embed_in_two_passes(sequences)
+        else:
+            yield self._embed_in_one_pass(sequences)
+
+    def _embed_in_two_passes(self, sequences: Sequence[Sequence[int]]) -> Iterator[FloatArray | None]:
         tokens = np.concatenate([np.asarray(ids, np.int32) for ids in sequences])
         lengths = np.array([len(ids) for ids in sequences])
         positions = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
@@ -103,9 +109,10 @@ class Context:
         # Parts of one size: a small one left over would be added up in half precision, see ATTENTION_TILE.
         for part in np.array_split(prefix, -(-len(prefix) // self._batch_tokens)) if len(prefix) else ():
             self._decode(tokens[part], positions[part], owners[part], outputs=False)
+            yield None
         self._library.llama_set_embeddings(self._native.pointer, True)
         self._decode(tokens[last], positions[last], owners[last], outputs=True)
-        return self._pooled(len(sequences))
+        yield self._pooled(len(sequences))
 
     def _embed_in_one_pass(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
         if self._memory:

@@ -77,7 +77,7 @@ def serve(
 ) -> None:
     """Serve a model over HTTP, as OpenAI's embeddings API and as Text Embeddings Inference.
 
-    Every option can also be set in the environment, as JINA_RAG_SERVER_PORT for --port.
+    The server's own options can also be set in the environment, as JINA_RAG_SERVER_PORT for --port.
     """
     settings = _settings(
         api_key_file,

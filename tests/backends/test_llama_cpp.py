@@ -6,9 +6,11 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from jina_rag import Embedder, LlamaCppOptions, ModelLoadError, ModelNotFoundError
 from jina_rag.backends.llama_cpp import STANDING_CONTEXT_TOKENS, LlamaCppBackend, pack
-from jina_rag.backends.llama_cpp_context import ATTENTION_TILE, MAX_SEQUENCES
+from jina_rag.backends.llama_cpp_context import ATTENTION_TILE, MAX_SEQUENCES, Context
 from jina_rag.models import InputType
 from jina_rag.testing import TINY_SPEC, random_texts, tiny_vocabulary, write_tiny_gguf
 from jina_rag.vectors import FloatArray
@@ -110,8 +112,7 @@ def test_a_long_text_does_not_keep_its_memory(tiny: Embedder) -> None:
     backend = tiny._backend
     assert isinstance(backend, LlamaCppBackend)
     tiny.embed_documents(["word " * 1_200])
-    context = backend._model()._context
-    assert context is None or context.n_tokens <= STANDING_CONTEXT_TOKENS
+    assert all(context.n_tokens <= STANDING_CONTEXT_TOKENS for context in backend._model()._contexts.values())
 
 
 def test_threads_and_coroutines_get_the_single_threaded_vectors(minilm: Embedder) -> None:
@@ -154,6 +155,39 @@ def test_a_question_does_not_wait_for_a_library(minilm: Embedder) -> None:
         minilm.embed_query("Who kept the diary?")
         assert not filling.done()
         assert filling.result().shape == (600, 384)
+
+
+def test_a_question_does_not_wait_for_a_long_text(tiny: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is computed between two parts of it, and neither vector shows that."""
+    long, question = "word " * 900, "Who kept the diary?"
+    expected = tiny.embed_documents([long])[0], tiny.embed_query(question)
+    backend = tiny.backend
+    assert isinstance(backend, LlamaCppBackend)
+    waiting = backend._model()._thread._work_queue
+    decode, sizes, began = Context._decode, list[int](), threading.Event()
+
+    def decode_and_tell(self: Context, tokens: Any, positions: Any, owners: Any, *, outputs: bool) -> None:
+        sizes.append(len(tokens))
+        if not began.is_set():
+            began.set()
+            deadline = time.monotonic() + 10
+            while not waiting.qsize():  # until the question stands behind this part
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        decode(self, tokens, positions, owners, outputs=outputs)
+
+    monkeypatch.setattr(Context, "_decode", decode_and_tell)
+    with ThreadPoolExecutor(1) as threads:
+        reading = threads.submit(tiny.embed_documents, [long])
+        assert began.wait(10)
+        asked = tiny.embed_query(question)
+        read = reading.result()[0]
+    n_question = tiny.count_tokens([question], "query")[0]
+    assert sizes[1] == n_question
+    assert n_question not in sizes[2:]
+    assert len(sizes) > 4
+    assert cosines(read, expected[0]).min() > 0.99999
+    assert cosines(asked, expected[1]).min() > 0.99999
 
 
 def _embed_in_child(pickled: bytes, results: "multiprocessing.Queue[list[float]]") -> None:
