@@ -15,6 +15,7 @@ from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInfer
 from pydantic import SecretStr
 
 from jina_rag import Embedder
+from jina_rag.models import InputType
 from tests.server.conftest import RunningServer
 
 PASSAGES = ["Mars looks red because of rust.", "Venus is covered in clouds.", "Zażółć 😀"]
@@ -80,6 +81,16 @@ def test_huggingface_hub(tiny_server: RunningServer, tiny: Embedder, path: str) 
     assert_same(client.feature_extraction(PASSAGES), tiny.embed_documents(PASSAGES))
     query = client.feature_extraction(QUESTION, prompt_name="query", normalize=True, truncate=True, dimensions=64)
     assert_same(query, [tiny.embed_query(QUESTION)])
+
+
+def test_langchain_tei(tiny_server: RunningServer, tiny: Embedder) -> None:
+    """Its package is not among the project's own: install langchain-huggingface to have this run."""
+    langchain = pytest.importorskip("langchain_huggingface")
+    input_types: tuple[InputType, ...] = ("document", "query")
+    for input_type in input_types:
+        embedding = langchain.HuggingFaceEndpointEmbeddings(model_kwargs={"prompt_name": input_type})
+        embedding.client = InferenceClient(model=tiny_server.url)  # it takes no address itself
+        assert_same(embedding.embed_documents(PASSAGES), tiny.embed(PASSAGES, input_type).vectors)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
