@@ -1,11 +1,13 @@
 """The command line of the app: what can be set, and `jina-rag-app`, which starts it from wherever it is installed."""
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from jina_rag.backends.address import BACKEND_VARIABLE
 from jina_rag.errors import ServerSettingsError
 from jina_rag.rag import DEFAULT_INDEX_FOLDER
 
@@ -21,12 +23,14 @@ class Options:
         index: The folder of the index.
         llm: What writes answers at first, as for `make_generator`.
         model: The embedding model of an index that is yet to be made; None takes the best that is on this machine.
+        backend: The engine elsewhere that the embedding model runs on; None runs it in the app.
         samples: Whether an index that is yet to be made begins with the sample documents.
     """
 
     index: Path = DEFAULT_INDEX_FOLDER
     llm: str | None = None
     model: str | None = None
+    backend: str | None = None
     samples: bool = True
 
 
@@ -63,7 +67,7 @@ def _parse(arguments: tuple[str, ...]) -> Options:
     except SystemExit as error:  # argparse has written why into the log
         raise ServerSettingsError(
             f"The app was started with settings that it does not know ({' '.join(arguments)}). Start it again with "
-            "--index, --llm, --model or --no-samples behind the two dashes."
+            "--index, --llm, --model, --backend or --no-samples behind the two dashes."
         ) from error
 
 
@@ -74,6 +78,12 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
     )
     parser.add_argument("--llm", help="extractive, smollm2, a chat model's GGUF file, or http://host/v1#model")
     parser.add_argument("--model", help="the embedding model of a new index (the best that is on this machine)")
+    parser.add_argument(
+        "--backend",
+        metavar="URL",
+        default=os.environ.get(BACKEND_VARIABLE),
+        help=f"the engine elsewhere that the embedding model runs on (what {BACKEND_VARIABLE} names, else none)",
+    )
     parser.add_argument("--no-samples", dest="samples", action="store_false", help="begin without sample documents")
     return parser
 

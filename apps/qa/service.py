@@ -20,6 +20,7 @@ from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, get_model_spec
 from jina_rag.rag import (
     DocumentIndex,
     RagPipeline,
+    load_index_embedder,
     make_generator,
     read_index_settings,
 )
@@ -34,6 +35,7 @@ class Service:
     def __init__(self, chosen: Options) -> None:
         """Open nothing yet."""
         self.folder = chosen.index
+        self.backend = chosen.backend
         self._model = chosen.model
         self._llm = chosen.llm
         self._lock = RLock()
@@ -69,7 +71,7 @@ class Service:
         """
         with self._lock:
             if self._index is None:
-                self._index = DocumentIndex.open(self.folder)
+                self._index = DocumentIndex.open(self.folder, self._embedder_elsewhere())
             return self._index
 
     def create_index(self) -> DocumentIndex:
@@ -131,7 +133,12 @@ class Service:
         self.close()
 
     def _first_embedder(self) -> Embedder:
+        if self.backend:
+            return Embedder.from_pretrained(self._model or "auto", backend=self.backend)
         return Embedder.from_pretrained(self._model or model_at_hand())
+
+    def _embedder_elsewhere(self) -> Embedder | None:
+        return load_index_embedder(self.folder, backend=self.backend) if self.backend else None
 
 
 def model_at_hand() -> str:

@@ -26,6 +26,7 @@ class IndexOwner(Protocol):
     """Who has the index open; the app's `Service`."""
 
     folder: Path
+    backend: str | None
 
     @property
     def index(self) -> DocumentIndex:
@@ -158,7 +159,7 @@ class Work:
         try:
             return self._owner.index.embedder
         except JinaRagError:  # what can't be opened may still be rebuilt
-            return load_index_embedder(self._folder)
+            return load_index_embedder(self._folder, backend=self._owner.backend)
 
     def _options(self, **others: object) -> dict[str, Any]:
         def show(progress: AddProgress) -> None:

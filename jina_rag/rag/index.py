@@ -83,8 +83,12 @@ def read_index_settings(folder: Path | str) -> Fingerprint:
         manifest.close()
 
 
-def load_index_embedder(folder: Path | str) -> Embedder:
+def load_index_embedder(folder: Path | str, *, backend: str | None = None) -> Embedder:
     """The model that an index was made with, which is the only one that can search it.
+
+    Args:
+        folder: The index.
+        backend: Where the model runs, as for `Embedder.from_pretrained`; None loads it into this process.
 
     Raises:
         IndexFolderError: there is no index in `folder`, or it is damaged.
@@ -92,7 +96,10 @@ def load_index_embedder(folder: Path | str) -> Embedder:
     """
     made_with = read_index_settings(folder)
     return Embedder.from_pretrained(
-        made_with.model, quantization=made_with.quantization or None, dimensions=made_with.dimensions
+        made_with.model,
+        quantization=made_with.quantization or None,
+        dimensions=made_with.dimensions,
+        backend=backend,
     )
 
 

@@ -14,11 +14,13 @@ from streamlit.elements.lib.mutable_status_container import StatusContainer
 from streamlit.runtime.caching.cache_resource_api import clear_session_cache
 from streamlit.testing.v1 import AppTest
 
-from jina_rag import Embedder
+from jina_rag import Embedder, get_model_spec
+from jina_rag.download import find_model_file
 from jina_rag.errors import GenerationError, ModelNotFoundError
 from jina_rag.rag import NO_ANSWER, DocumentIndex, ExtractiveGenerator
 from jina_rag.rag.locking import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
+from tests.backends import processes
 
 E7 = "What does fault code E7 mean?"
 EVIL = "<script>alert(1)</script> ![x](http://evil.test/a.png) $x$ :red[no] \x1b[31m \u202ereversed"
@@ -390,6 +392,21 @@ def test_with_a_login_nothing_is_shown_before_it(open_app: OpenApp, folder: Path
     checked(app.run())
     assert [button.key for button in app.button] == ["login"]
     assert not app.chat_input
+
+
+def test_the_model_may_run_on_an_engine_elsewhere(
+    open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that was made in process is searched through a server with the same file."""
+    import service
+
+    spec = get_model_spec("minilm")
+    with processes.ours(find_model_file(spec), spec.name) as url:
+        monkeypatch.setenv("JINA_RAG_BACKEND", url)
+        app = open_app(folder)
+        checked(app.button_group(key="example").select("When does the last boat leave Ostrel?").run())
+        assert "17:45" in answers(app)[0]
+        assert url in repr(service.service().embedder.backend)
 
 
 def test_settings_that_are_not_known_are_a_sentence(open_app: OpenApp, folder: Path) -> None:

@@ -28,6 +28,7 @@ class Owner:
     """What the app's service is to the jobs."""
 
     folder: Path
+    backend: str | None = None
     embedder: Embedder = field(default_factory=fake_embedder)
     opened: DocumentIndex | None = None
 

@@ -11,11 +11,13 @@ import pytest
 from chromadb.api import ClientAPI
 from langchain_jina_rag import JinaRagEmbeddings
 from llama_index.embeddings.jina_rag import JinaRagEmbedding
+from typer.testing import CliRunner
 
 from jina_rag import BackendError, Embedder, FingerprintMismatchError, Prompts, get_model_spec
 from jina_rag.backends.address import BACKEND_VARIABLE
 from jina_rag.backends.registry import make_backend
 from jina_rag.chroma import JinaRagEmbeddingFunction, open_collection, upsert_documents
+from jina_rag.cli import app
 from jina_rag.download import find_model_file
 from jina_rag.embedder import EmbedderConfig, shared_embedder, vectors_agree
 from jina_rag.testing import FAKE_SPEC, FakeBackend
@@ -82,6 +84,22 @@ def test_adapters_take_it(url: str, minilm: Embedder) -> None:
     assert np.sum(np.array(again.get_text_embedding_batch(PASSAGES)) * expected, axis=1).min() > 0.9999
     with pytest.raises(ValueError, match="names no engine"):
         JinaRagEmbeddings(backend="nonsense")
+
+
+def test_the_command_line_takes_it(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is read through the server, and searched here and there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mars.txt").write_text(PASSAGES[0])
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    run("add", "mars.txt", "--model", "minilm", "--backend", url)
+    assert "mars.txt" in run("search", "Which planet is red?")
+    monkeypatch.setenv(BACKEND_VARIABLE, url)
+    assert "mars.txt" in run("search", "Which planet is red?")
 
 
 def test_equal_settings_share_one_connection(url: str) -> None:
