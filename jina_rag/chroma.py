@@ -147,7 +147,9 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
         return embedder
 
 
-def open_collection(client: ClientAPI, name: str, embedder: Embedder, *, create: bool = True) -> Collection:
+def open_collection(
+    client: ClientAPI, name: str, embedder: Embedder | Fingerprint, *, create: bool = True
+) -> Collection:
     """A collection whose vectors this embedder can search.
 
     It uses cosine distance, embeds `documents` as documents and `query_texts` as queries.
@@ -155,7 +157,8 @@ def open_collection(client: ClientAPI, name: str, embedder: Embedder, *, create:
     Args:
         client: Any Chroma client.
         name: The collection's name.
-        embedder: What its vectors are made with.
+        embedder: What its vectors are made with; if only the fingerprint is at hand, the model is loaded by its name at
+            the first embedding, and never where documents and questions come with their vectors.
         create: Make the collection if there is none of this name.
 
     Raises:
@@ -163,8 +166,8 @@ def open_collection(client: ClientAPI, name: str, embedder: Embedder, *, create:
             that kept no fingerprint.
         IndexFolderError: there is no such collection, and `create` is False.
     """
-    fingerprint = embedder.fingerprint
-    function = JinaRagEmbeddingFunction(embedder=embedder, fingerprint=fingerprint)
+    function = _function_for(embedder)
+    fingerprint = embedder if isinstance(embedder, Fingerprint) else embedder.fingerprint
     # Chroma's signature wants a function of documents or images; ours takes documents.
     untyped: Any = function
     if create:
@@ -208,6 +211,18 @@ def upsert_documents(
             metadatas=[dict(metadata) for metadata in metadatas[part]] if metadatas is not None else None,
             embeddings=embeddings[part] if embeddings is not None else None,
         )
+
+
+def _function_for(embedder: Embedder | Fingerprint) -> JinaRagEmbeddingFunction:
+    if isinstance(embedder, Embedder):
+        return JinaRagEmbeddingFunction(embedder=embedder, fingerprint=embedder.fingerprint)
+    return JinaRagEmbeddingFunction(
+        embedder.model,
+        quantization=embedder.quantization or None,
+        dimensions=embedder.dimensions,
+        backend=os.environ.get(BACKEND_VARIABLE),
+        fingerprint=embedder,
+    )
 
 
 def _settings(config: Mapping[str, Any]) -> EmbedderConfig:

@@ -79,6 +79,24 @@ def test_another_model_is_refused(client: ClientAPI, change: Callable[[], Embedd
         open_collection(client, "planets", change(), create=create)
 
 
+def test_a_fingerprint_opens_as_the_model_does_and_loads_none(
+    client: ClientAPI, minilm: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_model = open_collection(client, "with model", minilm)
+
+    def load(*_: object, **__: object) -> Embedder:
+        raise AssertionError("The model is loaded.")
+
+    monkeypatch.setattr(Embedder, "from_pretrained", load)
+    alone = open_collection(client, "alone", minilm.fingerprint)
+    assert alone.metadata == with_model.metadata
+    assert alone.configuration_json == with_model.configuration_json
+    upsert_documents(alone, ["mars"], [PASSAGES["mars"]], embeddings=minilm.embed_documents([PASSAGES["mars"]]))
+    assert open_collection(client, "alone", minilm).count() == 1
+    with pytest.raises(FingerprintMismatchError):
+        open_collection(client, "alone", dataclasses.replace(minilm.fingerprint, weights="others"))
+
+
 def test_a_collection_of_somebody_else_is_refused(client: ClientAPI) -> None:
     client.create_collection("theirs", embedding_function=None)
     with pytest.raises(FingerprintMismatchError, match="does not say which model filled it"):

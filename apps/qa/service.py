@@ -71,14 +71,14 @@ class Service:
         """
         with self._lock:
             if self._index is None:
-                self._index = DocumentIndex.open(self.folder, self._embedder_elsewhere())
+                self._index = DocumentIndex.open(self.folder, self._own_embedder)
             return self._index
 
     def create_index(self) -> DocumentIndex:
         """The index, made if there is none. Raises as `DocumentIndex.create_or_open` does."""
         with self._lock:
             if not self.has_index():
-                self._index = DocumentIndex.create_or_open(self.folder, self._first_embedder())
+                self._index = DocumentIndex.create_or_open(self.folder, self._first_embedder)
             return self.index
 
     @property
@@ -124,7 +124,6 @@ class Service:
             index, self._index, self._pipeline = self._index, None, None
             if index is not None:
                 index.close()
-                index.embedder.close()
 
     def release(self) -> None:
         """End the jobs, which can be resumed, and close."""
@@ -137,8 +136,8 @@ class Service:
             return Embedder.from_pretrained(self._model or "auto", backend=self.backend)
         return Embedder.from_pretrained(self._model or model_at_hand())
 
-    def _embedder_elsewhere(self) -> Embedder | None:
-        return load_index_embedder(self.folder, backend=self.backend) if self.backend else None
+    def _own_embedder(self) -> Embedder:
+        return load_index_embedder(self.folder, backend=self.backend)
 
 
 def model_at_hand() -> str:

@@ -13,20 +13,18 @@ from jina_rag.cli.app import QUESTIONS, app, examples
 from jina_rag.cli.opening import open_pipeline
 from jina_rag.cli.options import (
     DEFAULT_INDEX,
+    NO_FILTERS,
     BackendOption,
-    CollectionsOption,
     DiversityOption,
+    FilterOptions,
     IndexOption,
-    KindsOption,
     KOption,
     LlmOption,
     ModeOption,
     NeighboursOption,
     RerankerOption,
-    SinceOption,
-    SourcesOption,
-    UntilOption,
     make_options,
+    with_filters,
 )
 from jina_rag.cli.output import PASSAGE_LENGTH, print_notice, print_result, printable
 from jina_rag.errors import JinaRagError
@@ -46,6 +44,7 @@ Ctrl-C stops an answer."""
     rich_help_panel=QUESTIONS,
     epilog=examples("jina-rag chat", "jina-rag chat --collection work --llm smollm2"),
 )
+@with_filters
 def chat(
     index: IndexOption = DEFAULT_INDEX,
     llm: LlmOption = "extractive",
@@ -54,17 +53,13 @@ def chat(
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
     reranker: RerankerOption = None,
-    sources: SourcesOption = None,
-    kinds: KindsOption = None,
-    collections: CollectionsOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    filters: FilterOptions = NO_FILTERS,
     backend: BackendOption = None,
 ) -> None:
     """Ask one question after another; a follow-up may lean on what was said before."""
     from jina_rag.rag.conversation import Conversation
 
-    options = make_options(k, mode, diversity, neighbours, sources, kinds, collections, since, until)
+    options = make_options(k, mode, diversity, neighbours, filters)
     with open_pipeline(index, llm, options, backend, reranker) as pipeline:
         print_notice(f"Answers by {pipeline.generator.name}. Ask, or type /help. Ctrl-D leaves.")
         conversation = Conversation(pipeline)

@@ -23,7 +23,7 @@ from jina_rag.cli.options import (
     QuantizationOption,
     YesOption,
 )
-from jina_rag.cli.output import counted, one_line, print_failures, print_json, printable, relative
+from jina_rag.cli.output import counted, one_line, print_failures, print_json, print_notes, printable, relative
 from jina_rag.cli.progress import adding_bar
 from jina_rag.cli.prompts import confirm
 from jina_rag.errors import DocumentError
@@ -41,7 +41,7 @@ _RETRY = Annotated[bool, typer.Option("--retry-failed", help="Try files again th
 )
 def add(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, folders with all below them, patterns, file:// URLs.")
+        list[str], typer.Argument(metavar="PATH", help="Files, folders with all below them, patterns, file:// URLs.")
     ],
     index: IndexOption = DEFAULT_INDEX,
     collection: CollectionOption = None,
@@ -55,17 +55,20 @@ def add(
 ) -> None:
     """Add documents to an index, which is made if there is none.
 
-    Files that have not changed are passed over, so the same command also goes on where an interrupted one stopped. An
-    index keeps the model that it was made with.
+    Files that have not changed are passed over, so the same command also goes on where an interrupted one stopped.
+
+    An index keeps the model that it was made with.
     """
     from jina_rag.rag.documents import READERS, find_documents
     from jina_rag.rag.index import DocumentIndex
 
-    if not find_documents(paths, exclude or ()):
+    if not find_documents(paths, exclude or (), on_error=lambda *_: None):  # `add` will tell of these
         places, kinds = ", ".join(paths), ", ".join(sorted(READERS))
         raise DocumentError(f"There are no documents in {places} (these kinds are read: {kinds}). Name another place.")
-    embedder = embedder_for(index, model, quantization, dimensions, backend)
-    with DocumentIndex.create_or_open(index, embedder) as documents, embedder:
+    with (
+        embedder_for(index, model, quantization, dimensions, backend) as embedder,
+        DocumentIndex.create_or_open(index, embedder) as documents,
+    ):
         with _stopped_by_ctrl_c() as should_stop, adding_bar() as show:
             report = documents.add(
                 paths,
@@ -84,7 +87,7 @@ def add(
 )
 def sync(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Left out, all that was ever added.")
+        list[str] | None, typer.Argument(metavar="PATH", help="Left out, all that was ever added.")
     ] = None,
     index: IndexOption = DEFAULT_INDEX,
     collection: CollectionOption = None,
@@ -114,7 +117,7 @@ def sync(
 )
 def remove(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Files, and folders with all below them.")
+        list[str] | None, typer.Argument(metavar="PATH", help="Files, and folders with all below them.")
     ] = None,
     collection: Annotated[
         str | None, typer.Option("--collection", metavar="NAME", help="Take a whole collection out.")
@@ -126,7 +129,9 @@ def remove(
     """Take documents out of an index. The files themselves stay where they are."""
     if bool(paths) == bool(collection):
         raise typer.BadParameter("Name either files and folders, or one --collection.", param_hint="PATH")
-    with open_index(index) as documents:
+    from jina_rag.rag.index import DocumentIndex
+
+    with DocumentIndex.open(index) as documents:
         found = _matching(documents, paths or [], collection)
         if not found:
             typer.echo("The index has no such documents. See what it has with: jina-rag status --documents", err=True)
@@ -136,7 +141,7 @@ def remove(
         if collection:
             documents.remove_collection(collection)
         else:
-            documents.remove([Path(path).absolute() for path in paths or []])
+            documents.remove(paths or [])
         total = documents.count_chunks()
     if as_json:
         print_json({"removed": [document.source for document in found], "chunks_in_index": total})
@@ -164,11 +169,12 @@ def _stopped_by_ctrl_c() -> Iterator[Callable[[], bool]]:
 
 
 def _tell(report: "SyncReport", documents: "DocumentIndex", *, as_json: bool) -> None:
-    total = documents.count_chunks()
+    total, notes = documents.count_chunks(), _notes(report, documents)
     if as_json:
-        print_json(_report_as_dict(report, total))
+        print_json(_report_as_dict(report, total, notes))
     else:
         _print_report(report, documents.folder, total)
+        print_notes(notes)
     if report.stopped:
         typer.echo("Stopped. What was stored is kept; the same command goes on from there.", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -183,7 +189,13 @@ def _print_report(report: "SyncReport", folder: Path, n_chunks: int) -> None:
     print_failures(report.failed)
 
 
-def _report_as_dict(report: "SyncReport", n_chunks: int) -> dict[str, object]:
+def _notes(report: "SyncReport", documents: "DocumentIndex") -> list[tuple[str, str]]:
+    """What should be known of how documents were read that are new or have changed, such as pages that are scans."""
+    read = {*report.added, *report.updated}
+    return [(each.source, note) for each in documents.documents() if each.source in read for note in each.notes]
+
+
+def _report_as_dict(report: "SyncReport", n_chunks: int, notes: list[tuple[str, str]]) -> dict[str, object]:
     return {
         "added": list(report.added),
         "updated": list(report.updated),
@@ -191,6 +203,7 @@ def _report_as_dict(report: "SyncReport", n_chunks: int) -> dict[str, object]:
         "removed": list(report.removed),
         "unchanged": list(report.unchanged),
         "failed": [asdict(failed) for failed in report.failed],
+        "notes": [{"source": source, "note": note} for source, note in notes],
         "chunks_embedded": report.n_embedded,
         "chunks_in_index": n_chunks,
         "stopped": report.stopped,
@@ -200,14 +213,12 @@ def _report_as_dict(report: "SyncReport", n_chunks: int) -> dict[str, object]:
 def _matching(documents: "DocumentIndex", paths: list[str], collection: str | None) -> "list[IndexedDocument]":
     if collection:
         return documents.documents(collection)
-    known = {document.source: document for document in documents.documents()}
     found: dict[str, IndexedDocument] = {}
     for path in paths:
-        place = Path(path).absolute()
-        below = {source: each for source, each in known.items() if Path(source).is_relative_to(place)}
+        below = documents.documents_below([path])
         if not below:
             typer.echo(f"Not in the index: {printable(path)}", err=True)
-        found |= below
+        found |= {document.source: document for document in below}
     return list(found.values())
 
 

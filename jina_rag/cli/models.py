@@ -69,7 +69,7 @@ def download(
 )
 def embed(
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="What to embed; left out, each line of stdin.")
+        list[str] | None, typer.Argument(metavar="TEXT", help="What to embed; left out, each line of stdin.")
     ] = None,
     model: ModelOption = None,
     quantization: QuantizationOption = None,

@@ -49,7 +49,8 @@ def embedder_for(
     Raises:
         FingerprintMismatchError: there is an index, and the model that is asked for is another.
     """
-    from jina_rag.rag.index import MANIFEST, read_index_settings
+    from jina_rag.rag.index import read_index_settings
+    from jina_rag.rag.manifest import MANIFEST
 
     if not (folder / MANIFEST).is_file():
         return load_embedder(model, quantization, dimensions, backend)

@@ -1,8 +1,12 @@
 """Options that several commands share: the same name, meaning and help everywhere."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,7 +20,6 @@ DEFAULT_INDEX = Path(".jina-rag/index")
 
 ModeName = Literal["hybrid", "dense", "lexical"]
 
-_FILTERS = "Filters"
 _DAY = ["%Y-%m-%d"]
 
 
@@ -24,19 +27,27 @@ def _model_names(incomplete: str) -> list[str]:
     return [name for name in ("auto", *(spec.name for spec in list_models())) if name.startswith(incomplete)]
 
 
+def _filter(name: str, metavar: str, help_text: str, **more: Any) -> Any:  # noqa: ANN401 - what typer takes and gives
+    return typer.Option(name, metavar=metavar, help=help_text, rich_help_panel="Filters", **more)
+
+
+def _model_option(left_out: str, default: str) -> Any:  # noqa: ANN401
+    return typer.Option(
+        "--model",
+        metavar="NAME",
+        help=f"One that `jina-rag models` lists. Left out, {left_out}.",
+        show_default=default,
+        autocompletion=_model_names,
+    )
+
+
 IndexOption = Annotated[
     Path, typer.Option("--index", envvar="JINA_RAG_INDEX", metavar="FOLDER", help="Where the index is.")
 ]
 ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME",
-        help="One that `jina-rag models` lists. Left out, the Jina model if it can be had, else the bundled one.",
-        show_default="auto",
-        autocompletion=_model_names,
-    ),
+    str | None, _model_option("the Jina model if it can be had, else the bundled one", default="auto")
 ]
+OtherModelOption = Annotated[str | None, _model_option("the index's own", default="its own")]
 QuantizationOption = Annotated[
     str | None,
     typer.Option("--quantization", metavar="NAME", help="How the weights are stored, such as Q8_0."),
@@ -76,50 +87,6 @@ NeighboursOption = Annotated[
     int,
     typer.Option("--neighbours", min=0, max=10, metavar="N", help="Take so many passages before and after each, too."),
 ]
-SourcesOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--source",
-        metavar="PATTERN",
-        help='Only this file, folder or pattern, such as "reports/*.pdf"; may be repeated.',
-        rich_help_panel=_FILTERS,
-    ),
-]
-KindsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--type",
-        metavar="ENDING",
-        help="Only this kind of file, such as pdf; may be repeated.",
-        rich_help_panel=_FILTERS,
-    ),
-]
-CollectionsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--collection", metavar="NAME", help="Only this collection; may be repeated.", rich_help_panel=_FILTERS
-    ),
-]
-SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--since",
-        formats=_DAY,
-        metavar="YYYY-MM-DD",
-        help="Only files changed on this day or later.",
-        rich_help_panel=_FILTERS,
-    ),
-]
-UntilOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--until",
-        formats=_DAY,
-        metavar="YYYY-MM-DD",
-        help="Only files changed on this day or earlier.",
-        rich_help_panel=_FILTERS,
-    ),
-]
 LlmOption = Annotated[
     str,
     typer.Option(
@@ -141,38 +108,72 @@ RerankerOption = Annotated[
 ]
 
 
-def make_options(
-    k: int,
-    mode: ModeName,
-    diversity: float,
-    neighbours: int,
-    sources: list[str] | None,
-    kinds: list[str] | None,
-    collections: list[str] | None,
-    since: datetime | None,
-    until: datetime | None,
-) -> "SearchOptions":
-    """What the options ask a search for; the filters as `make_filters` reads them."""
+@dataclass(frozen=True)
+class FilterOptions:
+    """Which documents count: the options of every command that looks for passages. Add them with `with_filters`."""
+
+    sources: Annotated[
+        list[str] | None,
+        _filter("--source", "PATTERN", 'Only this file, folder or pattern, such as "reports/*.pdf"; may be repeated.'),
+    ] = None
+    kinds: Annotated[
+        list[str] | None, _filter("--type", "ENDING", "Only this kind of file, such as pdf; may be repeated.")
+    ] = None
+    collections: Annotated[
+        list[str] | None, _filter("--collection", "NAME", "Only this collection; may be repeated.")
+    ] = None
+    since: Annotated[
+        datetime | None, _filter("--since", "YYYY-MM-DD", "Only files changed on this day or later.", formats=_DAY)
+    ] = None
+    until: Annotated[
+        datetime | None, _filter("--until", "YYYY-MM-DD", "Only files changed on this day or earlier.", formats=_DAY)
+    ] = None
+
+    def as_filters(self) -> "Filters":
+        """What a search takes; `until` with all of its day."""
+        from jina_rag.rag.filters import Filters
+
+        return Filters(
+            sources=tuple(map(_from_here, self.sources or ())),
+            kinds=tuple(self.kinds or ()),
+            collections=tuple(self.collections or ()),
+            modified_after=self.since,
+            modified_before=self.until and self.until + timedelta(days=1),
+        )
+
+
+def _from_here(source: str) -> str:
+    """A source as an index has it: one that begins at the root or here without links and dots, any other as it is."""
+    begins = source in (".", "..") or source.startswith(("/", "./", "../"))
+    return str(Path(source).resolve()) if begins else source
+
+
+NO_FILTERS = FilterOptions()
+
+
+def with_filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, in the place of its parameter `filters`, an option for each field of `FilterOptions`.
+
+    Typer knows no groups of options: it asks for a function's signature, and is told one here that has them singly.
+    """
+
+    @wraps(command)
+    def run(**options: Any) -> None:  # noqa: ANN401 - what the command takes
+        chosen = {name: options.pop(name) for name in names}
+        command(**options, filters=FilterOptions(**chosen))
+
+    fields = inspect.signature(FilterOptions).parameters
+    names = list(fields)
+    own = inspect.signature(command)
+    parameters = [
+        one for each in own.parameters.values() for one in (fields.values() if each.name == "filters" else [each])
+    ]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def make_options(k: int, mode: ModeName, diversity: float, neighbours: int, filters: FilterOptions) -> "SearchOptions":
+    """What the options ask a search for."""
     from jina_rag.rag.pipeline import SearchOptions
 
-    filters = make_filters(sources, kinds, collections, since, until)
-    return SearchOptions(k=k, mode=mode, filters=filters, diversity=diversity, neighbours=neighbours)
-
-
-def make_filters(
-    sources: list[str] | None,
-    kinds: list[str] | None,
-    collections: list[str] | None,
-    since: datetime | None,
-    until: datetime | None,
-) -> "Filters":
-    """The filters that the options name; `until` with all of its day."""
-    from jina_rag.rag.filters import Filters
-
-    return Filters(
-        sources=tuple(sources or ()),
-        kinds=tuple(kinds or ()),
-        collections=tuple(collections or ()),
-        modified_after=since,
-        modified_before=until and until + timedelta(days=1),
-    )
+    return SearchOptions(k=k, mode=mode, filters=filters.as_filters(), diversity=diversity, neighbours=neighbours)

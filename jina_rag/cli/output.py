@@ -92,6 +92,13 @@ def print_failures(failures: "Iterable[FailedDocument]") -> None:
         typer.echo(wrapped(printable(failed.reason)), err=True)
 
 
+def print_notes(notes: Iterable[tuple[str, str]]) -> None:
+    """What should be known of how documents were read, each with its source, on stderr."""
+    for source, note in notes:
+        typer.secho("Note: ", fg=typer.colors.YELLOW, err=True, nl=False)
+        typer.echo(wrapped(f"{one_line(relative(source))}: {printable(note)}"), err=True)
+
+
 def wrapped(text: str) -> str:
     """A text for stderr with its lines broken between words, if that is a terminal."""
     if not sys.stderr.isatty():

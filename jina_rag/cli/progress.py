@@ -1,9 +1,9 @@
 """How far a command is: on stderr, and only if that is a terminal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jina_rag.cli.output import duration, shortened
 
@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from jina_rag.rag.index import AddProgress, AddProgressCallback
+
+
+class CountCallback(Protocol):
+    """Draws how far it is."""
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Show how many are done, and of how many if that was not known before."""
 
 
 @contextmanager
@@ -24,8 +31,8 @@ def working(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def counting_bar(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left; call what it gives with how many are done."""
+def counting_bar(description: str, total: int | None, unit: str) -> "Iterator[CountCallback]":
+    """A bar with rate and time left; call what it gives with how many are done, and of how many if that is new."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -38,9 +45,9 @@ def counting_bar(description: str, total: int, unit: str) -> Iterator[Callable[[
     with _progress(*columns) as progress:
         task = progress.add_task(description, total=total, rate="-")
 
-        def show(done: int) -> None:
+        def show(done: int, total: int | None = None) -> None:
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
-            progress.update(task, completed=done, rate=f"{speed:,.1f}" if speed else "-")
+            progress.update(task, completed=done, total=total, rate=f"{speed:,.1f}" if speed else "-")
 
         yield show
 

@@ -1,5 +1,6 @@
 """Questions: `search` and `ask`."""
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,33 +11,37 @@ from jina_rag.cli.app import INTERRUPTED, NOTHING, QUESTIONS, app, examples
 from jina_rag.cli.opening import open_pipeline
 from jina_rag.cli.options import (
     DEFAULT_INDEX,
+    NO_FILTERS,
     BackendOption,
-    CollectionsOption,
     DiversityOption,
+    FilterOptions,
     IndexOption,
     JsonOption,
-    KindsOption,
     KOption,
     LlmOption,
     ModeOption,
     NeighboursOption,
     RerankerOption,
-    SinceOption,
-    SourcesOption,
-    UntilOption,
     make_options,
+    with_filters,
 )
 from jina_rag.cli.output import PASSAGE_LENGTH, place, print_json, print_result, print_table, shortened
 
 if TYPE_CHECKING:
     from jina_rag.rag.retrieval import Rank, SearchResult
 
+_MANY_WORDS = {"allow_extra_args": True}
+"""Words that were not put in quotes reach the command, which says so."""
+
 
 @app.command(
     rich_help_panel=QUESTIONS,
+    context_settings=_MANY_WORDS,
     epilog=examples('jina-rag search "opening hours" -k 3', "jina-rag search museum --type pdf --explain"),
 )
+@with_filters
 def search(
+    ctx: typer.Context,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A question, or some words.")],
     index: IndexOption = DEFAULT_INDEX,
     k: KOption = 5,
@@ -45,16 +50,13 @@ def search(
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
     reranker: RerankerOption = None,
-    sources: SourcesOption = None,
-    kinds: KindsOption = None,
-    collections: CollectionsOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    filters: FilterOptions = NO_FILTERS,
     backend: BackendOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the passages that are about something."""
-    options = make_options(k, mode, diversity, neighbours, sources, kinds, collections, since, until)
+    _check_quotes(ctx, query)
+    options = make_options(k, mode, diversity, neighbours, filters)
     with open_pipeline(index, None, options, backend, reranker) as pipeline:
         results = pipeline.search(query)
         is_empty = not results and pipeline.index.count_chunks() == 0
@@ -72,9 +74,12 @@ def search(
 
 @app.command(
     rich_help_panel=QUESTIONS,
+    context_settings=_MANY_WORDS,
     epilog=examples('jina-rag ask "When is the museum open?"', 'jina-rag ask "When is it open?" --llm smollm2'),
 )
+@with_filters
 def ask(
+    ctx: typer.Context,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What you want to know.")],
     index: IndexOption = DEFAULT_INDEX,
     llm: LlmOption = "extractive",
@@ -83,16 +88,13 @@ def ask(
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
     reranker: RerankerOption = None,
-    sources: SourcesOption = None,
-    kinds: KindsOption = None,
-    collections: CollectionsOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    filters: FilterOptions = NO_FILTERS,
     backend: BackendOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer a question from the documents, and say where it stands."""
-    options = make_options(k, mode, diversity, neighbours, sources, kinds, collections, since, until)
+    _check_quotes(ctx, question)
+    options = make_options(k, mode, diversity, neighbours, filters)
     with open_pipeline(index, llm, options, backend, reranker) as pipeline, pipeline.start(question) as run:
         answer = tell_answer(run, quietly=as_json)
     if as_json:
@@ -104,6 +106,12 @@ def ask(
         raise typer.Exit(INTERRUPTED)
     if not answer.answered:
         raise typer.Exit(NOTHING)
+
+
+def _check_quotes(ctx: typer.Context, first: str) -> None:
+    if ctx.args:
+        text = shlex.quote(" ".join([first, *ctx.args]))
+        raise typer.BadParameter(f"Put it in quotes: jina-rag {ctx.info_name} {text}", param_hint="the question")
 
 
 def _print_results(results: "list[SearchResult]", *, explain: bool) -> None:

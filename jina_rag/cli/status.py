@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jina_rag.cli.app import DOCUMENTS, app, examples
-from jina_rag.cli.opening import open_index
 from jina_rag.cli.options import DEFAULT_INDEX, IndexOption, JsonOption
 from jina_rag.cli.output import (
     counted,
@@ -14,6 +13,7 @@ from jina_rag.cli.output import (
     print_failures,
     print_fields,
     print_json,
+    print_notes,
     print_table,
     relative,
 )
@@ -30,8 +30,10 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Say what an index holds, which model it was made with, and which files failed."""
-    with open_index(index) as documents:
-        state, listed = documents.status(), documents.documents() if list_documents else []
+    from jina_rag.rag.contents import IndexContents
+
+    with IndexContents.open(index) as contents:
+        state, listed = contents.status(), contents.documents() if list_documents else []
     if as_json:
         print_json(_status_as_dict(state, listed if list_documents else None))
         return
@@ -40,6 +42,7 @@ def status(
         typer.echo()
         rows = [(relative(each.source), each.collection, str(each.n_chunks), file_size(each.size)) for each in listed]
         print_table([("DOCUMENT", "COLLECTION", "CHUNKS", "SIZE"), *rows], right=(2, 3))
+        print_notes((each.source, note) for each in listed for note in each.notes)
 
 
 def _print_status(state: "IndexStatus") -> None:

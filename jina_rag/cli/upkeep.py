@@ -1,7 +1,10 @@
 """An index kept in good order: `doctor`, `rebuild` and `export`."""
 
+import errno
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,32 +12,36 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jina_rag.cli.app import DOCUMENTS, app, examples
-from jina_rag.cli.opening import load_embedder, open_index
+from jina_rag.cli.opening import load_embedder
 from jina_rag.cli.options import (
     DEFAULT_INDEX,
+    NO_FILTERS,
     BackendOption,
-    CollectionsOption,
     DimensionsOption,
+    FilterOptions,
     IndexOption,
     JsonOption,
-    KindsOption,
-    ModelOption,
+    OtherModelOption,
     QuantizationOption,
-    SinceOption,
-    SourcesOption,
-    UntilOption,
     YesOption,
-    make_filters,
+    with_filters,
 )
 from jina_rag.cli.output import counted, duration, one_line, print_json, print_notice, wrapped
 from jina_rag.cli.progress import counting_bar, working
 from jina_rag.cli.prompts import confirm
+from jina_rag.errors import JinaRagError
 
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
+    from jina_rag.rag.exporting import ExportCallback
     from jina_rag.rag.manifest import Manifest
 
 _SAMPLE = 16  # chunks by which a rebuild's time is foretold
+_CHUNKS_BETWEEN_SIGNS = 100
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, or name another place.",
+    errno.ENOENT: "Make its folder, or name another place.",
+}
 
 
 @app.command("doctor", rich_help_panel=DOCUMENTS, epilog="Exit code 0 if all is well, 1 if something is wrong.")
@@ -64,7 +71,7 @@ def examine(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> 
 )
 def make_again(
     index: IndexOption = DEFAULT_INDEX,
-    model: ModelOption = None,
+    model: OtherModelOption = None,
     quantization: QuantizationOption = None,
     dimensions: DimensionsOption = None,
     backend: BackendOption = None,
@@ -72,30 +79,30 @@ def make_again(
     as_json: JsonOption = False,
 ) -> None:
     """Make an index's vectors again from its stored text. Until the new ones are whole, the old ones serve."""
-    from jina_rag.rag.index import MANIFEST, read_index_settings, rebuild
-    from jina_rag.rag.manifest import Manifest
+    from jina_rag.rag.index import rebuild
+    from jina_rag.rag.opening import find_manifest
 
-    made_with = read_index_settings(index)
-    if model is None:
-        model, quantization = made_with.model, quantization or made_with.quantization or None
-        dimensions = dimensions or made_with.dimensions
-    manifest = Manifest(index / MANIFEST)
-    n_chunks = manifest.count_chunks()
-    with load_embedder(model, quantization, dimensions, backend) as embedder:
-        to_embed, seconds = _foretell(manifest, embedder)
-        cost = (
-            f"about {to_embed:,} have to be embedded, which takes about {duration(seconds)}"
-            if to_embed
-            else ("none has to be embedded")
-        )
-        notice = (
-            f"This makes the vectors of {counted(n_chunks, 'chunk')} in {index} again, with {embedder.spec.name} "
-            f"{embedder.quantization}, {embedder.dimensions} dimensions: {cost}. Documents are not read again."
-        )
-        typer.echo(wrapped(notice), err=True)
-        confirm("Go on?", yes=yes)
-        with counting_bar("Rebuilding", n_chunks, "chunks") as show:
-            n_embedded = rebuild(index, embedder, lambda done, _: show(done))
+    with closing(find_manifest(index)) as manifest:
+        made_with, n_chunks = manifest.fingerprint(), manifest.count_chunks()
+        if model is None:
+            model, quantization = made_with.model, quantization or made_with.quantization or None
+            dimensions = dimensions or made_with.dimensions
+        with load_embedder(model, quantization, dimensions, backend) as embedder:
+            to_embed, seconds = _foretell(manifest, embedder)
+            cost = (
+                f"about {to_embed:,} have to be embedded, which takes about {duration(seconds)}"
+                if to_embed
+                else "none has to be embedded"
+            )
+            name = " ".join(filter(None, (embedder.spec.name, embedder.quantization)))
+            notice = (
+                f"This makes the vectors of {counted(n_chunks, 'chunk')} in {index} again, with {name}, "
+                f"{embedder.dimensions} dimensions: {cost}. Documents are not read again."
+            )
+            typer.echo(wrapped(notice), err=True)
+            confirm("Go on?", yes=yes)
+            with counting_bar("Rebuilding", n_chunks, "chunks") as show:
+                n_embedded = rebuild(index, embedder, lambda done, _: show(done))
     if as_json:
         print_json({"folder": str(index), "chunks": n_chunks, "embedded": n_embedded, "model": embedder.spec.name})
     else:
@@ -123,24 +130,62 @@ def _foretell(manifest: "Manifest", embedder: "Embedder") -> tuple[int, float]:
 @app.command(
     "export",
     rich_help_panel=DOCUMENTS,
-    epilog=examples("jina-rag export chunks.jsonl", "jina-rag export --type pdf --vectors | gzip > chunks.jsonl.gz"),
+    epilog=examples(
+        "jina-rag export chunks.jsonl",
+        "jina-rag export chunks.jsonl --vectors vectors.npy",
+        "jina-rag export --type pdf | gzip > chunks.jsonl.gz",
+    ),
 )
+@with_filters
 def write_out(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Left out, stdout.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Left out, stdout.")] = None,
     index: IndexOption = DEFAULT_INDEX,
-    vectors: Annotated[bool, typer.Option("--vectors", help="With each chunk's vector.")] = False,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            "--vectors", metavar="FILE.npy", help="Write the vectors there, for numpy: a row for each line, in order."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
-    sources: SourcesOption = None,
-    kinds: KindsOption = None,
-    collections: CollectionsOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    filters: FilterOptions = NO_FILTERS,
 ) -> None:
     """Write an index's chunks as JSON, one on each line, with text and place."""
-    if file and file.exists() and not force:
-        raise typer.BadParameter(f"{file} exists. Name another file, or say --force.", param_hint="FILE")
-    filters = make_filters(sources, kinds, collections, since, until)
-    with open_index(index) as documents:
-        count = documents.export(file or sys.stdout, filters=filters, vectors=vectors)
-    if file:
-        print_notice(f"{counted(count, 'chunk')} written to {file}.")
+    from jina_rag.rag.contents import IndexContents
+
+    for path, hint in ((file, "FILE"), (vectors, "--vectors")):
+        if path and path.is_file() and not force:
+            raise typer.BadParameter(f"{path} exists. Name another file, or say --force.", param_hint=hint)
+    if file and vectors and file.resolve() == vectors.resolve():
+        raise typer.BadParameter(f"{file} can't hold both. Name another file.", param_hint="--vectors")
+    names = " and ".join(str(path) for path in (file, vectors) if path)
+    with IndexContents.open(index) as contents, _write_errors(names or "The output"), _export_bar(file) as show:
+        count = contents.export(file or sys.stdout, vectors=vectors, filters=filters.as_filters(), on_progress=show)
+    if names:
+        print_notice(f"{counted(count, 'chunk')} written to {names}.")
+
+
+@contextmanager
+def _export_bar(file: Path | None) -> "Iterator[ExportCallback | None]":
+    """A bar, unless the lines themselves go to the terminal."""
+    if file is None:
+        yield None
+        return
+    with counting_bar("Exporting", None, "chunks") as show:
+
+        def show_some(done: int, total: int) -> None:
+            if done % _CHUNKS_BETWEEN_SIGNS == 0:
+                show(done, total)
+
+        yield show_some
+
+
+@contextmanager
+def _write_errors(what: str) -> Iterator[None]:
+    """Say in our words that what was asked for can't be written."""
+    try:
+        yield
+    except BrokenPipeError:  # who reads has seen enough
+        raise
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "Name another place.")
+        raise JinaRagError(f"{what} can't be written ({error.strerror}). {remedy}") from error

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         find_cited_spans,
         find_claims,
     )
+    from jina_rag.rag.contents import IndexContents
     from jina_rag.rag.conversation import Conversation, Turn
     from jina_rag.rag.doctor import Problem
     from jina_rag.rag.documents import READERS, Document, Page, ReadLimits, find_documents, read_document
@@ -76,6 +77,7 @@ __all__ = [
     "Filters",
     "Found",
     "Generator",
+    "IndexContents",
     "IndexStatus",
     "IndexedDocument",
     "Message",
@@ -125,6 +127,7 @@ _MODULES = {
         "find_cited_spans",
         "find_claims",
     ),
+    "contents": ("IndexContents",),
     "conversation": ("Conversation", "Turn"),
     "doctor": ("Problem",),
     "documents": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),

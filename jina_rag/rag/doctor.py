@@ -8,11 +8,9 @@ from pathlib import Path
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.locking import is_being_written
-from jina_rag.rag.manifest import VERSION, Manifest
+from jina_rag.rag.manifest import MANIFEST, VERSION, Manifest
 from jina_rag.rag.repair import NEW_CHROMA_FOLDER, OLD_CHROMA_FOLDER, chroma_folder
 from jina_rag.rag.vector_store import Inspection, inspect_folder
-
-MANIFEST = "index.sqlite3"
 
 
 @dataclass(frozen=True)

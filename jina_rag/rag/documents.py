@@ -31,6 +31,8 @@ __all__ = [
     "ReadLimits",
     "close_workers",
     "find_documents",
+    "is_pattern",
+    "local_path",
     "read_document",
 ]
 
@@ -71,16 +73,16 @@ def find_documents(
     """
     found: set[Path] = set()
     patterns = tuple(exclude)
-    for path in map(_local_path, paths):
-        if path.is_dir():
+    for path in map(local_path, paths):
+        if is_pattern(path):
+            found.update(_matches(path, patterns, on_error))
+        elif not _exists(path):
+            raise DocumentError(f"There is no file or folder {path}. Check the spelling.")
+        elif path.is_dir():
             found.update(_Folder(path, patterns, on_error).documents())
-        elif path.exists():
+        else:
             _check_kind(path)
             found.add(path.resolve())
-        elif _WILDCARD.search(str(path)):
-            found.update(_matches(path, patterns, on_error))
-        else:
-            raise DocumentError(f"There is no file or folder {path}. Check the spelling.")
     return sorted(found)
 
 
@@ -116,13 +118,30 @@ def read_document(path: Path | str, limits: ReadLimits | None = None) -> Documen
     return document
 
 
-def _local_path(path: Path | str) -> Path:
+def local_path(path: Path | str) -> Path:
+    """A path as it is, a file:// address as the path in it.
+
+    Raises:
+        DocumentError: it is another kind of address.
+    """
     text = str(path)
     if text.startswith("file:/"):
         return Path(url2pathname(urlsplit(text).path))
     if _ADDRESS.match(text):
         raise DocumentError(f"{text} is an address, and only files are read. Download it and add the file.")
     return Path(text)
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path has wildcards, and there is no file or folder of just this name."""
+    return bool(_WILDCARD.search(str(path))) and not _exists(path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 def _check_kind(path: Path) -> None:
@@ -148,15 +167,19 @@ def _matches(pattern: Path, exclude: Sequence[str], on_error: FolderErrorCallbac
     """The documents that a pattern fits, and those in the folders that it fits."""
     fixed = next(place for place, part in enumerate(pattern.parts) if _WILDCARD.search(part))
     base = Path(*pattern.parts[:fixed])
+    try:
+        # Path.glob follows no links to folders, unlike the glob module, which may never end in them.
+        matches = list(base.glob(str(Path(*pattern.parts[fixed:])))) if _exists(base) else []
+    except ValueError as error:
+        raise DocumentError(
+            f"The pattern {pattern} can't be understood ({error}). Write ** as a folder, as in notes/**/*.md."
+        ) from error
+    if not matches:
+        raise DocumentError(f"The pattern {pattern} fits no file or folder. Check the spelling.")
     folder = _Folder(base, exclude, on_error)
-    n_matches = 0
-    # Path.glob follows no links to folders, unlike the glob module, which may never end in them.
-    for match in base.glob(str(Path(*pattern.parts[fixed:]))) if base.is_dir() else ():
-        n_matches += 1
+    for match in matches:
         if not folder.passes_over(match.relative_to(base), is_folder=match.is_dir()):
             yield from folder.documents_at(match.relative_to(base))
-    if not n_matches:
-        raise DocumentError(f"The pattern {pattern} fits no file or folder. Check the spelling.")
 
 
 class _Folder:

@@ -9,6 +9,7 @@ embeds. One writes, group by group, in these steps, of which a process may be ki
 """
 
 import hashlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from pathlib import Path
 from jina_rag.embedder import Embedder
 from jina_rag.errors import BackendError, DocumentError, InputTooLongError, InvalidTextError, MissingDependencyError
 from jina_rag.rag.chunking import Chunk, split_document
-from jina_rag.rag.documents import Document, read_document
+from jina_rag.rag.documents import Document, ReadLimits, read_document
 from jina_rag.rag.manifest import FailedDocument, IndexedDocument, Manifest, file_kind, text_digest
 from jina_rag.rag.vector_store import VectorStore
 from jina_rag.vectors import FloatArray
@@ -304,7 +305,7 @@ class Ingestion:
         source, size, mtime_ns = str(task.path), -1, -1
         try:
             size, mtime_ns, sha256 = _file_state(task.path)
-            if task.known and task.known.sha256 == sha256:
+            if task.known and sha256 and task.known.sha256 == sha256:
                 return _Unchanged(task, size, mtime_ns)
             document, (size, mtime_ns, sha256) = _read_while_it_keeps_still(task.path)
         except MissingDependencyError as error:  # of this kind of file; others may be readable
@@ -448,11 +449,13 @@ def _read_while_it_keeps_still(path: Path) -> tuple[Document, tuple[int, int, st
 
 
 def _file_state(path: Path) -> tuple[int, int, str]:
-    """Size, time of the last change in nanoseconds, and SHA-256."""
+    """Size, time of the last change in nanoseconds, and SHA-256; for a file too large to be read, nothing for that."""
     try:
         with path.open("rb") as file:
-            status = path.stat()
-            return status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()
+            status = os.fstat(file.fileno())
+            is_readable = status.st_size <= ReadLimits().max_bytes
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest() if is_readable else ""
+            return status.st_size, status.st_mtime_ns, sha256
     except OSError as error:
         raise DocumentError(f"{path} can't be read ({error.strerror}). Check that it exists and is yours.") from error
 

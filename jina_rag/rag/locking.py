@@ -15,6 +15,8 @@ LOCK = ".lock"
 HOLDER = ".lock.json"
 """Beside the lock: who holds it. Left by a killed process it means nothing."""
 
+_SECONDS_TO_WAIT = 0.3
+
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
@@ -29,9 +31,10 @@ def sole_writer(folder: Path) -> Iterator[None]:
     except ImportError as error:
         raise MissingDependencyError.for_extra("filelock", "rag") from error
 
-    lock = FileLock(folder / LOCK, blocking=False)
+    lock = FileLock(folder / LOCK)
     try:
-        lock.acquire()
+        # Not at once: who only asks whether somebody writes holds the lock for a moment, too.
+        lock.acquire(timeout=_SECONDS_TO_WAIT, poll_interval=0.02)
     except Timeout as error:
         raise IndexFolderError(
             f"Another process is writing to {folder}{_holder(folder)}. Try again when it is done."

@@ -11,10 +11,10 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from jina_rag.vectors import FloatArray
 
 VectorReader = Callable[[Sequence[str]], Mapping[str, FloatArray]]
 """Gives the vectors of chunks by their ids, each of shape (d,)."""
+
+MANIFEST = "index.sqlite3"
+"""The file's name in the folder of an index."""
 
 VERSION = 2
 DEFAULT_COLLECTION = "default"
@@ -127,6 +130,22 @@ class Root:
     path: str
     collection: str = DEFAULT_COLLECTION
     exclude: tuple[str, ...] = ()
+
+
+class StoredChunk(NamedTuple):
+    """A chunk with all that stands beside it.
+
+    Attributes:
+        chunk: The chunk.
+        collection: That of its document.
+        sha256: Of its document's file.
+        vector: Float32 of shape (d,); None if it has been lost.
+    """
+
+    chunk: Chunk
+    collection: str
+    sha256: str
+    vector: FloatArray | None
 
 
 _DOCUMENT_NAMES = [field.name for field in fields(IndexedDocument)]
@@ -248,13 +267,17 @@ class Manifest:
         with self._read() as connection:
             return [Chunk(*row) for row in connection.execute(query, [source, first, last])]
 
-    def all_chunks(self, filters: Filters | None = None) -> Iterator[Chunk]:
-        """Every chunk that `filters` lets through, as it stands now, by source and position."""
+    @contextmanager
+    def contents(self, filters: Filters | None = None) -> Iterator[tuple[int, Iterator[StoredChunk]]]:
+        """How many chunks `filters` lets through, and each of them by source and position: all as of one moment."""
         condition, parameters = (filters or Filters()).chunk_condition()
-        query = f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE {condition} ORDER BY source, position"  # noqa: S608
+        wanted = f"FROM chunks JOIN documents ON documents.source = chunks.source WHERE {condition}"
+        vector = "SELECT vector FROM vectors WHERE vectors.digest = chunks.digest"
+        query = f"SELECT collection, sha256, ({vector}), {_CHUNK_COLUMNS} {wanted} ORDER BY chunks.source, position"
         with self._read() as connection:
-            for row in connection.execute(query, parameters):
-                yield Chunk(*row)
+            (count,) = connection.execute(f"SELECT count(*) {wanted}", parameters).fetchone()
+            rows = connection.execute(query, parameters)
+            yield count, (_stored_chunk(row) for row in rows)
 
     def sample(self, n: int) -> list[Chunk]:
         """At most `n` chunks, spread evenly over all."""
@@ -296,7 +319,7 @@ class Manifest:
             WHERE chunks.id IN (SELECT value FROM json_each(?))"""
         with self._read() as connection:
             rows = connection.execute(query, [json.dumps(list(ids))])
-            return {id_: np.frombuffer(vector, "<f4") for id_, vector in rows}
+            return {id_: _as_vector(vector) for id_, vector in rows}
 
     # Changes
 
@@ -531,6 +554,11 @@ def _document(row: tuple[Any, ...]) -> IndexedDocument:
     return replace(IndexedDocument(*row), notes=tuple(json.loads(row[-1])))
 
 
+def _stored_chunk(row: tuple[Any, ...]) -> StoredChunk:
+    collection, sha256, vector, *columns = row
+    return StoredChunk(Chunk(*columns), collection, sha256, _as_vector(vector) if vector else None)
+
+
 def _insert_document(connection: sqlite3.Connection, document: IndexedDocument) -> None:
     values = [getattr(document, name) for name in _DOCUMENT_NAMES[:-1]]
     query = f"INSERT INTO documents ({_DOCUMENT_COLUMNS}) VALUES ({', '.join('?' * len(_DOCUMENT_NAMES))})"  # noqa: S608
@@ -557,7 +585,11 @@ def _vectors(
 ) -> dict[bytes, FloatArray]:
     query = f"SELECT vector FROM {table} WHERE digest = ?"  # noqa: S608 - one of two names
     rows = ((digest, connection.execute(query, [digest]).fetchone()) for digest in digests)
-    return {digest: np.frombuffer(row[0], "<f4") for digest, row in rows if row}
+    return {digest: _as_vector(row[0]) for digest, row in rows if row}
+
+
+def _as_vector(stored: bytes) -> FloatArray:
+    return np.frombuffer(stored, "<f4")
 
 
 def _staged_fingerprint(connection: sqlite3.Connection) -> str | None:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jina_rag.embedder import Embedder
 from jina_rag.errors import IndexFolderError, InputTooLongError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk, chunk_id
+from jina_rag.rag.index_model import IndexModel
 from jina_rag.rag.manifest import Manifest, text_digest
 from jina_rag.rag.vector_store import CHROMA_FOLDER, VectorStore, chroma_errors, inspect_folder, slices
 from jina_rag.vectors import FloatArray
@@ -32,7 +32,7 @@ def chroma_folder(folder: Path, manifest: Manifest) -> Path:
     return folder / adopted if adopted and (folder / adopted).is_dir() else folder / CHROMA_FOLDER
 
 
-def recover(folder: Path, manifest: Manifest, embedder: Embedder) -> None:
+def recover(folder: Path, manifest: Manifest, model: IndexModel) -> None:
     """Put in order what a killed process has left. The caller holds the lock and has no vectors open.
 
     Vectors of texts that were not complete documents yet are kept for when these come again.
@@ -43,12 +43,12 @@ def recover(folder: Path, manifest: Manifest, embedder: Embedder) -> None:
         return
     # A process that was killed while Chroma saved its graph can leave a file that would end the one that reads it.
     if (folder / CHROMA_FOLDER).is_dir() and inspect_folder(folder / CHROMA_FOLDER).fault:
-        renew_chroma(folder, manifest, embedder)
+        renew_chroma(folder, manifest, model)
         return
     with chroma_errors(folder / CHROMA_FOLDER):
-        store = VectorStore(folder / CHROMA_FOLDER, embedder)
+        store = VectorStore(folder / CHROMA_FOLDER, model.fingerprint)
         try:
-            mend(manifest, store, embedder, unfinished)
+            mend(manifest, store, model, unfinished)
         finally:
             store.close()
 
@@ -68,27 +68,27 @@ def settle(folder: Path, manifest: Manifest) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def mend(manifest: Manifest, store: VectorStore, embedder: Embedder, sources: Iterable[str] | None = None) -> None:
+def mend(manifest: Manifest, store: VectorStore, model: IndexModel, sources: Iterable[str] | None = None) -> None:
     """Make Chroma agree with the manifest, for some sources or, for None, everywhere. The caller holds the lock."""
     if sources is None:
-        _make_agree(manifest, store, embedder, manifest.chunk_ids(), store.ids())
+        _make_agree(manifest, store, model, manifest.chunk_ids(), store.ids())
         sources = manifest.unfinished()
     else:
         sources = list(sources)
         for source in sources:
             ids = [chunk.id for chunk in manifest.chunks_of(source)]
-            _make_agree(manifest, store, embedder, ids, store.ids(source))
+            _make_agree(manifest, store, model, ids, store.ids(source))
     manifest.keep(sources)
 
 
 def renew_chroma(
     folder: Path,
     manifest: Manifest,
-    embedder: Embedder,
+    model: IndexModel,
     on_progress: RebuildCallback | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Make Chroma's folder anew, for the embedder's model; the old state stays good until the end.
+    """Make Chroma's folder anew, for `model`; the old state stays good until the end.
 
     The caller holds the lock. Returns how many texts had to be embedded.
 
@@ -96,12 +96,12 @@ def renew_chroma(
         IndexFolderError: the folder can't be written, or a chunk is too long for the model.
     """
     settle(folder, manifest)
-    fingerprint, new = embedder.fingerprint, folder / NEW_CHROMA_FOLDER
+    fingerprint, new = model.fingerprint, folder / NEW_CHROMA_FOLDER
     shutil.rmtree(new, ignore_errors=True)  # of a rebuild that was killed; nobody reads it
     ids, n_embedded, new_ids = manifest.chunk_ids(), 0, dict[str, str]()
     collections = {document.source: document.collection for document in manifest.documents()}
     with chroma_errors(new):
-        store = VectorStore(new, embedder)
+        store = VectorStore(new, model.fingerprint)
         try:
             for part in slices(ids, _CHUNKS_AT_A_TIME):
                 if should_stop():
@@ -109,7 +109,7 @@ def renew_chroma(
                         f"The rebuild of {folder} was stopped, and the index is as it was. Start it again to go on."
                     )
                 chunks = list(manifest.chunks(part).values())
-                vectors, n_new = _vectors_for(manifest, embedder, chunks)
+                vectors, n_new = _vectors_for(manifest, model, chunks)
                 renamed = [_renamed(chunk, fingerprint) for chunk in chunks]
                 store.upsert(renamed, [vectors[text_digest(chunk.text)] for chunk in chunks], collections)
                 new_ids.update((old.id, chunk.id) for old, chunk in zip(chunks, renamed, strict=True))
@@ -124,25 +124,25 @@ def renew_chroma(
 
 
 def _vectors_for(
-    manifest: Manifest, embedder: Embedder, chunks: Sequence[Chunk]
+    manifest: Manifest, model: IndexModel, chunks: Sequence[Chunk]
 ) -> tuple[Mapping[bytes, FloatArray], int]:
     """The vectors of chunks' texts by digest, and how many had to be embedded; these are kept from now on."""
     texts = {text_digest(chunk.text): chunk.text for chunk in chunks}
-    in_use = embedder.fingerprint == manifest.fingerprint()
-    vectors = manifest.vectors(texts) if in_use else manifest.staged_vectors(embedder.fingerprint, texts)
+    in_use = model.fingerprint == manifest.fingerprint()
+    vectors = manifest.vectors(texts) if in_use else manifest.staged_vectors(model.fingerprint, texts)
     missing = {digest: text for digest, text in texts.items() if digest not in vectors}
     if missing:
         try:
-            embedded = dict(zip(missing, embedder.embed_documents(list(missing.values())), strict=True))
+            embedded = dict(zip(missing, model.embedder.embed_documents(list(missing.values())), strict=True))
         except InputTooLongError as error:
             raise IndexFolderError(
-                f"A chunk has {error.token_count:,} tokens and {embedder.spec.name} reads {error.max_tokens:,}. Make a "
-                "new index with this model and add the documents to it."
+                f"A chunk has {error.token_count:,} tokens and {model.fingerprint.model} reads {error.max_tokens:,}. "
+                "Make a new index with this model and add the documents to it."
             ) from error
         if in_use:
             manifest.begin((), embedded)
         else:
-            manifest.stage_vectors(embedder.fingerprint, embedded)
+            manifest.stage_vectors(model.fingerprint, embedded)
         vectors.update(embedded)
     return vectors, len(missing)
 
@@ -153,12 +153,12 @@ def _renamed(chunk: Chunk, fingerprint: Fingerprint) -> Chunk:
 
 
 def _make_agree(
-    manifest: Manifest, store: VectorStore, embedder: Embedder, wanted: Sequence[str], stored: set[str]
+    manifest: Manifest, store: VectorStore, model: IndexModel, wanted: Sequence[str], stored: set[str]
 ) -> None:
     missing = [id_ for id_ in wanted if id_ not in stored]
     collections = {document.source: document.collection for document in manifest.documents()} if missing else {}
     for part in slices(missing, _CHUNKS_AT_A_TIME):
         chunks = list(manifest.chunks(part).values())
-        vectors, _ = _vectors_for(manifest, embedder, chunks)
+        vectors, _ = _vectors_for(manifest, model, chunks)
         store.upsert(chunks, [vectors[text_digest(chunk.text)] for chunk in chunks], collections)
     store.delete(stored.difference(wanted))

@@ -1,13 +1,14 @@
 """What lies below the files and folders that were added, and what has gone from there."""
 
 import os
+import shlex
 import stat
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents import find_documents
+from jina_rag.rag.documents import find_documents, is_pattern, local_path
 from jina_rag.rag.ingestion import FileTask
 from jina_rag.rag.manifest import FailedDocument, IndexedDocument, Root
 
@@ -23,6 +24,10 @@ class Survey:
 
     files: dict[Path, str] = field(default_factory=dict)
     lost: list[FailedDocument] = field(default_factory=list)
+
+    def note(self, folder: Path, error: DocumentError) -> None:
+        """Remember a folder that can't be looked through."""
+        self.lost.append(FailedDocument(str(folder), str(error)))
 
     def is_gone(self, source: str) -> bool:
         """Whether a document that was not found is truly not there, or not wanted any more."""
@@ -44,11 +49,7 @@ def survey(roots: Sequence[Root], known: Collection[str]) -> Survey:
         if lost := _why_lost(Path(root.path), known):
             found.lost.append(FailedDocument(root.path, lost))
         elif os.path.lexists(root.path) or root.path not in known:  # else it is a file that was deleted
-
-            def note(folder: Path, error: DocumentError) -> None:
-                found.lost.append(FailedDocument(str(folder), str(error)))
-
-            files = find_documents([root.path], root.exclude, on_error=note)
+            files = find_documents([root.path], root.exclude, on_error=found.note)
             found.files.update(dict.fromkeys(files, root.collection))
     return found
 
@@ -99,13 +100,31 @@ def make_plan(found: Survey, known: dict[str, IndexedDocument], failed: dict[str
     return plan
 
 
-def as_roots(paths: Iterable[Path | str], files: Iterable[Path], collection: str, exclude: Sequence[str]) -> list[Root]:
-    """What to remember of `paths` that were added: themselves, or for a pattern the `files` that it named."""
-    roots: list[Root] = []
-    for path in paths:
-        places = [Path(path).resolve()] if Path(path).exists() else list(files)
-        roots += [Root(str(place), collection, tuple(exclude)) for place in places]
-    return roots
+def named_places(paths: Iterable[Path | str], exclude: Sequence[str] = ()) -> Iterator[Path]:
+    """The files and folders that paths, patterns and file:// addresses stand for, absolute; for a pattern its files.
+
+    Raises:
+        DocumentError: a pattern fits nothing, or an address is not one of a file.
+    """
+    for path in map(local_path, paths):
+        if is_pattern(path):
+            yield from find_documents([path], exclude, on_error=lambda _, __: None)
+        else:
+            yield path.resolve()
+
+
+def as_roots(paths: Iterable[Path | str], collection: str, exclude: Sequence[str]) -> list[Root]:
+    """What to remember of `paths` that were added: files and folders, for a pattern the files that it named."""
+    return [Root(str(place), collection, tuple(exclude)) for place in named_places(paths, exclude)]
+
+
+def as_sources(paths: Iterable[Path | str]) -> list[str]:
+    """What files and folders may be called in an index: by where their links lead, and as they are written."""
+    return [source for path in map(local_path, paths) for source in (str(path.resolve()), _without_dots(path))]
+
+
+def _without_dots(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
 def without_covered(roots: Sequence[Root], known: Sequence[Root]) -> list[Root]:
@@ -142,7 +161,7 @@ def _why_lost(path: Path, known: Collection[str]) -> str | None:
         return None
     remedy = (
         f"and the index has {n_known:,} documents from there: is a disk not mounted? If they are gone for good, take "
-        f"them out with `jina-rag rm {path}`."
+        f"them out with `jina-rag rm {shlex.quote(str(path))}`."
     )
     try:
         if path.is_dir():

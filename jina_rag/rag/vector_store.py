@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from jina_rag.embedder import Embedder
 from jina_rag.errors import IndexFolderError, MissingDependencyError
+from jina_rag.fingerprint import Fingerprint
+from jina_rag.rag.children import module_command, module_environment
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.manifest import file_kind
 from jina_rag.vectors import FloatArray
@@ -44,12 +45,12 @@ T = TypeVar("T")
 class VectorStore:
     """One Chroma collection, opened."""
 
-    def __init__(self, folder: Path, embedder: Embedder) -> None:
-        """Open it; it is made if there is none.
+    def __init__(self, folder: Path, fingerprint: Fingerprint) -> None:
+        """Open it; it is made if there is none. No model is loaded.
 
         Args:
             folder: Chroma's own.
-            embedder: What the vectors are made with.
+            fingerprint: What the vectors are made with.
 
         Raises:
             FingerprintMismatchError: the vectors were made with another model.
@@ -60,8 +61,12 @@ class VectorStore:
         self._client = _open_client(folder)
         from jina_rag.chroma import open_collection
 
-        with chroma_errors(folder):
-            self._collection = open_collection(self._client, COLLECTION, embedder)
+        try:
+            with chroma_errors(folder):
+                self._collection = open_collection(self._client, COLLECTION, fingerprint)
+        except BaseException:
+            self._client.close()
+            raise
 
     def count(self) -> int:
         """How many vectors there are."""
@@ -222,8 +227,10 @@ def inspect_folder(folder: Path) -> Inspection:
     """Read everything in a Chroma folder once, in a process of its own: damaged files can end the one that reads."""
     if not (folder / "chroma.sqlite3").is_file():
         return Inspection(fault=f"{folder} is not there, or empty")
-    command = [sys.executable, "-m", "jina_rag.rag.vector_store", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
+    command = module_command("jina_rag.rag.vector_store", str(folder.absolute()))
+    done = subprocess.run(  # noqa: S603 - our own module
+        command, env=module_environment(), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"the reading process ended with {done.returncode}"])[-1]
         return Inspection(fault=last)

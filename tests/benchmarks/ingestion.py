@@ -118,10 +118,10 @@ def measure_search(index: DocumentIndex, embedder: Embedder, n_queries: int = 20
         def embed_query(self, text: str) -> FloatArray:
             return prepared[text]
 
-    index.embedder = Prepared(embedder._backend, embedder.spec, quantization=embedder.quantization)
-    for mode in get_args(Mode):
-        print_latency(mode, [partial(search, index, question, mode=mode) for question in questions])
-    index.embedder = embedder
+    instant = Prepared(embedder._backend, embedder.spec, quantization=embedder.quantization)
+    with DocumentIndex.open(index.folder, instant) as opened:
+        for mode in get_args(Mode):
+            print_latency(mode, [partial(search, opened, question, mode=mode) for question in questions])
 
 
 def print_latency(name: str, calls: Sequence[Callable[[], object]]) -> None:

@@ -113,9 +113,9 @@ def test_a_pipe_that_closes_early_is_no_error(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     for number in range(40):
-        (notes / f"{number}.txt").write_text(f"Planet number {number} is far away.")
+        (notes / f"{number}.txt").write_text(f"Planet number {number} is far away. " * 100)
     assert jina_rag("add", "notes", "--model", "minilm", cwd=tmp_path).returncode == 0
-    command = [sys.executable, "-m", "jina_rag.cli", "export", "--vectors"]
+    command = [sys.executable, "-m", "jina_rag.cli", "export"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path) as process:
         assert process.stdout is not None

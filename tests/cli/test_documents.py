@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from jina_rag import Embedder
 from jina_rag.cli import prompts
 from jina_rag.vectors import FloatArray
 from tests.cli.conftest import Run
+from tests.rag.pdf import PICTURE, write_contents
 
 
 @pytest.mark.usefixtures("notes")
@@ -71,6 +73,42 @@ def test_rm_takes_folders_and_collections(index: Run, notes: Path) -> None:
     index("add", "notes", "--collection", "space")
     assert index("rm", "--collection", "other", "--yes").exit_code == 3
     assert index("rm", "--collection", "space", "--yes").stdout.startswith("2 removed.")
+
+
+def test_rm_knows_a_file_by_any_of_its_paths(index: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (notes / "deep").mkdir()
+    monkeypatch.setenv("JINA_RAG_INDEX", str(notes.parent / ".jina-rag" / "index"))
+    monkeypatch.chdir(notes / "deep")
+    (notes / "mars.md").unlink()
+    assert index("rm", "../mars.md", "--yes").stdout.startswith("1 removed.")
+
+
+def test_a_folder_that_cannot_be_listed_does_not_stop_the_rest(
+    run: Run, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (notes / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: Path | str) -> "os._ScandirIterator[str]":
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = run("add", "notes")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("2 added, 1 failed.")
+    assert "closed can't be listed (Permission denied)" in result.stderr
+
+
+def test_scanned_pages_are_said_aloud(run: Run, tmp_path: Path) -> None:
+    write_contents(tmp_path / "half.pdf", ["BT /F1 12 Tf 72 720 Td (Some text) Tj ET", PICTURE])
+    added = run("add", "half.pdf")
+    assert added.exit_code == 0
+    assert "Note: half.pdf: Page 2 holds no text: it is probably a scan." in added.stderr
+    assert "Note: half.pdf: Page 2 holds no text" in run("status", "--documents").stderr
+    again = json.loads(run("add", "half.pdf", "--json").stdout)
+    assert again["notes"] == []
 
 
 def test_status_says_what_is_there(index: Run, notes: Path) -> None:

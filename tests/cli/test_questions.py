@@ -73,6 +73,9 @@ def test_search_by_words_finds_only_what_has_them(index: Run) -> None:
     [
         ["--source", "*.txt"],
         ["--source", "notes/saturn.txt"],
+        ["--source", "./notes/sat*"],
+        ["--source", "../{here}/notes/saturn.txt"],
+        ["--source", "{there}/link/saturn.txt"],
         ["--type", "txt"],
         ["--collection", "gas", "--since", "2000-01-01"],
     ],
@@ -80,6 +83,8 @@ def test_search_by_words_finds_only_what_has_them(index: Run) -> None:
 def test_search_takes_filters(index: Run, notes: Path, filters: list[str]) -> None:
     index("rm", "notes/saturn.txt", "--yes")
     index("add", str(notes / "saturn.txt"), "--collection", "gas")
+    (notes.parent / "link").symlink_to(notes)
+    filters = [value.format(here=notes.parent.name, there=notes.parent) for value in filters]
     found = json.loads(index("search", "planet", "--json", *filters).stdout)
     assert [entry["chunk"]["title"] for entry in found] == ["saturn"]
 
@@ -173,3 +178,11 @@ def test_an_error_in_the_middle_of_an_answer_is_told_too(index: Run, monkeypatch
     assert "Error: The model is gone." in result.stderr
     assert "question is empty" in index("ask", " ").stderr
     assert "names no way to answer" in index("ask", "Why?", "--llm", "gpt").stderr
+
+
+def test_a_question_without_quotes_is_shown_with_them(index: Run) -> None:
+    for command in ("ask", "search"):
+        result = index(command, "Why", "is", "Mars", "red?", "-k", "3")
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert f"Put it in quotes: jina-rag {command} 'Why is Mars red?'" in result.stderr

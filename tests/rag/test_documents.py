@@ -1,4 +1,5 @@
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -119,6 +120,25 @@ def test_a_missing_path_and_an_unknown_kind_are_refused(tmp_path: Path) -> None:
         find_documents([tmp_path / "nowhere"])
     with pytest.raises(DocumentError, match=r"photo\.jpg is of a kind .* Add PDF, Word"):
         find_documents([_write(tmp_path / "photo.jpg")])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a" * 300, "There is no file or folder a+. Check the spelling"),
+        ("*" + "a" * 300, r"The pattern \*a+ fits no file or folder"),
+        ("a" * 300 + "/*.md", "fits no file or folder"),
+    ],
+)
+def test_a_name_too_long_for_a_file_is_refused(name: str, message: str) -> None:
+    with pytest.raises(DocumentError, match=message):
+        find_documents([name])
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Later versions of Python read ** as *.")
+def test_a_pattern_that_cannot_be_understood_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match=r"can't be understood .*Write \*\* as a folder, as in notes/\*\*/\*.md"):
+        find_documents([tmp_path / "no**.md"])
 
 
 def test_markdown_is_called_by_its_first_heading(tmp_path: Path) -> None:

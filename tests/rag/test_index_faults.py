@@ -5,16 +5,19 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag import DocumentIndex, rebuild
+from jina_rag.rag.locking import LOCK
 from jina_rag.testing import fake_embedder
 
 N_KILLS = int(os.environ.get("JINA_RAG_KILLS", "4"))
@@ -231,3 +234,22 @@ def test_two_writers_in_two_processes(tmp_path: Path, notes: Path, embedder: Emb
             index.add([notes])
             assert len(index.documents()) == 27
             _contents(index)
+
+
+def test_asking_whether_somebody_writes_stops_no_writer(index: DocumentIndex, notes: Path) -> None:
+    """Who asks holds the lock for a moment."""
+    lock = FileLock(index.folder / LOCK)
+    lock.acquire()
+    released = threading.Timer(0.1, lock.release)
+    released.start()
+    assert len(index.add([notes]).added) == 3
+    released.join()
+
+
+def test_files_in_the_working_directory_are_not_run(
+    index: DocumentIndex, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add([notes])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json.py").write_text("raise SystemExit('I am run')")
+    assert index.doctor() == []

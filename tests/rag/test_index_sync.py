@@ -1,11 +1,13 @@
 """What `add` and `sync` do about files that come, change, move, go or fail."""
 
+import hashlib
 import io
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,66 @@ def test_sync_does_what_the_disk_did(index: DocumentIndex, notes: Path, embedder
     assert titles == {"Mars", "morning star", "neptune"}
     assert [chunk.title for chunk, _ in index.matching("clouds", 9)] == ["morning star"]
     assert _counts(index.sync()) == {"unchanged": 4}
+
+
+def test_a_copy_that_is_added_has_not_moved(index: DocumentIndex, notes: Path, embedder: CountingEmbedder) -> None:
+    index.add([notes])
+    embedder.texts.clear()
+    copy = Path(shutil.copy(notes / "mars.md", notes.parent / "copy.md"))
+    assert _counts(index.add([copy])) == {"added": 1}
+    assert embedder.texts == []
+
+
+def test_of_two_copies_of_a_file_that_is_gone_one_has_moved(index: DocumentIndex, notes: Path) -> None:
+    index.add([notes])
+    for name in ("a.md", "b.md"):
+        shutil.copy(notes / "mars.md", notes / name)
+    (notes / "mars.md").unlink()
+    report = index.sync()
+    assert report.moved == ((str(notes / "mars.md"), str(notes / "a.md")),)
+    assert report.added == (str(notes / "b.md"),)
+    assert report.removed == ()
+
+
+def test_an_address_and_a_pattern_are_remembered_as_what_they_name(index: DocumentIndex, notes: Path) -> None:
+    folder = notes.parent / "more"
+    folder.mkdir()
+    (folder / "pluto.md").write_text("Pluto is a dwarf planet.")
+    index.add([notes.as_uri(), str(folder / "*.md")], exclude=["x*"])
+    assert [root.path for root in index.status().roots] == [str(folder / "pluto.md"), str(notes)]
+    (notes / "uranus.txt").write_text("Uranus lies on its side.")
+    (folder / "ceres.md").write_text("Ceres is a dwarf planet, too.")
+    assert index.sync([notes.as_uri()]).added == (str(notes / "uranus.txt"),)
+    assert index.sync([str(folder / "*.md")]).added == (str(folder / "ceres.md"),)
+
+
+def test_a_document_is_removed_by_whatever_path_leads_there(index: DocumentIndex, notes: Path) -> None:
+    index.add([notes])
+    (notes.parent / "link").symlink_to(notes)
+    assert index.remove([notes / ".." / notes.name / "mars.md"]) == 1
+    assert index.remove([(notes / "saturn.txt").as_uri()]) == 1
+    assert index.remove([notes.parent / "link"]) == 1
+    assert index.documents() == []
+
+
+def test_a_file_too_large_to_be_read_is_not_hashed_for_that(
+    index: DocumentIndex, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (notes / "large.txt").open("wb") as file:
+        file.truncate(200 * 2**20)
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+
+    def note(file: BufferedReader, name: str) -> object:
+        hashed.append(Path(file.name).name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", note)
+    (failed,) = index.add([notes]).failed
+    assert "has 200 MB and a document may have 100" in failed.reason
+    assert "large.txt" not in hashed
+    assert "mars.md" in hashed
+    assert _counts(index.sync()) == {"unchanged": 3, "failed": 1}
 
 
 def test_add_removes_nothing(index: DocumentIndex, notes: Path) -> None:
@@ -315,6 +377,48 @@ def test_export(index: DocumentIndex, notes: Path, tmp_path: Path) -> None:
     assert index.export(stream, filters=Filters(kinds=(".md",))) == 1
     (row,) = map(json.loads, stream.getvalue().splitlines())
     assert (row["title"], row["collection"], row["text"]) == ("Mars", "planets", (notes / "mars.md").read_text())
-    assert index.export(tmp_path / "all.jsonl", vectors=True) == 3
+    assert index.export(tmp_path / "all.jsonl", vectors=tmp_path / "all.npy") == 3
     rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
-    np.testing.assert_allclose([row["vector"] for row in rows], index.vectors([row["id"] for row in rows]))
+    vectors = np.load(tmp_path / "all.npy", allow_pickle=False)
+    assert (vectors.dtype, vectors.shape) == (np.float32, (3, 64))
+    np.testing.assert_array_equal(vectors, index.vectors([row["id"] for row in rows]))
+
+
+def test_an_export_is_the_index_of_one_moment(index: DocumentIndex, notes: Path, tmp_path: Path) -> None:
+    """Another writer adds and removes documents while it runs."""
+    index.add([notes])
+
+    class Interrupting(io.StringIO):
+        n_lines = 0
+
+        def write(self, line: str) -> int:
+            if self.n_lines == 0:
+                (notes / "zeus.txt").write_text("Zeus is no planet.")
+                index.add([notes / "zeus.txt"])
+                index.remove([notes / "venus.txt"])
+            self.n_lines += 1
+            return super().write(line)
+
+    stream = Interrupting()
+    assert index.export(stream, vectors=tmp_path / "all.npy") == 3
+    assert [json.loads(line)["title"] for line in stream.getvalue().splitlines()] == ["Mars", "saturn", "venus"]
+    assert np.load(tmp_path / "all.npy").shape == (3, 64)
+
+
+def test_an_export_that_fails_leaves_what_was_there(index: DocumentIndex, notes: Path, tmp_path: Path) -> None:
+    index.add([notes])
+    target, vectors = tmp_path / "all.jsonl", tmp_path / "all.npy"
+    target.write_text("before")
+    with index._manifest._write() as connection:
+        connection.execute("DELETE FROM vectors")
+    with pytest.raises(IndexFolderError, match="no vector of the chunk"):
+        index.export(target, vectors=vectors)
+    assert target.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.jsonl", "index", "notes"]
+    assert index.export(target) == 3
+    index.remove([notes])
+
+
+def test_vectors_of_nothing_are_an_empty_table(index: DocumentIndex, tmp_path: Path) -> None:
+    assert index.export(tmp_path / "none.jsonl", vectors=tmp_path / "none.npy") == 0
+    assert np.load(tmp_path / "none.npy").shape == (0, 64)

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.rag.children import module_command, module_environment
 
 _WORKER = "jina_rag.rag.readers.worker"
 _READY = b"ready\n"
@@ -86,14 +86,12 @@ class _Worker:
     """A child process that does one job after the other."""
 
     def __init__(self) -> None:
-        # The caller's own search path, and -P: a stray json.py in the working directory is not to be run.
-        path = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", _WORKER],
+            module_command(_WORKER),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
+            env=module_environment(),
         )
         assert self._process.stdin
         assert self._process.stdout

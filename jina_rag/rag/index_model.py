@@ -1,0 +1,83 @@
+"""The model of an index: known by its fingerprint at once, loaded at the first need.
+
+Much of what is done with an index needs no new vector, and so neither the time nor the memory that a model takes, nor
+its weights on this machine.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+from jina_rag.embedder import Embedder
+from jina_rag.fingerprint import Fingerprint
+
+EmbedderLoader = Callable[[], Embedder]
+"""Gives the model when it is needed; it raises as `Embedder.from_pretrained` does."""
+
+
+class IndexModel:
+    """What the vectors of an index are made with. Safe to use from many threads."""
+
+    def __init__(
+        self, folder: Path, fingerprint: Fingerprint, embedder: Embedder | EmbedderLoader | None = None
+    ) -> None:
+        """Load nothing yet.
+
+        Args:
+            folder: That of the index, for messages.
+            fingerprint: What the model must have.
+            embedder: The model, or what loads it; None loads it by the name in the fingerprint.
+
+        Raises:
+            FingerprintMismatchError: `embedder` is a model, and another one.
+        """
+        self.fingerprint = fingerprint
+        self._folder = folder
+        self._lock = Lock()
+        self._given = embedder if isinstance(embedder, Embedder) else None
+        self._load = embedder if callable(embedder) else lambda: load_by_name(fingerprint)
+        self._loaded: Embedder | None = None
+        if self._given:
+            self._check(self._given)
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model, loaded by now.
+
+        Raises:
+            FingerprintMismatchError: what was loaded is another model, or another file of the same name.
+            Otherwise as `Embedder.from_pretrained` does.
+        """
+        if self._given:
+            return self._given
+        with self._lock:
+            if self._loaded is None:
+                embedder = self._load()
+                self._check(embedder)
+                self._loaded = embedder
+            return self._loaded
+
+    def close(self) -> None:
+        """Give back what was loaded here; a model that was handed in stays with its owner."""
+        with self._lock:
+            if self._loaded:
+                self._loaded.close()
+
+    def _check(self, embedder: Embedder) -> None:
+        made_with = self.fingerprint
+        embedder.fingerprint.check(
+            made_with,
+            where=f"The index {self._folder}",
+            remedy=f"Open it with its own model ({made_with.model}, {made_with.quantization}, "
+            f"{made_with.dimensions} dimensions), or change its model with `jina-rag rebuild`.",
+        )
+
+
+def load_by_name(fingerprint: Fingerprint, backend: str | None = None) -> Embedder:
+    """The model that a fingerprint names. Raises as `Embedder.from_pretrained` does."""
+    return Embedder.from_pretrained(
+        fingerprint.model,
+        quantization=fingerprint.quantization or None,
+        dimensions=fingerprint.dimensions,
+        backend=backend,
+    )
