@@ -82,7 +82,7 @@ def test_another_model_is_refused(client: ClientAPI, change: Callable[[], Embedd
 def test_a_fingerprint_opens_as_the_model_does_and_loads_none(
     client: ClientAPI, minilm: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_model = open_collection(client, "with model", minilm)
+    with_model = open_collection(client, "with-model", minilm)
 
     def load(*_: object, **__: object) -> Embedder:
         raise AssertionError("The model is loaded.")
