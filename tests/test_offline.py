@@ -30,7 +30,7 @@ sys.argv = ["streamlit_app.py", "--index", ".jina-rag/index"]
 app = AppTest.from_file(page, default_timeout=60).run()
 app.chat_input(key="question").set_value(question).run()
 assert not app.exception, app.exception
-print([message.markdown[0].value for message in app.chat_message])
+print([message.markdown[0].value for message in app.chat_message if message.name == 'assistant'])
 """
 
 

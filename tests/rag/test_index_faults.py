@@ -238,7 +238,7 @@ def test_two_writers_in_two_processes(tmp_path: Path, notes: Path, embedder: Emb
 
 def test_asking_whether_somebody_writes_stops_no_writer(index: DocumentIndex, notes: Path) -> None:
     """Who asks holds the lock for a moment."""
-    lock = FileLock(index.folder / LOCK)
+    lock = FileLock(index.folder / LOCK, thread_local=False)  # another thread lets go of it
     lock.acquire()
     released = threading.Timer(0.1, lock.release)
     released.start()
