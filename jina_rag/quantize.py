@@ -23,6 +23,7 @@ from pathlib import Path
 from jina_rag.bundled import CACHE_VARIABLE, cache_root
 from jina_rag.errors import ModelLoadError, ModelNotFoundError, UnknownModelError
 from jina_rag.gguf_file import GgufHeader, read_gguf_header
+from jina_rag.machine import available_cores
 from jina_rag.models import QUANTIZABLE, ModelSpec
 
 QuantizeProgress = Callable[[int, int], None]
@@ -273,7 +274,7 @@ def _quantize_here(source: str, target: str, quantization: str, *switches: str) 
 
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantization}")
-    parameters.nthread = os.cpu_count() or 1
+    parameters.nthread = available_cores()
     parameters.allow_requantize = "requantize" in switches
     parameters.dry_run = "dry-run" in switches
     code: int = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters))

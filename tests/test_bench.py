@@ -8,19 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jina_rag import Embedder, LlamaCppOptions, bench
+from jina_rag import Embedder
 from jina_rag.bench import (
     BenchProgress,
     BenchResult,
+    Fidelity,
     LengthResult,
     Spread,
     SweepResult,
-    find_model,
-    make_texts,
+    SweepRow,
     measure,
-    peak_memory_bytes,
+    measuring,
+    process,
     sweep,
+    sweeping,
 )
+from jina_rag.bench.files import find_model, on_this_machine, precision
+from jina_rag.bench.process import Timing
+from jina_rag.bench.results import CHUNK_TOKENS
+from jina_rag.bench.texts import make_texts
 from jina_rag.errors import BackendError, InvalidDimensionsError, ModelNotFoundError, UnknownModelError
 from jina_rag.quantize import quantize_file
 from jina_rag.rag.chunking import MAX_CHUNK_TOKENS
@@ -49,8 +55,8 @@ RESULT = BenchResult(
 def quick() -> object:
     """Rounds of a moment: these tests are not about precision."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(bench, "_ROUND_S", 0.0)
-        monkeypatch.setattr(bench, "_QUERIES", 4)
+        monkeypatch.setattr(measuring, "_ROUND_S", 0.0)
+        monkeypatch.setattr(measuring, "_QUERIES", 4)
         yield
 
 
@@ -101,7 +107,7 @@ def test_width_is_checked_before_anything_is_loaded() -> None:
 
 
 def test_a_corpus_costs_what_its_tokens_cost() -> None:
-    assert MAX_CHUNK_TOKENS == bench.CHUNK_TOKENS
+    assert MAX_CHUNK_TOKENS == CHUNK_TOKENS
     cost = RESULT.corpus(100, tokens_per_document=500)
     assert cost.chunks == 300
     assert cost.seconds == 50
@@ -130,8 +136,8 @@ def test_sweep_over_quantisations_takes_the_files_of_the_model(files: Path) -> N
 
 
 def test_sweep_over_threads_and_batches(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "BATCH_SIZES", (64, 512))
-    monkeypatch.setattr(bench, "_cores", lambda: 2)
+    monkeypatch.setattr(sweeping, "BATCH_SIZES", (64, 512))
+    monkeypatch.setattr(sweeping, "available_cores", lambda: 2)
     path = str(files / "tiny-F32.gguf")
     assert [row.name for row in sweep("batch", path, rounds=2).rows] == ["64", "512"]
     threads = sweep("threads", path, rounds=2)
@@ -139,18 +145,28 @@ def test_sweep_over_threads_and_batches(files: Path, monkeypatch: pytest.MonkeyP
     assert all(row.fidelity is None for row in threads.rows)
 
 
-def test_nothing_to_compare_is_said(files: Path) -> None:
+def test_nothing_to_compare_is_said(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendError, match="jina-rag quantize"):
         sweep("quantization", str(files / "other-Q8_0.gguf"))
+    monkeypatch.setattr(sweeping, "available_cores", lambda: 1)
+    with pytest.raises(BackendError, match="may use one core"):
+        sweep("threads", str(files / "other-Q8_0.gguf"))
+
+
+def test_a_type_of_a_known_model_that_nobody_offers_is_compared_too(files: Path, tmp_path: Path) -> None:
+    for quantization, name in (("F32", "tiny-F32.gguf"), ("Q4_0", "tiny-Q4_0.gguf")):
+        (tmp_path / f"v5-small-retrieval-{quantization}.gguf").write_bytes((files / name).read_bytes())
+    found = find_model(str(tmp_path / "v5-small-retrieval-F32.gguf"))
+    assert [model.quantization for model in on_this_machine(found, None)] == ["F32", "Q4_0"]
 
 
 def test_models_that_do_not_fit_together_are_left_out(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_available_bytes", lambda: 500 * 10**6)  # one process takes 300
+    monkeypatch.setattr(sweeping, "available_memory_bytes", lambda: 500 * 10**6)  # one process takes 300
     with pytest.raises(BackendError, match="nothing to compare"):
         sweep("quantization", str(files / "tiny-F32.gguf"))
-    monkeypatch.setattr(bench, "_CHILD_BYTES", 100)
+    monkeypatch.setattr(sweeping, "_CHILD_BYTES", 100)
     sizes = [(files / name).stat().st_size for name in ("tiny-F32.gguf", "tiny-Q4_0.gguf")]
-    monkeypatch.setattr(bench, "_available_bytes", lambda: sum(sizes) + 200)
+    monkeypatch.setattr(sweeping, "available_memory_bytes", lambda: sum(sizes) + 200)
     assert len(sweep("quantization", str(files / "tiny-F32.gguf"), rounds=2).rows) == 2
 
 
@@ -163,29 +179,52 @@ def test_models_that_do_not_fit_together_are_left_out(files: Path, monkeypatch: 
     ],
 )
 def test_level_means_that_the_rounds_overlap(
-    timings: dict[str, tuple[float, ...]], best: str, level: tuple[str, ...], tiny_gguf: Path
+    timings: dict[str, tuple[float, ...]], best: str, level: tuple[str, ...]
 ) -> None:
-    result = _swept({name: [bench._Timing(1, 100, s) for s in seconds] for name, seconds in timings.items()}, tiny_gguf)
+    turns = {name: [Timing(1, 100, one) for one in seconds] for name, seconds in timings.items()}
+    measured = {
+        name: sweeping._Measured(timings=one, query_s=0.1, peak_bytes=None, file_bytes=1, fidelity=None)
+        for name, one in turns.items()
+    }
+    result = sweeping._result("threads", "m", measured, ())
     assert (result.best, result.level_with_best) == (best, level)
 
 
-def _swept(turns: dict[str, list[bench._Timing]], path: Path) -> SweepResult:
-    found = find_model(str(path))
-    names = dict.fromkeys(turns)
-    configurations = {name: (found, LlamaCppOptions()) for name in names}
-    return bench._sweep_result(
-        "threads", found, configurations, turns, dict.fromkeys(names, 0.1), dict.fromkeys(names), {}, ()
+def test_of_what_is_level_the_most_exact_or_the_least_is_advised() -> None:
+    def row(name: str, *, size: int, cosine: float, is_level: bool = True) -> SweepRow:
+        fidelity = Fidelity(reference="F32", cosine=cosine, least_cosine=cosine, top_10=1)
+        return SweepRow(
+            name=name,
+            tokens_per_s=STEADY,
+            query_s=0.01,
+            against_best=Spread(1, 1, 1),
+            is_level=is_level,
+            peak_bytes=1,
+            file_bytes=size,
+            fidelity=fidelity,
+        )
+
+    rows = (
+        row("F32", size=4, cosine=1, is_level=False),
+        row("F16", size=2, cosine=0.99999),
+        row("Q8_0", size=1, cosine=0.9998),
     )
+    swept = SweepResult(parameter="quantization", model="m", rounds=2, rows=rows, best="Q8_0", warnings=())
+    assert swept.advised == "F16"
+    assert replace(swept, rows=(rows[0], replace(rows[1], is_level=False), rows[2])).advised == "Q8_0"
+    equal = replace(rows[2], fidelity=rows[1].fidelity)
+    assert replace(swept, rows=(*rows[:2], equal)).advised == "Q8_0"
+    assert replace(swept, parameter="threads", rows=rows[1:]).advised == "F16"
 
 
 def test_busy_machine_and_uneven_rounds_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_cores", lambda: 2)
+    monkeypatch.setattr(measuring, "available_cores", lambda: 2)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 9.0, 9.0))
-    assert bench._busy_machine() == ()
-    assert bench._uneven_rounds(STEADY) == ()
+    assert measuring.busy_machine() == ()
+    assert measuring.uneven_rounds(STEADY) == ()
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0))
-    assert "load 1.5 on 2 cores" in bench._busy_machine()[0]
-    assert "60% apart" in bench._uneven_rounds(Spread(100, 70, 130))[0]
+    assert "load 1.5 on 2 cores" in measuring.busy_machine()[0]
+    assert "60% apart" in measuring.uneven_rounds(Spread(100, 70, 130))[0]
 
 
 def test_stopping_ends_the_processes(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +246,7 @@ def test_stopping_ends_the_processes(files: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_process_that_dies_is_explained(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
-    monkeypatch.setattr(bench, "_COMMAND", (sys.executable, "-c", "raise SystemExit('out of memory')"))
+    monkeypatch.setattr(process, "_WORKER", (sys.executable, "-c", "raise SystemExit('out of memory')"))
     with pytest.raises(BackendError, match=r"out of memory.*smaller model"):
         measure(str(files / "tiny-F32.gguf"))
 
@@ -232,7 +271,7 @@ def test_rows_of_files(tiny_gguf: Path, tmp_path: Path) -> None:
 
 def test_precision_orders_types() -> None:
     names = ["Q4_0", "F16", "IQ1_S", "BF16", "F32", "Q4_K_M", "Q8_0", "Q4_K_S", "Q6_K", "Q2_K"]
-    ordered = sorted(names, key=bench._precision)
+    ordered = sorted(names, key=precision)
     assert ordered[:5] == ["F32", "F16", "BF16", "Q8_0", "Q6_K"]
     assert ordered[-2:] == ["Q2_K", "IQ1_S"]
 
@@ -243,13 +282,3 @@ def test_texts_have_the_length_asked_for_and_differ(any_embedder: Embedder) -> N
     assert texts == make_texts(100, 30, any_embedder)
     counts = any_embedder.count_tokens(texts)
     assert 70 < min(counts) <= max(counts) < 130
-
-
-def test_peak_memory_grows_with_what_is_held() -> None:
-    code = (
-        "from jina_rag.bench import peak_memory_bytes as peak; before = peak(); held = bytes([1]) * 10**8; "
-        "print(before is None or peak() - before > 9 * 10**7)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
-    assert peak_memory_bytes() != 0

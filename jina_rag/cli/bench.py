@@ -95,7 +95,7 @@ def _sweep(parameter: SweepParameter, model: str, quantization: str | None, roun
     with _bar() as show:
         result = sweep(parameter.value, model, quantization=quantization, rounds=rounds, on_progress=show)
     if as_json:
-        print_json({**asdict(result), "level_with_best": list(result.level_with_best)})
+        print_json({**asdict(result), "level_with_best": list(result.level_with_best), "advised": result.advised})
         return
     _print_sweep(result)
 
@@ -155,7 +155,7 @@ def quantize(
 
 
 def _beside(path: Path, quantization: str) -> Path:
-    from jina_rag.bench import split_name
+    from jina_rag.bench.files import split_name
 
     return path.with_name(f"{split_name(path)[0]}-{quantization.upper()}.gguf")
 
@@ -255,14 +255,17 @@ def _cells(row: "SweepRow") -> list[str]:
 
 
 def _verdict(result: "SweepResult") -> str:
-    level = result.level_with_best
-    sentence = f"Quickest here: {result.best}, in every round."
+    level, advised = result.level_with_best, result.advised
+    quickest = f"Quickest here: {result.best}, in every round."
     if level:
-        sentence = f"Quickest here: {result.best}. Level with it, as far as these rounds can tell: {', '.join(level)}."
+        quickest = f"Quickest here: {result.best}. Level with it, as far as these rounds can tell: {', '.join(level)}."
     if result.parameter == "quantization":
-        smallest = min(result.rows, key=lambda row: row.file_bytes)
-        sentence += f" Smallest: {smallest.name}. Of those that are level, take the one with the highest fidelity."
-    return sentence
+        smallest = min(result.rows, key=lambda row: row.file_bytes).name
+        why = "the most exact of these" if level else "nothing else is as quick"
+        return f"{quickest} Smallest: {smallest}.\nTake {advised}, {why}: --quantization {advised}"
+    setting = {"batch": "batch_tokens", "threads": "n_threads"}[result.parameter]
+    why = "the least of these" if level else "nothing else is as quick"
+    return f"{quickest}\nTake {advised}, {why}: LlamaCppOptions({setting}={advised})"
 
 
 def _print_warnings(warnings: tuple[str, ...]) -> None:

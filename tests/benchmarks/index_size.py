@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from jina_rag import Embedder
-from jina_rag.bench import _SENTENCES
+from jina_rag.bench.texts import SENTENCES
 from jina_rag.rag import DocumentIndex
 from jina_rag.testing import FAKE_SPEC, FakeBackend
 from tests.benchmarks.long_text import say
 
 WIDTHS = (64, 1024)
-SENTENCES = 12  # of a passage: close to the longest that is made
+LENGTH = 12  # sentences of a passage: close to the longest that is made
 
 
 def main(passages: int) -> None:
@@ -41,7 +41,7 @@ def _index(width: int, passages: int) -> tuple[int, int, int]:
     spec = replace(FAKE_SPEC, dimensions=width, matryoshka_dimensions=(width,))
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "text.md"
-        parts = [f"# Part {number}\n\n{' '.join(rng.choice(_SENTENCES, SENTENCES))}\n" for number in range(passages)]
+        parts = [f"# Part {number}\n\n{' '.join(rng.choice(SENTENCES, LENGTH))}\n" for number in range(passages)]
         source.write_text("\n".join(parts))
         index_folder = Path(folder) / "index"
         with DocumentIndex.create_or_open(index_folder, Embedder(FakeBackend(width), spec)) as index:

@@ -78,13 +78,14 @@ def test_bench_gives_json(run: Run, asked: list[dict[str, object]]) -> None:
 @pytest.mark.usefixtures("asked")
 def test_sweep_names_the_quickest_and_what_fidelity_is(run: Run) -> None:
     result = run("bench", "--sweep", "quantization")
-    header, exact, small, _, verdict = result.stdout.splitlines()[1:6]
+    header, exact, small, _, verdict, advice = result.stdout.splitlines()[1:7]
     assert header.split()[:2] == ["QUANTISATION", "TOKENS/S"]
     assert exact.split()[:2] == ["F32", "100"]
     assert "2.00 times the least" in exact
     assert small.split()[0] == "BF16"
     assert "least" in small
-    assert verdict.startswith("Quickest here: BF16, in every round. Smallest: F32.")
+    assert verdict == "Quickest here: BF16, in every round. Smallest: F32."
+    assert advice == "Take BF16, nothing else is as quick: --quantization BF16"
     assert "It is not how well they find" in result.stderr
     assert "Note: The machine was busy." in result.stderr
 
@@ -95,7 +96,10 @@ def test_sweep_gives_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_module, "sweep", lambda *_, **__: level)
     found = json.loads(run("bench", "--sweep", "threads", "--json").stdout)
     assert (found["best"], found["level_with_best"]) == ("BF16", ["F32"])
-    assert "Level with it, as far as these rounds can tell: F32." in run("bench", "--sweep", "threads").stdout
+    shown = run("bench", "--sweep", "threads").stdout
+    assert "Level with it, as far as these rounds can tell: F32." in shown
+    assert "Take F32, the most exact of these: --quantization F32" in shown
+    assert found["advised"] == "F32"
 
 
 def test_bench_measures_a_file(run: Run, tiny_gguf: Path) -> None:

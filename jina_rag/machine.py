@@ -1,0 +1,70 @@
+"""What this machine gives to this process: processor cores and memory."""
+
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_OWN_CONTROL_GROUPS = Path("/proc/self/cgroup")
+
+
+def available_cores() -> int:
+    """How many cores this process may keep busy, at least 1: by its affinity and, on Linux, its container's limit.
+
+    A container limited to one core and a half counts as two: with one thread, half a core would be lost.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([cores, *(math.ceil(limit) for limit in _core_limits())])
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that processes could still take; None where the system doesn't say (only Linux does)."""
+    return _bytes_after("MemAvailable:", Path("/proc/meminfo"))
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held, mapped weights included; None where the system doesn't say."""
+    # Not getrusage(): what it gives on Linux includes the process that started this one.
+    if (peak := _bytes_after("VmHWM:", Path("/proc/self/status"))) is not None:
+        return peak
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _bytes_after(label: str, path: Path) -> int | None:
+    """A size that /proc gives in units of 1,024 bytes."""
+    return next((int(line.split()[1]) * 1024 for line in _read(path).splitlines() if line.startswith(label)), None)
+
+
+def _core_limits() -> Iterator[float]:
+    """The limits of this process's control group and of every group around it, in cores.
+
+    Source: "Control Group v2" and "CFS Bandwidth Control" of the Linux kernel's documentation.
+    """
+    for line in _read(_OWN_CONTROL_GROUPS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        relative = PurePosixPath(path.lstrip("/"))
+        for group in (relative, *relative.parents):
+            if not controllers:  # version 2
+                quota, _, period = _read(_CONTROL_GROUPS / group / "cpu.max").partition(" ")
+            elif "cpu" in controllers.split(","):
+                folder = _CONTROL_GROUPS / "cpu" / group
+                quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+            else:
+                continue
+            if quota.isdigit() and period.isdigit():  # else "max" or "-1": no limit
+                yield int(quota) / int(period)
+
+
+def _read(path: Path) -> str:
+    """What a file of the kernel's says; nothing where there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
