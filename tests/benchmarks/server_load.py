@@ -45,8 +45,9 @@ import numpy as np
 import psutil
 
 from tests.benchmarks.long_text import LETTERS, say
+from tests.benchmarks.peer_report import table
 from tests.benchmarks.peer_worker import THREADS, load_model, tokenize
-from tests.benchmarks.peers import ROUNDS, Sample, Store, Way, llama_cpp_way, run, table
+from tests.benchmarks.peers import ROUNDS, Sample, Store, Way, llama_cpp_way, run
 from tests.benchmarks.servers import Server, llama_cpp_python_server, llama_server
 from tests.benchmarks.small_shape import SPEC, small_shape_gguf
 
