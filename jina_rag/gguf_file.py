@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from struct import Struct
 from types import MappingProxyType
@@ -31,6 +31,9 @@ _MAX_DIMENSIONS = 4
 # Far above any real model; a damaged length is refused here before it costs time or memory.
 _MAX_STRING_BYTES = 2**24
 _MAX_ARRAY_STRINGS = 2**22
+_MAX_ENTRIES = 2**16  # of metadata, and of tensors
+
+_MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
 
 _MAX_KEY_LENGTH = 2**16 - 1  # of the specification
 _MAX_TENSOR_NAME_LENGTH = 63  # GGML_MAX_NAME, less its closing zero
@@ -161,6 +164,8 @@ def _read_header(reader: _Reader) -> GgufHeader:
         _refuse(f"it begins with {magic!r} and a GGUF file begins with {_MAGIC!r}")
     _check_version(reader.uint32())
     tensor_count, entry_count = reader.uint64(), reader.uint64()
+    if (most := max(tensor_count, entry_count)) > _MAX_ENTRIES:
+        _refuse(f"a list in its header claims to hold {most:,} entries")
     metadata = _read_metadata(reader, entry_count)
     alignment = _alignment(metadata)
     tensors = _read_tensors(reader, tensor_count, alignment)
@@ -168,8 +173,10 @@ def _read_header(reader: _Reader) -> GgufHeader:
     size_bytes = _padded(reader.offset, alignment) + tensors_end if tensor_count else reader.offset
     if reader.size < size_bytes:
         _refuse(f"it has {reader.size:,} bytes and should have {size_bytes:,}")
+    architecture = _architecture(metadata)
+    _check_hyperparameters(architecture, metadata)
     return GgufHeader(
-        _architecture(metadata),
+        architecture,
         MappingProxyType(metadata),
         tensor_count,
         size_bytes,
@@ -190,6 +197,18 @@ def _architecture(metadata: Mapping[str, MetadataValue]) -> str:
     if not isinstance(architecture, str) or not architecture:
         _refuse("it does not name its architecture")
     return architecture
+
+
+def _check_hyperparameters(architecture: str, metadata: Mapping[str, MetadataValue]) -> None:
+    """Refuse numbers at which llama.cpp ends the process; of others that can't be, it says so itself."""
+    for key, value in metadata.items():
+        name = key.removeprefix(f"{architecture}.")
+        if name == key or not isinstance(value, int | float):
+            continue
+        if name == "block_count" and not 1 <= value <= _MAX_LAYERS:
+            _refuse(f"it claims to have {value:,} layers")
+        if not isfinite(value) or (name.endswith("epsilon") and value < 0):
+            _refuse(f"its {key} is {value}")
 
 
 def _alignment(metadata: Mapping[str, MetadataValue]) -> int:

@@ -100,6 +100,8 @@ def test_folder_cannot_be_read(tmp_path: Path) -> None:
         (b"GGUF" + struct.pack("<I", 1), "version is 1"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**60), "claims to be 1,152,921,504,606,846,976 bytes long"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "does not name its architecture"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 2**17, 0), "claims to hold 131,072 entries"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**17), "claims to hold 131,072 entries"),
     ],
 )
 def test_damage_is_named(damaged: Path, start: bytes, message: str) -> None:
@@ -113,6 +115,27 @@ def test_unknown_tensor_type_is_named(damaged: Path, content: bytes) -> None:
     start = content.index(name) + len(name) + 4 + 8
     damaged.write_bytes(content[:start] + struct.pack("<I", 999) + content[start + 4 :])
     with pytest.raises(ModelLoadError, match=r"tensor 'output_norm.weight' has the unknown type 999"):
+        read_gguf_header(damaged)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (b"qwen3.block_count", struct.pack("<I", 0), "claims to have 0 layers"),
+        (b"qwen3.block_count", struct.pack("<I", 513), "claims to have 513 layers"),
+        (b"qwen3.block_count", struct.pack("<I", 2**32 - 1), "claims to have 4,294,967,295 layers"),
+        (b"qwen3.attention.layer_norm_rms_epsilon", struct.pack("<f", -1), "layer_norm_rms_epsilon is -1"),
+        (b"qwen3.attention.layer_norm_rms_epsilon", struct.pack("<f", np.nan), "layer_norm_rms_epsilon is nan"),
+        (b"qwen3.rope.freq_base", struct.pack("<f", np.inf), "freq_base is inf"),
+    ],
+)
+def test_numbers_that_end_llama_cpp_are_refused(
+    tiny_gguf: Path, damaged: Path, key: bytes, value: bytes, message: str
+) -> None:
+    content = tiny_gguf.read_bytes()
+    start = content.index(key) + len(key) + 4  # the number of the value's type comes between
+    damaged.write_bytes(content[:start] + value + content[start + len(value) :])
+    with pytest.raises(ModelLoadError, match=message):
         read_gguf_header(damaged)
 
 
