@@ -6,7 +6,7 @@ JinaRagError
 ├── ModelNotFoundError          the weights are not here and could not be fetched
 ├── ModelLoadError              the weights are here and cannot be used
 │   └── ChecksumError           the weights are not the ones that were published
-├── InvalidTextError            a text that has no encoding
+├── InvalidTextError            a text that the model cannot read
 ├── InputTooLongError           a text longer than the model reads
 ├── BackendError                the engine failed while embedding
 │   ├── BackendUnavailableError the engine's server is away or busy
@@ -48,7 +48,7 @@ class ChecksumError(ModelLoadError):
 
 
 class InvalidTextError(JinaRagError, ValueError):
-    """The text cannot be written as UTF-8 (it holds half of a surrogate pair)."""
+    """The text cannot be written as UTF-8 (it holds half of a surrogate pair), or has no token at all."""
 
 
 class InputTooLongError(JinaRagError, ValueError):

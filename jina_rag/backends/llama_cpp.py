@@ -30,7 +30,7 @@ from jina_rag.backends.base import BackendResult, ProgressCallback, Token, limit
 from jina_rag.backends.llama_cpp_context import MAX_SEQUENCES, Context, Reading, row_width
 from jina_rag.backends.llama_cpp_library import Native, last_log_line, library, route_log
 from jina_rag.backends.llama_cpp_vocabulary import Vocabulary
-from jina_rag.errors import ModelLoadError
+from jina_rag.errors import ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
 from jina_rag.models import Pooling
 from jina_rag.vectors import FloatArray
@@ -49,6 +49,8 @@ multiplies faster as they are, Q4_K 1.4 times so, and they stay in the mapped fi
 class LlamaCppOptions:
     """How llama.cpp is to run. None of this changes what a vector means.
 
+    Raises ValueError for a number that can't be meant.
+
     Attributes:
         n_gpu_layers: Layers to put on a GPU, -1 for all; nothing happens in a build for the CPU.
         n_threads: Threads to compute with; None takes every core this process may use.
@@ -62,6 +64,14 @@ class LlamaCppOptions:
     flash_attention: Literal["auto", "on", "off"] = "auto"
     batch_tokens: int = 512
     use_mmap: bool = True
+
+    def __post_init__(self) -> None:
+        if self.n_threads is not None and self.n_threads < 1:
+            raise ValueError(f"n_threads must be 1 or more, not {self.n_threads}. None takes every core.")
+        if self.batch_tokens < 1:
+            raise ValueError(f"batch_tokens must be 1 or more, not {self.batch_tokens}. 512 suits most machines.")
+        if self.flash_attention not in ("auto", "on", "off"):
+            raise ValueError(f"flash_attention must be 'auto', 'on' or 'off', not {self.flash_attention!r}.")
 
 
 class LlamaCppBackend:
@@ -90,13 +100,23 @@ class LlamaCppBackend:
         """The file's SHA-256.
 
         Raises:
-            ModelLoadError: the file has been replaced since it was loaded, so it says nothing about these vectors.
+            ModelNotFoundError: the file is gone.
+            ModelLoadError: it has been replaced since it was loaded, so it says nothing about these vectors; or it
+                cannot be read.
         """
         from jina_rag.download import file_sha256
 
-        if self._loaded and self._loaded.file_state != _file_state(self.path):
-            raise ModelLoadError(f"{self.path} has changed since it was loaded. Make the embedder anew.")
-        return file_sha256(self.path)
+        try:
+            if self._loaded and self._loaded.file_state != _file_state(self.path):
+                raise ModelLoadError(f"{self.path} has changed since it was loaded. Make the embedder anew.")
+            return file_sha256(self.path)
+        except FileNotFoundError as error:
+            raise ModelNotFoundError(
+                f"{self.path} is gone, so nothing tells which model this is. Put the file back, or make the embedder "
+                "anew with another."
+            ) from error
+        except OSError as error:
+            raise ModelLoadError(f"{self.path} cannot be read ({error.strerror}). Check its permissions.") from error
 
     def embed(
         self,

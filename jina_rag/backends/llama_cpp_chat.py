@@ -11,7 +11,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from jina_rag.backends.llama_cpp_library import route_log
-from jina_rag.errors import GenerationError, MissingDependencyError
+from jina_rag.errors import GenerationError, ModelLoadError
+from jina_rag.gguf_file import read_gguf_header
+from jina_rag.machine import available_cores
 
 if TYPE_CHECKING:
     from jina_rag.rag.generation import Message, WaitCallback
@@ -105,7 +107,7 @@ class LlamaCppChatModel:
     def _translated_errors(self) -> Iterator[None]:
         try:
             yield
-        except (RuntimeError, ValueError) as error:  # what llama-cpp-python raises
+        except (RuntimeError, ValueError, ModelLoadError) as error:  # the first two are llama-cpp-python's
             loading = self._loaded is None
             raise GenerationError(
                 f"{self.path} can't be loaded ({error}). Name a GGUF file of a chat model."
@@ -146,16 +148,15 @@ class _LoadedChatModel:
     """llama.cpp's model and context, and the template that makes a prompt of messages."""
 
     def __init__(self, path: Path, n_ctx: int) -> None:
-        try:
-            from llama_cpp import Llama, llama_model_n_ctx_train
-            from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-        except ImportError as error:
-            raise MissingDependencyError(
-                "This needs the package llama-cpp-python. Install it with: pip install llama-cpp-python"
-            ) from error
+        route_log()  # before llama_cpp is imported by anything else: how its threads wait is settled then
+        from llama_cpp import Llama, llama_model_n_ctx_train
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-        route_log()
-        self._llama: Any = Llama(str(path), n_ctx=n_ctx, verbose=False)
+        read_gguf_header(path)  # llama.cpp must never see a damaged file: some make it abort the process
+        cores = available_cores()  # left alone, it counts those of the whole machine
+        self._llama: Any = Llama(
+            str(path), n_ctx=n_ctx, n_threads=max(1, cores // 2), n_threads_batch=cores, verbose=False
+        )
         self.n_ctx: int = min(self._llama.n_ctx(), llama_model_n_ctx_train(self._llama.model))
         template = self._llama.metadata.get("tokenizer.chat_template")
         if not template:

@@ -1,7 +1,6 @@
 """One llama.cpp context: memory for so many tokens, and the passes that turn them into vectors."""
 
 import ctypes
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from jina_rag.backends.llama_cpp_library import Native, last_log_line, library, pointer
 from jina_rag.errors import BackendError
+from jina_rag.machine import available_cores
 from jina_rag.models import Pooling
 from jina_rag.vectors import FloatArray
 
@@ -82,7 +82,7 @@ class Context:
         parameters.embeddings = True
         parameters.pooling_type = _POOLING_TYPES[reading]
         parameters.flash_attn_type = _FLASH_ATTENTION[options.flash_attention]
-        parameters.n_threads = parameters.n_threads_batch = options.n_threads or _available_cores()
+        parameters.n_threads = parameters.n_threads_batch = options.n_threads or available_cores()
         parameters.no_perf = True
         return parameters
 
@@ -169,9 +169,3 @@ def _tail(n_tokens: int, n_sequences: int) -> int:
     if n_tokens <= ONE_PASS_TOKENS:
         return n_tokens
     return ATTENTION_TILE if n_sequences == 1 and n_tokens > EXACT_ATTENTION_TOKENS else 1
-
-
-def _available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -279,6 +280,64 @@ def test_a_replaced_file_is_loaded_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(embedder.embed_query("hello"), before)
     with pytest.raises(ModelLoadError, match="has changed since it was loaded"):
         _ = embedder.fingerprint
+
+
+def test_a_file_that_is_gone_has_no_identity(tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "model.gguf", seed=1)
+    embedder = Embedder.from_file(path, TINY_SPEC)
+    path.unlink()
+    with pytest.raises(ModelNotFoundError, match=r"is gone.*Put the file back"):
+        _ = embedder.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_threads": 0}, "n_threads must be 1 or more, not 0"),
+        ({"batch_tokens": 0}, "batch_tokens must be 1 or more, not 0"),
+        ({"flash_attention": "yes"}, "must be 'auto', 'on' or 'off', not 'yes'"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LlamaCppOptions(**options)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, a process cannot send itself Ctrl-C alone")
+def test_an_interrupted_long_text_is_given_up(tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    real = Context._decode
+
+    def decode(self: Context, *arrays: Any, outputs: bool) -> None:
+        passes.append(len(arrays[0]))
+        if len(passes) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)  # until the one who waits has heard it
+        real(self, *arrays, outputs=outputs)
+
+    backend = LlamaCppBackend(tiny_gguf, pooling="last", options=LlamaCppOptions(batch_tokens=64))
+    text = "word " * 500
+    with monkeypatch.context() as patch:
+        patch.setattr(Context, "_decode", decode)
+        with pytest.raises(KeyboardInterrupt):
+            backend.embed([text], max_tokens=4096)
+        backend._model()._thread.submit(int).result()  # the thread is free again
+    assert len(passes) == 2
+    after = backend.embed([text], max_tokens=4096).vectors
+    assert cosines(after, LlamaCppBackend(tiny_gguf, pooling="last").embed([text], max_tokens=4096).vectors) > 0.999
+
+
+def test_a_closed_model_ends_its_thread(tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "model.gguf", seed=1)
+    before = threading.active_count()
+    for _ in range(3):
+        with Embedder.from_file(path, TINY_SPEC) as embedder:
+            embedder.embed_query("hello")
+            assert any(thread.name.startswith("jina-rag-llama") for thread in threading.enumerate())
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
 
 
 def test_nothing_is_printed(tiny_gguf: Path) -> None:

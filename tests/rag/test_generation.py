@@ -1,6 +1,9 @@
 import json
+import os
 import re
 import secrets
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
@@ -16,6 +19,7 @@ import numpy as np
 import pytest
 
 from jina_rag import Embedder
+from jina_rag.backends import llama_cpp_chat
 from jina_rag.backends.llama_cpp_chat import LlamaCppChatModel
 from jina_rag.bundled import bundled_chat_model
 from jina_rag.errors import ContextTooSmallError, GenerationError
@@ -422,6 +426,42 @@ def test_a_chat_model_in_this_process(smollm2: LlamaCppChatModel, capfd: pytest.
     first.close()  # a reader who leaves does not hold up the next
     assert [piece for piece in smollm2.stream(SAY_HELLO) if piece] == pieces
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_chat_model_takes_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_cpp_chat, "available_cores", lambda: 1)
+    llama = LlamaCppChatModel(bundled_chat_model(), n_ctx=64)._load()._llama
+    assert (llama.n_threads, llama.n_threads_batch) == (1, 1)
+
+
+def test_a_chat_model_that_comes_first_settles_how_threads_wait() -> None:
+    code = (
+        "import builtins, os, sys\n"
+        "real, seen = builtins.__import__, []\n"
+        "def spy(name, *rest, **named):\n"
+        "    if name == 'llama_cpp':\n"
+        "        seen.append(os.environ.get('OMP_WAIT_POLICY'))\n"
+        "    return real(name, *rest, **named)\n"
+        "builtins.__import__ = spy\n"
+        "from jina_rag.backends.llama_cpp_chat import LlamaCppChatModel\n"
+        "from jina_rag.bundled import bundled_chat_model\n"
+        "LlamaCppChatModel(bundled_chat_model(), n_ctx=64)._load()\n"
+        "print(seen[0])\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip() == "passive"
+
+
+def test_a_damaged_chat_model_never_reaches_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import llama_cpp
+
+    content = bundled_chat_model().read_bytes()
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(content[: len(content) // 2])
+    monkeypatch.setattr(llama_cpp, "Llama", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(GenerationError, match=r"can't be loaded.*Name a GGUF file"):
+        list(LlamaCppChatModel(damaged).stream(SAY_HELLO))
 
 
 def test_a_context_that_is_full_ends_the_answer() -> None:
