@@ -218,12 +218,12 @@ def test_of_what_is_level_the_most_exact_or_the_least_is_advised() -> None:
 
 
 def test_busy_machine_and_uneven_rounds_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "available_cores", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 9.0, 9.0))
     assert measuring.busy_machine() == ()
     assert measuring.uneven_rounds(STEADY) == ()
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0))
-    assert "load 1.5 on 2 cores" in measuring.busy_machine()[0]
+    assert "a load of 1.5, with 2 processor cores" in measuring.busy_machine()[0]
     assert "60% apart" in measuring.uneven_rounds(Spread(100, 70, 130))[0]
 
 

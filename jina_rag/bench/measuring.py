@@ -112,12 +112,12 @@ def busy_machine() -> tuple[str, ...]:
     """A sentence of warning if others are using the machine."""
     if not hasattr(os, "getloadavg"):
         return ()
-    load, cores = os.getloadavg()[0], available_cores()
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1  # both the whole machine's, whatever part of it is ours
     if load < _BUSY_LOAD * cores:
         return ()
     return (
-        f"The machine was busy when this began (load {load:.1f} on {cores} cores): the figures may be too low. "
-        "Measure again when it is quiet.",
+        f"The machine was busy when this began (a load of {load:.1f}, with {cores} processor cores): the figures may "
+        "be too low. Measure again when it is quiet.",
     )
 
 

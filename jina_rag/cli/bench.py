@@ -207,6 +207,7 @@ def _print_result(result: "BenchResult") -> None:
             ("One question", f"{usual} usually; 95 of 100 take less than {slowest}"),
             ("Loading", f"{_duration(result.load_s)} until the first vector"),
             ("Memory", memory),
+            ("Cores", f"{result.cores}, as many as this process may use"),
             ("Vectors", f"{result.dimensions} numbers each"),
             ("File", f"{relative(result.path)}, {file_size(result.file_bytes)}"),
         ]

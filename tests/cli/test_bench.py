@@ -61,6 +61,7 @@ def test_bench_says_what_a_newcomer_wants_to_know(run: Run, asked: list[dict[str
         "10.0 ms usually; 95 of 100 take less than 20.0 ms",
         "0.1 s until the first vector",
         "200.0 MB at the most",
+        "2, as many as this process may use",
         "100 documents of 375 words would take",
         "about 50 s to embed 300 passages",
     ):
