@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jina_rag.rag.citations import without_marks
 from jina_rag.rag.text import remove_invisible
-from jina_rag.rag.words import WEAK_STEMS, content_stems
+from jina_rag.rag.words import NAME, WEAK_STEMS, content_stems
 
 if TYPE_CHECKING:
     from jina_rag.rag.pipeline import Answer, AnswerRun, RagPipeline, SearchOptions
@@ -35,7 +35,6 @@ _EMPTY_IT = re.compile(
 )
 _OWN_ANTECEDENT = re.compile(r"\b(?:its|their|his|her)\b", re.IGNORECASE)
 _PERSON = re.compile(r"\b(?:he|him|his|she|her|hers|they|them|their)\b", re.IGNORECASE)
-_NAME = re.compile(r"(?<![.!?\]]\s)(?<!^)\b[A-ZÄÖÜ][\w'’-]+(?:\s+[A-ZÄÖÜ][\w'’-]+)*")
 _VERB = re.compile(
     r"\b(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|shall|should|must|may|might|ist|sind|war|waren|"
     r"hat|haben|wird|kann|est|sont|était|ont|es|son|está|están|hay|tiene)\b",
@@ -128,7 +127,7 @@ def is_follow_up(question: str) -> bool:
     pronoun = _PRONOUNS.search(plain)
     if pronoun and not (_OWN_ANTECEDENT.fullmatch(pronoun[0]) and content_stems(plain[: pronoun.start()])):
         return True
-    return len(content_stems(plain)) <= _SHORT and not _NAME.search(question) and not _VERB.search(question)
+    return len(content_stems(plain)) <= _SHORT and not NAME.search(question) and not _VERB.search(question)
 
 
 def rewrite_follow_up(question: str, history: "Sequence[Turn]") -> str | None:
@@ -161,7 +160,7 @@ def keep_evidence(
 def _added_words(question: str, last: Turn) -> list[str]:
     """The subject of the last question, which may have been handed down to it, and names of the answer."""
     asked = set(content_stems(question))
-    known = _NAME.findall(without_marks(last.answer)) if _PERSON.search(question) else []
+    known = NAME.findall(without_marks(last.answer)) if _PERSON.search(question) else []
     handed_down = _HANDED_DOWN.search(last.question)
     before = re.findall(r"[\w'’-]+", handed_down[1] if handed_down else last.question)
     subject = [word for word in before if set(content_stems(word)) - WEAK_STEMS]

@@ -28,6 +28,9 @@ _SPELLINGS = {
 
 _CURRENCIES = frozenset(("pound", "dollar", "euro", "yen", "percent", "permill"))  # as `stem` leaves them
 
+NAME = re.compile(r"(?<![.!?\]]\s)(?<!^)\b[A-ZÄÖÜ][\w'’-]+(?:\s+[A-ZÄÖÜ][\w'’-]+)*")
+"""A name: capitalised words in a row that don't begin a sentence."""
+
 _NEGATIONS = """
 no not never none neither nor nobody nothing nowhere without cannot
 nicht kein keine keinen keinem keiner keines nie niemals ohne nichts niemand

@@ -78,9 +78,9 @@ def outcomes(pipeline: RagPipeline) -> tuple[list[Outcome], list[Outcome]]:
     return answered, ask_all(pipeline, [question for question in UNANSWERED if question.language == "en"])
 
 
-# The whole set must reach what the project promises. The floors of the halves keep one from making up for the other:
-# the held-out half was answered once, after all choices had been made, and is the harder one (tests/apps/ANSWERS.md).
-BARS = {"all": (0.9, 0.8), "development": (0.95, 0.85), "held-out": (0.8, 0.7)}
+# The whole set must reach what the project promises. The floors of the halves keep one from making up for the other;
+# the held-out half is the harder one (tests/apps/ANSWERS.md).
+BARS = {"all": (0.9, 0.8), "development": (0.95, 0.9), "held-out": (0.88, 0.75)}
 
 
 @pytest.mark.parametrize("split", BARS)

@@ -126,6 +126,33 @@ def test_extractive_answers_both_halves_of_a_question(minilm: Embedder) -> None:
     assert answer == "The museum opens at ten. [1] The ferry leaves at nine. [2]"
 
 
+def test_each_part_of_a_question_needs_an_answer_of_its_own(minilm: Embedder) -> None:
+    texts = ("Tamsin runs the classroom.", "Yusuf is the manager of the shop.")
+    generator = ExtractiveGenerator(minilm)
+    both = _answer(generator, "Who runs the classroom, and who manages the shop?", *texts)
+    assert both == "Tamsin runs the classroom. [1] Yusuf is the manager of the shop. [2]"
+    assert _answer(generator, "Who runs the classroom, and who owns the quarry?", *texts) == texts[0] + " [1]"
+    assert _answer(generator, "Who guards the harbour, and who owns the quarry?", *texts) == NO_ANSWER
+
+
+def test_words_here_and_there_say_nothing_together(minilm: Embedder) -> None:
+    question = "How many books are sold in a year?"
+    scattered = (
+        "Volunteers get a fifth off everything but books.",
+        "Their honey is sold in the shop, about forty jars a year.",
+    )
+    assert _answer(ExtractiveGenerator(minilm), question, *scattered) == NO_ANSWER
+    together = "About two hundred books are sold in a year."
+    assert _answer(ExtractiveGenerator(minilm), question, *scattered, together) == f"{together} [3]"
+
+
+def test_a_long_name_is_one_word(minilm: Embedder) -> None:
+    text = "Margaret Anne Finch stepped down after eleven years."
+    generator = ExtractiveGenerator(minilm)
+    assert _answer(generator, "Which university did Margaret Anne Finch attend?", text) == NO_ANSWER
+    assert _answer(generator, "After how many years did Margaret Anne Finch step down?", text) == f"{text} [1]"
+
+
 class Stretched(Embedder):
     """The same model on another scale, as if all its vectors leaned to one side: (s + c²) / (1 + c²) for s."""
 
