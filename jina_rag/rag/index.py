@@ -148,7 +148,7 @@ class DocumentIndex(IndexContents):
                     f"{self.folder}`: no text is embedded again for that."
                 )
             # Vectors that are being written, or were left by a killed process, don't count: ask for as many more.
-            found = store.nearest(vector, k + max(0, n_vectors - n_chunks), ids)
+            found = store.nearest(vector, k + max(0, n_vectors - n_chunks), n_vectors, ids)
         chunks = self._manifest.chunks(id_ for id_, _ in found[:k])
         if len(chunks) < k:  # Chroma looks at many more than that, and reading them all takes longer than finding them
             chunks |= self._manifest.chunks(id_ for id_, _ in found[k:])

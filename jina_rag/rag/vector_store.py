@@ -122,9 +122,18 @@ class VectorStore:
             found.update(zip(stored["ids"], np.asarray(stored["embeddings"], np.float32), strict=True))
         return found
 
-    def nearest(self, vector: FloatArray, n: int, ids: Sequence[str] | None = None) -> list[tuple[str, float]]:
-        """The ids of the `n` nearest vectors with their cosine similarity, best first; only among `ids` if given."""
-        n_results = min(self.count() if ids is None else len(ids), max(n, _LEAST_CANDIDATES))
+    def nearest(
+        self, vector: FloatArray, n: int, n_vectors: int, ids: Sequence[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """The ids of the nearest vectors with their cosine similarity, best first; only among `ids` if given.
+
+        Args:
+            vector: Of shape (d,), unit length.
+            n: How many at least, if there are so many.
+            n_vectors: How many there are; Chroma counts slowly, and the caller has done it.
+            ids: Where to look; None for everywhere.
+        """
+        n_results = min(n_vectors if ids is None else len(ids), max(n, _LEAST_CANDIDATES))
         if not n_results:
             return []
         among = list(ids) if ids is not None else None
