@@ -107,6 +107,7 @@ def uvicorn_config(application: Application) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         ws="none",
+        timeout_keep_alive=75,  # longer than proxies keep theirs, or they send into a connection that is being closed
         timeout_graceful_shutdown=5,
     )
 

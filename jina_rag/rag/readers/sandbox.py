@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.machine import available_cores
 from jina_rag.rag.children import module_command, module_environment
 
 _WORKER = "jina_rag.rag.readers.worker"
@@ -163,7 +164,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.idle: list[_Worker] = []
-        self.places = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+        self.places = threading.BoundedSemaphore(max(2, available_cores()))
 
 
 _pool = _Pool()
