@@ -27,7 +27,6 @@ from jina_rag.rag import Answer, Chunk, Claim, SearchResult, find_cited_spans
 
 READER, LIBRARIAN = ":material/person:", ":material/menu_book:"
 VERIFIED, UNVERIFIED = ":material/verified:", ":material/help:"
-CLOSEST = 3
 LARGE = 900  # pixels
 LARGE_STYLE = f"""<style>
 .st-key-large {{ overflow-x: auto; }}
@@ -79,7 +78,7 @@ def draw_closest(answer: Answer, number: int) -> None:
     """What came closest to an answer that the documents don't have."""
     st.caption("What came closest:")
     with st.container(horizontal=True, gap="small"):
-        for place, result in enumerate(answer.passages[:CLOSEST], start=1):
+        for place, result in enumerate(answer.passages, start=1):
             draw_chip(place, result, number, verified=None)
 
 

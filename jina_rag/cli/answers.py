@@ -1,5 +1,6 @@
 """An answer in a terminal: told while it is written, then what it cites."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from jina_rag.cli.progress import working
 
 if TYPE_CHECKING:
     from jina_rag.rag.pipeline import Answer, AnswerRun, Event
+    from jina_rag.rag.retrieval import SearchResult
 
 _STAGES = {
     "understanding": "Understanding the question",
@@ -40,14 +42,15 @@ def tell_answer(run: "AnswerRun", *, quietly: bool = False) -> "Answer":
 
 
 def print_sources(answer: "Answer", length: int | None = None) -> None:
-    """What an answer cites and whether it stands there; for one without citations, what was found.
+    """What an answer cites and whether it stands there; for one without citations, or for none, what was found.
 
     Args:
         answer: The answer.
         length: How many characters of a passage to show; None shows all.
     """
     if not answer.answered:
-        typer.echo("Try other words, or see what came closest with: jina-rag search", err=True)
+        if not answer.stopped:
+            _print_closest(answer.passages)
         return
     typer.echo()
     for citation in answer.citations:
@@ -57,8 +60,21 @@ def print_sources(answer: "Answer", length: int | None = None) -> None:
         typer.secho(f"[{number}] is no passage that was found.", fg=typer.colors.YELLOW)
     if not answer.citations and answer.passages:
         typer.echo("The answer cites no passage, so check it yourself. These were found:")
-        for number, result in enumerate(answer.passages, start=1):
-            print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH)
+        _print_found(answer.passages)
+
+
+def _print_closest(passages: "Sequence[SearchResult]") -> None:
+    """What may hold the answer in other words than the question's."""
+    if not passages:
+        typer.echo("Nothing was found. Try other words, or fewer filters.", err=True)
+        return
+    typer.echo("\nWhat came closest:")
+    _print_found(passages)
+
+
+def _print_found(passages: "Sequence[SearchResult]") -> None:
+    for number, result in enumerate(passages, start=1):
+        print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH)
 
 
 class _Stages:

@@ -97,7 +97,7 @@ def _answer(conversation: "Conversation", question: str) -> None:
         answer = tell_answer(run)
     if answer.stopped:
         print_notice("Stopped.")
-    elif answer.answered:
+    else:
         print_sources(answer, PASSAGE_LENGTH)
 
 

@@ -8,8 +8,8 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.rag import NO_ANSWER, DocumentIndex, RagPipeline, find_documents, make_generator, read_document
 from tests.apps.answers import (
+    GROUPS,
     SAMPLES,
-    SPLITS,
     Outcome,
     Question,
     ask_all,
@@ -56,11 +56,11 @@ def test_question_has_its_answers_where_it_says(question: Question) -> None:
 
 
 def test_there_are_questions_enough() -> None:
-    for split in SPLITS:
-        english = [question for question in ANSWERED if question.is_english and question.split == split]
+    for splits in GROUPS.values():
+        english = [question for question in ANSWERED if question.is_english and question.split in splits]
         assert len(english) >= 30
         assert sum(len(question.passages) > 1 for question in english) >= 4
-        assert sum(question.language == "en" and question.split == split for question in UNANSWERED) >= 16
+        assert sum(question.language == "en" and question.split in splits for question in UNANSWERED) >= 16
     assert len({question.question for question in [*ANSWERED, *UNANSWERED]}) == len(ANSWERED) + len(UNANSWERED)
     assert {question.language for question in UNANSWERED} >= {"en", "de", "fr", "es", "ja"}
     # About other subjects, but for one question across documents.
@@ -78,24 +78,24 @@ def outcomes(pipeline: RagPipeline) -> tuple[list[Outcome], list[Outcome]]:
     return answered, ask_all(pipeline, [question for question in UNANSWERED if question.language == "en"])
 
 
-# The whole set must reach what the project promises. The floors of the halves keep one from making up for the other;
-# the held-out half is the harder one (tests/apps/ANSWERS.md).
-BARS = {"all": (0.9, 0.8), "development": (0.95, 0.9), "held-out": (0.88, 0.75)}
+# Right passage cited, and declined. What was looked at must reach what the project promises, and no half of it may make
+# up for the other. The fresh questions are a forecast: their floor only notices when it gets worse (ANSWERS.md).
+BARS = {"seen": (0.9, 0.8), "development": (0.95, 0.9), "held-out": (0.88, 0.75), "fresh": (0.38, 0.56)}
 
 
-@pytest.mark.parametrize("split", BARS)
-def test_answers_cite_the_right_passage(outcomes: tuple[list[Outcome], list[Outcome]], split: str) -> None:
-    asked = [outcome for outcome in outcomes[0] if split in ("all", outcome.question.split)]
+@pytest.mark.parametrize("group", BARS)
+def test_answers_cite_the_right_passage(outcomes: tuple[list[Outcome], list[Outcome]], group: str) -> None:
+    asked = [outcome for outcome in outcomes[0] if outcome.question.split in GROUPS[group]]
     missed = [(o.question.question, o.answer.text) for o in asked if not o.cites_a_right_passage]
-    assert share(asked, "cites_a_right_passage") >= BARS[split][0], missed
+    assert share(asked, "cites_a_right_passage") >= BARS[group][0], missed
     assert all(outcome.answer.verified for outcome in asked if outcome.answer.answered)
 
 
-@pytest.mark.parametrize("split", BARS)
-def test_questions_without_an_answer_are_declined(outcomes: tuple[list[Outcome], list[Outcome]], split: str) -> None:
-    asked = [outcome for outcome in outcomes[1] if split in ("all", outcome.question.split)]
+@pytest.mark.parametrize("group", BARS)
+def test_questions_without_an_answer_are_declined(outcomes: tuple[list[Outcome], list[Outcome]], group: str) -> None:
+    asked = [outcome for outcome in outcomes[1] if outcome.question.split in GROUPS[group]]
     answered = [(o.question.question, o.answer.text) for o in asked if o.answer.answered]
-    assert declined(asked) >= BARS[split][1], answered
+    assert declined(asked) >= BARS[group][1], answered
     assert {o.answer.text for o in asked if not o.answer.answered} == {NO_ANSWER}
     assert all(not o.answer.citations for o in asked if not o.answer.answered)
     assert all(not o.answer.answered for o in asked if not o.question.near)
