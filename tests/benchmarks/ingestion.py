@@ -1,10 +1,13 @@
 """An index of generated documents of mixed formats: where the time of ingestion goes, what a `sync` and a search cost.
 
-python -m tests.benchmarks.ingestion FOLDER [DOCUMENTS]
+    python -m tests.benchmarks.ingestion FOLDER [DOCUMENTS]                 # embeds with the bundled all-MiniLM-L6-v2
+    python -m tests.benchmarks.ingestion FOLDER [DOCUMENTS] --search-only   # the searches alone, in minutes
 
-FOLDER keeps the documents and the index; delete it to begin anew. Embeds with the bundled all-MiniLM-L6-v2.
+FOLDER keeps the documents and the index; delete it to begin anew. What a search costs beside the query's embedding does
+not depend on the model: with --search-only a vector of 384 numbers is made from a text's words.
 """
 
+import argparse
 import json
 import random
 import resource
@@ -13,6 +16,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -20,8 +24,10 @@ from typing import get_args
 import numpy as np
 
 from jina_rag import Embedder
+from jina_rag.models import get_model_spec
 from jina_rag.rag import AddProgress, Chunk, DocumentIndex, search
 from jina_rag.rag.retrieval import Mode
+from jina_rag.testing import FAKE_SPEC, FakeBackend
 from jina_rag.vectors import FloatArray
 from tests.rag.pdf import write_pdf
 
@@ -55,18 +61,35 @@ class TimedEmbedder(Embedder):
         return vectors
 
 
-def main(folder: Path, n_documents: int) -> None:
+def main() -> None:
     """Print the figures, one a line."""
-    documents = folder / "documents"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the documents and the index are")
+    parser.add_argument("documents", type=int, nargs="?", default=5000, help="how many")
+    parser.add_argument("--search-only", action="store_true", help="measure searches, with vectors of no model")
+    arguments = parser.parse_args()
+    documents = arguments.folder / "documents"
     if not documents.exists():
-        write_documents(documents, n_documents)
-    plain = Embedder.from_pretrained("all-MiniLM-L6-v2")
-    embedder = TimedEmbedder(plain._backend, plain.spec, quantization=plain.quantization)
-    shutil.rmtree(folder / "index", ignore_errors=True)
-    with DocumentIndex.create_or_open(folder / "index", embedder) as index:
+        write_documents(documents, arguments.documents)
+    plain = embedder_of_words() if arguments.search_only else Embedder.from_pretrained("all-MiniLM-L6-v2")
+    embedder = TimedEmbedder(plain.backend, plain.spec, quantization=plain.quantization)
+    shutil.rmtree(arguments.folder / "index", ignore_errors=True)
+    with DocumentIndex.create_or_open(arguments.folder / "index", embedder) as index:
         measure_ingestion(index, documents, embedder)
-        measure_sync(index, documents, embedder)
+        if not arguments.search_only:
+            measure_sync(index, documents, embedder)
         measure_search(index, embedder)
+
+
+def embedder_of_words() -> Embedder:
+    """As many numbers as MiniLM's vectors have, and chunks of about as many words."""
+    spec = replace(
+        FAKE_SPEC,
+        dimensions=get_model_spec("all-MiniLM-L6-v2").dimensions,
+        matryoshka_dimensions=(),
+        max_input_tokens=80,
+    )
+    return Embedder(FakeBackend(spec.dimensions), spec)
 
 
 def measure_ingestion(index: DocumentIndex, documents: Path, embedder: TimedEmbedder) -> None:
@@ -118,7 +141,7 @@ def measure_search(index: DocumentIndex, embedder: Embedder, n_queries: int = 20
         def embed_query(self, text: str) -> FloatArray:
             return prepared[text]
 
-    instant = Prepared(embedder._backend, embedder.spec, quantization=embedder.quantization)
+    instant = Prepared(embedder.backend, embedder.spec, quantization=embedder.quantization)
     with DocumentIndex.open(index.folder, instant) as opened:
         for mode in get_args(Mode):
             print_latency(mode, [partial(search, opened, question, mode=mode) for question in questions])
@@ -231,4 +254,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5000)
+    main()
