@@ -13,7 +13,7 @@ two things at once is two questions.
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ EVIDENCE_NEEDED = 0.85
 `tests/apps/ANSWERS.md` tells how it was chosen."""
 
 NEARLY_AS_GOOD = 0.15
-"""A sentence with this much less evidence than the best one still adds to it; others only pad."""
+"""A sentence with this much less evidence than the best one may still add to it; others only pad."""
 
 _WEIGHT_OF_WORDS = 0.6
 _WRONG_KIND = 0.45
@@ -146,14 +146,16 @@ class ExtractiveGenerator:
         places = {
             place
             for part in _questions_in(question)
-            for place in self._best(self._evidence(part, sentences, told, corpus), sentences)
+            for place in self._best(*self._evidence(part, sentences, told, corpus), sentences)
         }
         return _with_antecedents(sentences, sorted(places))
 
-    def _best(self, evidence: FloatArray, sentences: "Sequence[_Sentence]") -> list[int]:
+    def _best(self, evidence: FloatArray, said: FloatArray, sentences: "Sequence[_Sentence]") -> list[int]:
         """The sentence with the most evidence and those that are nearly as good; none if that is too little.
 
-        A sentence about "it" must have more than the one before it, behind which it was compared.
+        A sentence about "it" must have more than the one before it, behind which it was compared. In one passage, a
+        sentence with some of the question's words pads what another with the same ones and more says: "Code E1" if E7
+        is asked for.
         """
         ranked = [int(place) for place in np.argsort(-evidence, kind="stable")]
         if evidence[ranked[0]] < self._evidence_needed:
@@ -161,24 +163,29 @@ class ExtractiveGenerator:
         near = [place for place in ranked if evidence[place] >= evidence[ranked[0]] - NEARLY_AS_GOOD]
         before = {place: _antecedent(sentences, place) for place in near}
         own = [place for place in near if (other := before[place]) is None or evidence[place] > evidence[other]]
-        return own[: self._max_sentences]
+        return [place for place in own if not _is_padding(place, own, said, sentences)][: self._max_sentences]
 
     def _evidence(
         self, question: str, sentences: "Sequence[_Sentence]", told: "_Wordings", corpus: "_Corpus"
-    ) -> FloatArray:
-        """For each sentence how much speaks for it: similarity, words, and whether it is of the kind that is asked for.
+    ) -> tuple[FloatArray, FloatArray]:
+        """How much speaks for each sentence, and which of the question's words it says; shape (words, sentences).
 
-        A sentence means a word that its passage doesn't have if the question without it is less similar to the
-        sentence, as "heavy" is meant by "weighs 1.4 tonnes".
+        Similarity, words, and whether it is of the kind that is asked for. A sentence means a word that its passage
+        doesn't have if the question without it is less similar to the sentence, as "heavy" is meant by "weighs 1.4
+        tonnes".
         """
         words_asked = _asked_words(question)
         asked = self._embedder.embed([question, *(_without(question, word) for word in words_asked)], "query").vectors
         similar = corpus.on_scale(asked @ told.vectors.T)
         lost = told.largest(similar[:1] - similar[1:])
-        covered = np.maximum(_there(question, words_asked, sentences), np.clip(lost / _MEANT, 0, 1))
+        meant = np.clip(lost / _MEANT, 0, 1)
+        said = _among(words_asked, [frozenset(content_stems(" ".join(sentence.wordings))) for sentence in sentences])
+        nearby = _among(words_asked, [sentence.stems for sentence in sentences])
+        counted = np.isin(words_asked, list(_focus(question)))[:, None]  # "how many sails": in the sentence itself
+        covered = np.maximum(np.where(counted, said, nearby), meant)
         share = _weights(question, words_asked, corpus) @ covered if words_asked else 1.0
         evidence: FloatArray = told.largest(similar[:1])[0] + _WEIGHT_OF_WORDS * share
-        return evidence - _WRONG_KIND * (1 - _fit(question, sentences))
+        return evidence - _WRONG_KIND * (1 - _fit(question, sentences)), said
 
     def _embed(self, sentences: "Sequence[_Sentence]") -> "_Wordings":
         try:
@@ -327,16 +334,17 @@ def _weights(question: str, words_asked: Sequence[str], corpus: _Corpus) -> Floa
     return normalized
 
 
-def _there(question: str, words_asked: Sequence[str], sentences: Sequence[_Sentence]) -> FloatArray:
-    """1 for each word and sentence if the sentence's passage has the word; shape (words, sentences).
+def _among(words_asked: Sequence[str], stems: "Sequence[frozenset[str]]") -> FloatArray:
+    """1 for each word and sentence if the word is among the stems for that sentence; shape (words, sentences)."""
+    rows = [[_is_among(word, those) for those in stems] for word in words_asked]
+    return np.array(rows, np.float32).reshape(len(words_asked), len(stems))
 
-    What is counted or picked ("how many sails") must stand in the sentence itself.
-    """
-    focus = _focus(question)
-    said = [set(content_stems(" ".join(sentence.wordings))) for sentence in sentences]
-    nearby = [sentence.stems for sentence in sentences]
-    rows = [[_is_among(word, stems) for stems in (said if word in focus else nearby)] for word in words_asked]
-    return np.array(rows, np.float32).reshape(len(words_asked), len(sentences))
+
+def _is_padding(place: int, others: Iterable[int], said: FloatArray, sentences: Sequence[_Sentence]) -> bool:
+    """Whether another sentence of its passage says all of the question's words that this one says, and more of them."""
+    passage = [other for other in others if sentences[other].number == sentences[place].number]
+    own = said[:, place]
+    return any(bool((own <= said[:, other]).all() and (own < said[:, other]).any()) for other in passage)
 
 
 def _fit(question: str, sentences: Sequence[_Sentence]) -> FloatArray:

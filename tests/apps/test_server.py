@@ -28,8 +28,9 @@ E7 = "What does fault code E7 mean?"
 class Server:
     """A running app."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, process_id: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self.process = psutil.Process(process_id)
 
     def get(self, path: str = "/") -> tuple[str, dict[str, str]]:
         """The body and the headers of an answer, once there is one."""
@@ -72,7 +73,7 @@ def started(command: Sequence[str], log: Path, cwd: Path, *flags: str, pages: Se
             [*command, *(flag.format(port=port) for flag in flags), *pages], cwd=cwd, stdout=told, stderr=told
         )
         try:
-            server = Server(port)
+            server = Server(port, process.pid)
             server.get("/_stcore/health")
             yield server
         finally:
@@ -112,11 +113,10 @@ def test_ten_sessions_at_once_are_all_answered(folder: Path, tmp_path: Path) -> 
     pages = ["--", "--index", str(folder)]
     with started(streamlit("apps/qa/streamlit_app.py"), tmp_path / "log", ROOT, *PORT, *AGENT, pages=pages) as server:
         server.ask(E7)
-        (process,) = (child for child in psutil.Process().children() if "streamlit" in " ".join(child.cmdline()))
-        before = process.memory_info().rss
+        before = server.process.memory_info().rss
         with ThreadPoolExecutor(10) as ten:
             pages_shown = list(ten.map(server.ask, [E7] * 10))
-        grown = process.memory_info().rss - before
+        grown = server.process.memory_info().rss - before
     assert all("23.5 volts" in page for page in pages_shown)
     assert grown < 150 * 2**20
     assert "Traceback" not in (tmp_path / "log").read_text()

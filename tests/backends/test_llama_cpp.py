@@ -317,10 +317,14 @@ def test_an_interrupted_long_text_is_given_up(tiny_gguf: Path, monkeypatch: pyte
 
     backend = LlamaCppBackend(tiny_gguf, pooling="last", options=LlamaCppOptions(batch_tokens=64))
     text = "word " * 500
-    with monkeypatch.context() as patch:
-        patch.setattr(Context, "_decode", decode)
-        with pytest.raises(KeyboardInterrupt):
-            backend.embed([text], max_tokens=4096)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Context, "_decode", decode)
+            with pytest.raises(KeyboardInterrupt):
+                backend.embed([text], max_tokens=4096)
+    finally:
+        signal.signal(signal.SIGINT, before)
         backend._model()._thread.submit(int).result()  # the thread is free again
     assert len(passes) == 2
     after = backend.embed([text], max_tokens=4096).vectors

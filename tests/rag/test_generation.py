@@ -120,6 +120,12 @@ def test_extractive_says_what_it_is(minilm: Embedder) -> None:
     assert answer == "The lens was made by two brothers. [1] It weighs 1.4 tonnes. [1]"
 
 
+def test_only_the_code_that_is_asked_for_is_told(minilm: Embedder) -> None:
+    codes = "Fault codes\n\nCode E1: Both lamps failed. Code E5: The detector is dirty. Code E7: The battery is empty."
+    answer = _answer(ExtractiveGenerator(minilm), "What is code E5?", codes)
+    assert answer == "Code E5: The detector is dirty. [1]"
+
+
 def test_extractive_answers_both_halves_of_a_question(minilm: Embedder) -> None:
     texts = ("The museum opens at ten. Dogs are welcome on a lead.", "The ferry leaves at nine. Bread is sold.")
     answer = _answer(ExtractiveGenerator(minilm), "When does the museum open, and when does the ferry leave?", *texts)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -263,22 +264,31 @@ def test_a_missing_vector_is_said_aloud(planets: DocumentIndex, monkeypatch: pyt
         search(planets, "Saturn", mode="lexical")
 
 
-def test_joining_both_sides_beats_either_on_the_sample_documents(minilm: Embedder, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def samples(minilm: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DocumentIndex]:
+    with DocumentIndex.create_or_open(tmp_path_factory.mktemp("samples") / "index", minilm) as index:
+        index.add([ROOT / "apps/qa/sample_documents"])
+        yield index
+
+
+# Words of the documents serve the questions that were written with the documents open, so each split has its own floor.
+@pytest.mark.parametrize(("split", "floor"), [("development", 0.95), ("held-out", 0.91), ("fresh", 0.78)])
+def test_joining_both_sides_beats_either_on_the_sample_documents(
+    samples: DocumentIndex, split: str, floor: float
+) -> None:
     """Reciprocal rank of the right passage: why hybrid search is the default."""
     questions = [
         asked
         for asked in json.loads((ROOT / "tests/apps/questions.json").read_text())["answered"]
-        if asked["language"] == "en" and not asked.get("multilingual")
+        if asked["language"] == "en" and asked["split"] == split and not asked.get("multilingual")
     ]
     reciprocal_rank = dict.fromkeys(("hybrid", "dense", "lexical"), 0.0)
-    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
-        index.add([ROOT / "apps/qa/sample_documents"])
-        for asked in questions:
-            for mode in reciprocal_rank:
-                results = search(index, asked["question"], 10, mode=mode)  # type: ignore[arg-type]
-                right = [place for place, result in enumerate(results, 1) if _answers(result, asked["passages"])]
-                reciprocal_rank[mode] += 1 / right[0] / len(questions) if right else 0
-    assert reciprocal_rank["hybrid"] >= 0.94
+    for asked in questions:
+        for mode in reciprocal_rank:
+            results = search(samples, asked["question"], 10, mode=mode)  # type: ignore[arg-type]
+            right = [place for place, result in enumerate(results, 1) if _answers(result, asked["passages"])]
+            reciprocal_rank[mode] += 1 / right[0] / len(questions) if right else 0
+    assert reciprocal_rank["hybrid"] >= floor
     assert reciprocal_rank["hybrid"] > max(reciprocal_rank["dense"], reciprocal_rank["lexical"])
 
 
