@@ -1,8 +1,11 @@
-"""How well extractive answers do on the questions about the sample documents: `python -m tests.apps.answers`.
+"""How well answers do on the questions about the sample documents.
 
-ANSWERS.md tells which questions were looked at when thresholds were chosen, and which were not.
+python -m tests.apps.answers [--group GROUP] [--llm LLM]
+
+ANSWERS.md has the figures, and tells which questions were looked at when thresholds were chosen, and which were not.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -108,8 +111,9 @@ def declined(outcomes: Sequence[Outcome]) -> float:
     return sum(not outcome.answer.answered for outcome in outcomes) / len(outcomes)
 
 
-def _report(answered: Sequence[Outcome], unanswered: Sequence[Outcome]) -> Iterator[str]:
-    for group, splits in GROUPS.items():
+def _report(groups: Sequence[str], answered: Sequence[Outcome], unanswered: Sequence[Outcome]) -> Iterator[str]:
+    for group in groups:
+        splits = GROUPS[group]
         good = [o for o in answered if o.question.is_english and o.question.split in splits]
         cross = [outcome for outcome in good if len(outcome.question.passages) > 1]
         bad = [o for o in unanswered if o.question.language == "en" and o.question.split in splits]
@@ -133,18 +137,24 @@ def _report(answered: Sequence[Outcome], unanswered: Sequence[Outcome]) -> Itera
             yield f"answered: {outcome.question.question} -> {outcome.answer.text[:100]}"
 
 
-def main() -> None:
-    answered, unanswered = load_questions()
+def main(groups: Sequence[str], llm: str | None) -> None:
+    """Ask the questions of some groups, and print how they were answered."""
+    splits = {split for group in groups for split in GROUPS[group]}
+    answered, unanswered = ([asked for asked in part if asked.split in splits] for part in load_questions())
     with (
         TemporaryDirectory() as folder,
         Embedder.from_pretrained("all-MiniLM-L6-v2") as embedder,
         DocumentIndex.create_or_open(folder, embedder) as index,
     ):
         index.add([SAMPLES])
-        pipeline = RagPipeline(index, make_generator(None, embedder, index))
-        for line in _report(ask_all(pipeline, answered), ask_all(pipeline, unanswered)):
+        pipeline = RagPipeline(index, make_generator(llm, embedder, index))
+        for line in _report(groups, ask_all(pipeline, answered), ask_all(pipeline, unanswered)):
             sys.stdout.write(f"{line}\n")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="How well answers do on the questions about the sample documents.")
+    parser.add_argument("--group", choices=GROUPS, action="append", help="which questions; all if none is named")
+    parser.add_argument("--llm", help="who answers, as for jina-rag ask; extractive if it is left out")
+    options = parser.parse_args()
+    main(options.group or list(GROUPS), options.llm)
