@@ -252,6 +252,25 @@ def find_cited_spans(claims: Sequence[Claim], number: int, chunk: Chunk) -> list
     return _without_overlaps(sorted(found))
 
 
+def find_supporting(
+    claim: str, passages: Sequence[SearchResult], numbers: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """The numbers of the passages that say what a claim says, by `is_supported`, in the order they are looked at.
+
+    Args:
+        claim: A sentence or a part of one, without marks.
+        passages: What an answer was written from.
+        numbers: Which of them to look at; None looks at all. Numbers that no passage has are left out.
+    """
+    looked_at = tuple(range(1, len(passages) + 1) if numbers is None else numbers)
+    return _checked(claim, looked_at, passages).supporting
+
+
+def is_between_marks(text: str) -> bool:
+    """Whether a text only joins two marks that stand behind the same claim, as in [1] and [2]."""
+    return bool(_BETWEEN_MARKS.fullmatch(text))
+
+
 def find_unknown_numbers(answer: str, passages: Sequence[SearchResult]) -> list[int]:
     """The numbers that an answer cites and that no passage has, ascending."""
     return sorted({number for mark in _marks(answer) for number in mark.numbers if not 1 <= number <= len(passages)})
@@ -446,7 +465,7 @@ def _segments(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     for part in _parts(answer):
         if isinstance(part, CitationMark):
             numbers = tuple(dict.fromkeys((*numbers, *part.numbers)))
-        elif numbers and _BETWEEN_MARKS.fullmatch(part.text):
+        elif numbers and is_between_marks(part.text):
             continue  # [1] and [2]
         else:
             if numbers:

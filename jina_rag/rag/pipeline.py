@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
 from jina_rag.errors import GenerationError
+from jina_rag.rag.attribution import AttributionStream
 from jina_rag.rag.citations import (
+    AnswerPart,
     Citation,
     CitationMark,
-    CitationStream,
     Claim,
     Text,
     find_citations,
@@ -264,6 +265,8 @@ class RagPipeline:
     ) -> Iterator[str]:
         """Pieces of the answer as they are written, some of them empty. Closing the iterator stops the model.
 
+        Marks stand as the model wrote them; `start` and `ask` move those that name the wrong passage.
+
         Raises:
             GenerationError: the language model can't be reached, or can't answer.
         """
@@ -419,18 +422,26 @@ class AnswerRun:
         return Found(tuple(passages), rewritten, tuple(r.chunk.id for r in passages if r.chunk.id not in found))
 
     def _write(self, question: str) -> Iterator[Event]:
-        marks = CitationStream(len(self._found.passages))
+        marks = AttributionStream(self._found.passages)
         history = self._history if self._found.rewritten else ()  # a change of subject doesn't drag the old one along
         pieces = self._pipeline.stream(question, self._found.passages, history, self._on_wait)
-        with _closing(pieces):
-            for piece in pieces:
-                yield from self._stages_before(piece)
-                if not piece:
-                    yield Text("")  # a sign of life, at which the reader may close the run
-                    continue
-                self._pieces.append(piece)
-                yield from marks.feed(piece)
-        yield from marks.close()
+        whole = False
+        try:
+            with _closing(pieces):
+                for piece in pieces:
+                    yield from self._stages_before(piece)
+                    if not piece:
+                        yield Text("")  # a sign of life, at which the reader may close the run
+                        continue
+                    yield from self._kept(marks.feed(piece))
+            whole = True
+        finally:
+            rest = self._kept(marks.close(whole=whole))  # what was held back counts too if the reader left
+        yield from rest
+
+    def _kept(self, parts: Sequence[AnswerPart]) -> Sequence[AnswerPart]:
+        self._pieces += [part.text for part in parts]
+        return parts
 
     def _stages_before(self, piece: str) -> Iterator[Event]:
         """The stages that begin with this piece: a change in the queue, the end of the wait, the first word."""

@@ -1,0 +1,63 @@
+"""Marks put where they belong while an answer is written.
+
+Small language models find the right words and then write the wrong number behind them, or none. Which passage says what
+a sentence says can be looked up, so a mark that names none of them is moved to the first that does. Where no passage
+does, the mark stays as it is, and the claim unverified.
+"""
+
+from collections.abc import Sequence
+
+from jina_rag.rag.citations import AnswerPart, CitationMark, CitationStream, Text, find_supporting, is_between_marks
+from jina_rag.rag.retrieval import SearchResult
+from jina_rag.rag.sentences import split_sentences
+from jina_rag.rag.words import content_stems
+
+_BEFORE_SENTENCES = " \t\n.,;:!?。、"
+
+
+class AttributionStream:
+    """`CitationStream` with its marks checked: text passes unchanged, and so do marks that name what supports them."""
+
+    def __init__(self, passages: Sequence[SearchResult]) -> None:
+        """Begin an answer that is written from these passages; [1] is the first."""
+        self._passages = passages
+        self._stream = CitationStream(len(passages))
+        self._since_mark = ""
+
+    def feed(self, piece: str) -> list[AnswerPart]:
+        """The parts that are certain now."""
+        return [self._attributed(part) for part in self._stream.feed(piece)]
+
+    def close(self, *, whole: bool = True) -> list[AnswerPart]:
+        """The parts that were held back, at the end of the answer.
+
+        Args:
+            whole: Whether the answer is at its end. Then a last sentence without a mark gets one, if a passage says
+                what it says; in one that was broken off, the sentence may be half.
+        """
+        parts = [self._attributed(part) for part in self._stream.close()]
+        if whole and (number := self._first_supporting(self._claim())):
+            parts += [Text(" "), CitationMark(f"[{number}]", (number,))]
+        self._since_mark = ""
+        return parts
+
+    def _attributed(self, part: AnswerPart) -> AnswerPart:
+        if isinstance(part, Text):
+            self._since_mark += part.text
+            return part
+        before, claim, self._since_mark = self._since_mark, self._claim(), ""
+        if is_between_marks(before) or find_supporting(claim, self._passages, part.numbers):
+            return part  # one more for the claim before it, or right
+        number = self._first_supporting(claim)
+        return CitationMark(f"[{number}]", (number,)) if number else part
+
+    def _claim(self) -> str:
+        """The last sentence, which a mark that came now would stand behind."""
+        text = self._since_mark.lstrip(_BEFORE_SENTENCES).rstrip()
+        return (split_sentences(text, keep_labels=True) or [text])[-1]
+
+    def _first_supporting(self, claim: str) -> int | None:
+        """The best passage that says what the claim says; none for a single word, which may stand in many."""
+        if "`" in claim or len(content_stems(claim)) < 2:
+            return None
+        return next(iter(find_supporting(claim, self._passages)), None)
