@@ -42,6 +42,7 @@ _UINT32, _UINT64 = Struct("<I"), Struct("<Q")
 # The specification's numbers for its types of value: u8 i8 u16 i16 u32 i32 f32 bool, u64 i64 f64.
 _SCALARS = {number: Struct(f"<{code}") for number, code in zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True)}
 _STRING, _ARRAY = 8, 9
+_VOCABULARY = "tokenizer.ggml.tokens"
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,21 @@ class _Reader:
             offset += _UINT64.size + unpack(buffer, offset)[0]
         self.skip(offset - self.offset)
 
+    def first_repeated(self, count: int) -> bytes | None:
+        """Step over `count` strings, and return one that comes twice; empty ones may."""
+        offset = self.offset
+        self.skip_strings(count)
+        buffer, unpack = self._buffer, _UINT64.unpack_from
+        seen: set[bytes] = set()
+        for _ in range(count):
+            start = offset + _UINT64.size
+            offset = start + unpack(buffer, offset)[0]
+            text = buffer[start:offset]
+            if text and text in seen:
+                return text
+            seen.add(text)
+        return None
+
 
 def _read_header(reader: _Reader) -> GgufHeader:
     if (magic := reader.raw(len(_MAGIC))) != _MAGIC:
@@ -225,7 +241,7 @@ def _read_metadata(reader: _Reader, count: int) -> dict[str, MetadataValue]:
         key = reader.string()
         _check_name(key, seen, longest=_MAX_KEY_LENGTH)
         if (type_number := reader.uint32()) == _ARRAY:
-            _skip_array(reader)
+            _skip_array(reader, is_vocabulary=key == _VOCABULARY)
         else:
             metadata[key] = _read_value(reader, type_number)
     return metadata
@@ -243,9 +259,12 @@ def _read_value(reader: _Reader, type_number: int) -> MetadataValue:
     return reader.string() if type_number == _STRING else reader.number(_scalar(type_number))
 
 
-def _skip_array(reader: _Reader) -> None:
+def _skip_array(reader: _Reader, *, is_vocabulary: bool) -> None:
     type_number, count = reader.uint32(), reader.uint64()
-    if type_number == _STRING:
+    if type_number == _STRING and is_vocabulary:
+        if token := reader.first_repeated(count):  # llama.cpp ends the process
+            _refuse(f"its vocabulary has the token {token.decode('utf-8', 'replace')[:60]!r} twice")
+    elif type_number == _STRING:
         reader.skip_strings(count)
     else:
         reader.skip(count * _scalar(type_number).size)

@@ -139,6 +139,12 @@ def test_numbers_that_end_llama_cpp_are_refused(
         read_gguf_header(damaged)
 
 
+def test_a_token_that_comes_twice_is_refused(damaged: Path, content: bytes) -> None:
+    damaged.write_bytes(content.replace(b"word 2", b"word 1"))
+    with pytest.raises(ModelLoadError, match="its vocabulary has the token 'word 1' twice"):
+        read_gguf_header(damaged)
+
+
 def test_zeros_are_refused_at_once(damaged: Path) -> None:
     with damaged.open("wb") as file:
         file.write(b"GGUF" + struct.pack("<IQQ", 3, 2**62, 2**62))
