@@ -7,12 +7,17 @@ does, the mark stays as it is, and the claim unverified.
 
 from collections.abc import Sequence
 
-from jina_rag.rag.citations import AnswerPart, CitationMark, CitationStream, Text, find_supporting, is_between_marks
+from jina_rag.rag.citations import (
+    AnswerPart,
+    CitationMark,
+    CitationStream,
+    Text,
+    find_supporting,
+    is_between_marks,
+    split_claims,
+)
 from jina_rag.rag.retrieval import SearchResult
-from jina_rag.rag.sentences import split_sentences
 from jina_rag.rag.words import content_stems
-
-_BEFORE_SENTENCES = " \t\n.,;:!?。、"
 
 
 class AttributionStream:
@@ -36,7 +41,7 @@ class AttributionStream:
                 what it says; in one that was broken off, the sentence may be half.
         """
         parts = [self._attributed(part) for part in self._stream.close()]
-        if whole and (number := self._first_supporting(self._claim())):
+        if whole and (number := self._first_supporting(split_claims(self._since_mark)[-1])):
             parts += [Text(" "), CitationMark(f"[{number}]", (number,))]
         self._since_mark = ""
         return parts
@@ -45,16 +50,11 @@ class AttributionStream:
         if isinstance(part, Text):
             self._since_mark += part.text
             return part
-        before, claim, self._since_mark = self._since_mark, self._claim(), ""
+        before, claim, self._since_mark = self._since_mark, split_claims(self._since_mark)[-1], ""
         if is_between_marks(before) or find_supporting(claim, self._passages, part.numbers):
             return part  # one more for the claim before it, or right
         number = self._first_supporting(claim)
         return CitationMark(f"[{number}]", (number,)) if number else part
-
-    def _claim(self) -> str:
-        """The last sentence, which a mark that came now would stand behind."""
-        text = self._since_mark.lstrip(_BEFORE_SENTENCES).rstrip()
-        return (split_sentences(text, keep_labels=True) or [text])[-1]
 
     def _first_supporting(self, claim: str) -> int | None:
         """The best passage that says what the claim says; none for a single word, which may stand in many."""

@@ -266,6 +266,12 @@ def find_supporting(
     return _checked(claim, looked_at, passages).supporting
 
 
+def split_claims(text: str) -> list[str]:
+    """The sentences of what stands before a mark, at least one; the mark is the last one's."""
+    text = text.lstrip(_BEFORE_SENTENCES).rstrip()
+    return split_sentences(text, keep_labels=True) or [text]
+
+
 def is_between_marks(text: str) -> bool:
     """Whether a text only joins two marks that stand behind the same claim, as in [1] and [2]."""
     return bool(_BETWEEN_MARKS.fullmatch(text))
@@ -450,8 +456,7 @@ def _claims(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:
             claim += rest
         if numbers:
             yield claim.strip(), numbers
-        text = text.lstrip(_BEFORE_SENTENCES).rstrip()
-        *uncited, claim = split_sentences(text, keep_labels=True) or [text]
+        *uncited, claim = split_claims(text)
         yield from ((sentence, ()) for sentence in uncited if not sentence.endswith(":"))
         numbers = next_numbers
     if claim and not numbers:
