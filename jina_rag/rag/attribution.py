@@ -57,7 +57,7 @@ class AttributionStream:
         return CitationMark(f"[{number}]", (number,)) if number else part
 
     def _first_supporting(self, claim: str) -> int | None:
-        """The best passage that says what the claim says; none for a single word, which may stand in many."""
-        if "`" in claim or len(content_stems(claim)) < 2:
-            return None
-        return next(iter(find_supporting(claim, self._passages)), None)
+        """The best passage that says what the claim says; for a single word, the only one that has it."""
+        n_words = 0 if "`" in claim else len(content_stems(claim))
+        supporting = find_supporting(claim, self._passages) if n_words else ()
+        return supporting[0] if supporting and (n_words > 1 or len(supporting) == 1) else None

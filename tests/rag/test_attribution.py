@@ -13,7 +13,7 @@ from tests.rag.test_generation import ScriptedModel
 
 PASSAGES = passages(
     "The café lost £740 last season. Its menu was long.",
-    "Mars is the red planet, and it has two moons.",
+    "Mars is the red planet, and it has two moons. Its menu is dust.",
     "The tower has 142 steps and no lift.",
 )
 
@@ -33,6 +33,7 @@ def attributed(*pieces: str, whole: bool = True) -> str:
         ("Mars is red [2], and the tower has 142 steps [2].", "Mars is red [2], and the tower has 142 steps [3]."),
         ("It is steep. The tower has 142 steps. [1]", "It is steep. The tower has 142 steps. [3]"),
         ("The tower has 142 steps.", "The tower has 142 steps. [3]"),
+        ("£740 [2]", "£740 [1]"),
         ("Mars has two moons [2]. The tower has 142 steps.", "Mars has two moons [2]. The tower has 142 steps. [3]"),
     ],
 )
@@ -48,7 +49,7 @@ def test_what_another_passage_says_is_cited_from_there(written: str, told: str) 
         "Mars has two moons [2] and [3].",
         "Mars has five moons. [1]",  # nobody says that
         "The tower has 741 steps. [3]",
-        "Mars. [1]",
+        "A menu. [3]",  # stands in two
         "[1] says so.",
         "`The tower has 142 steps.`",
         "Mars has five moons.",
