@@ -12,6 +12,7 @@ from jina_rag.rag.citations import (
     CitationMark,
     CitationStream,
     Text,
+    behind_sentence,
     find_supporting,
     is_between_marks,
     split_claims,
@@ -28,6 +29,7 @@ class AttributionStream:
         self._passages = passages
         self._stream = CitationStream(len(passages))
         self._since_mark = ""
+        self._marked = ""  # the claim before the last mark
 
     def feed(self, piece: str) -> list[AnswerPart]:
         """The parts that are certain now."""
@@ -41,18 +43,22 @@ class AttributionStream:
                 what it says; in one that was broken off, the sentence may be half.
         """
         parts = [self._attributed(part) for part in self._stream.close()]
-        if whole and (number := self._first_supporting(split_claims(self._since_mark)[-1])):
+        unmarked = behind_sentence(self._marked, self._since_mark) if self._marked else self._since_mark
+        if whole and (number := self._first_supporting(split_claims(unmarked)[-1])):
             parts += [Text(" "), CitationMark(f"[{number}]", (number,))]
-        self._since_mark = ""
+        self._since_mark = self._marked = ""
         return parts
 
     def _attributed(self, part: AnswerPart) -> AnswerPart:
         if isinstance(part, Text):
             self._since_mark += part.text
             return part
-        before, claim, self._since_mark = self._since_mark, split_claims(self._since_mark)[-1], ""
-        if is_between_marks(before) or find_supporting(claim, self._passages, part.numbers):
-            return part  # one more for the claim before it, or right
+        text, self._since_mark = self._since_mark, ""
+        if is_between_marks(text):
+            return part  # one more for the claim before it
+        self._marked = claim = split_claims(text)[-1]
+        if find_supporting(claim, self._passages, part.numbers):
+            return part
         number = self._first_supporting(claim)
         return CitationMark(f"[{number}]", (number,)) if number else part
 

@@ -272,6 +272,11 @@ def split_claims(text: str) -> list[str]:
     return split_sentences(text, keep_labels=True) or [text]
 
 
+def behind_sentence(claim: str, text: str) -> str:
+    """The text behind a claim's marks, without what its sentence goes on with: Mars is red [1] because of rust."""
+    return _split_first_sentence(text)[1] if _goes_on(claim, text) else text
+
+
 def is_between_marks(text: str) -> bool:
     """Whether a text only joins two marks that stand behind the same claim, as in [1] and [2]."""
     return bool(_BETWEEN_MARKS.fullmatch(text))

@@ -325,7 +325,7 @@ def test_an_interrupted_long_text_is_given_up(tiny_gguf: Path, monkeypatch: pyte
                 backend.embed([text], max_tokens=4096)
     finally:
         signal.signal(signal.SIGINT, before)
-        backend._model()._thread.submit(int).result()  # the thread is free again
+    backend._model()._thread.submit(int).result()  # the thread is free again
     assert len(passes) == 2
     after = backend.embed([text], max_tokens=4096).vectors
     assert cosines(after, LlamaCppBackend(tiny_gguf, pooling="last").embed([text], max_tokens=4096).vectors) > 0.999

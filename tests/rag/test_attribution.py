@@ -34,6 +34,10 @@ def attributed(*pieces: str, whole: bool = True) -> str:
         ("It is steep. The tower has 142 steps. [1]", "It is steep. The tower has 142 steps. [3]"),
         ("The tower has 142 steps.", "The tower has 142 steps. [3]"),
         ("£740 [2]", "£740 [1]"),
+        (
+            "Mars is red [2] with dust. The tower has 142 steps.",
+            "Mars is red [2] with dust. The tower has 142 steps. [3]",
+        ),
         ("Mars has two moons [2]. The tower has 142 steps.", "Mars has two moons [2]. The tower has 142 steps. [3]"),
     ],
 )
@@ -47,6 +51,7 @@ def test_what_another_passage_says_is_cited_from_there(written: str, told: str) 
         "The café lost £740 last season. [1]",
         "Mars has two moons. [1, 2]",  # one of them says it
         "Mars has two moons [2] and [3].",
+        "Mars is the red planet [2], and it has two moons.",  # one sentence
         "Mars has five moons. [1]",  # nobody says that
         "The tower has 741 steps. [3]",
         "A menu. [3]",  # stands in two
