@@ -22,6 +22,7 @@ from jina_rag.errors import JinaRagError, MissingDependencyError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.filters import Filters
 from jina_rag.rag.index import DocumentIndex
+from jina_rag.rag.reranking import Reranker
 from jina_rag.rag.retrieval import Mode, SearchResult
 from jina_rag.rag.retrieval import search as search_index
 from jina_rag.rag.text import remove_invisible
@@ -81,8 +82,12 @@ class Status(BaseModel):
     failed: list[str] = Field(description="Files that could not be read.")
 
 
-def make_server(index: DocumentIndex) -> MCPServer:
+def make_server(index: DocumentIndex, reranker: Reranker | None = None) -> MCPServer:
     """The server over one index, which stays open as long as the server runs. Other processes may go on writing to it.
+
+    Args:
+        index: What agents search and read.
+        reranker: What puts the passages in order; None leaves them as they were found. It stays open too.
 
     Raises:
         MissingDependencyError: the package mcp is not installed (at the import of this module).
@@ -95,7 +100,7 @@ def make_server(index: DocumentIndex) -> MCPServer:
         version=__version__,
         log_level="WARNING",
     )
-    _add_search(server, index)
+    _add_search(server, index, reranker)
     _add_get(server, index)
     _add_status(server, index)
     return server
@@ -137,7 +142,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _add_search(server: MCPServer, index: DocumentIndex) -> None:
+def _add_search(server: MCPServer, index: DocumentIndex, reranker: Reranker | None) -> None:
     @server.tool(title="Search the documents", annotations=_READ_ONLY)
     def search(
         query: Annotated[str, Field(min_length=1, max_length=10_000, description="A question, or some words.")],
@@ -160,7 +165,7 @@ def _add_search(server: MCPServer, index: DocumentIndex) -> None:
             modified_before=datetime.combine(until, time()) + timedelta(days=1) if until else None,
         )
         with _tool_errors():
-            found = search_index(index, query, k, mode=mode, filters=filters)
+            found = search_index(index, query, k, mode=mode, filters=filters, reranker=reranker)
         return _passages_result(_found(result) for result in found)
 
 

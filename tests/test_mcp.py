@@ -18,9 +18,11 @@ from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
 from jina_rag import Embedder
+from jina_rag.backends.llama_cpp_reranker import LlamaCppReranker
 from jina_rag.errors import IndexFolderError
 from jina_rag.mcp_server import HTTP_PATH, NOTICE, http_app, is_loopback, make_server
 from jina_rag.rag.index import DocumentIndex
+from tests.backends import tiny_reranker
 
 FILLER = "The house by the sea has been looked after by the same family for many years. " * 8
 GUIDE = f"""\
@@ -103,6 +105,18 @@ async def test_search_finds_passages_with_their_places(index: DocumentIndex) -> 
     assert first["page"] is None
     assert 0.3 < first["similarity"] < 1
     assert first["score"] > 0
+
+
+async def test_a_reranker_puts_passages_in_order(index: DocumentIndex, tmp_path: Path) -> None:
+    reranker = LlamaCppReranker(tiny_reranker.write(tmp_path / "reranker.gguf"))
+    query = "When is the museum open?"
+    async with Client(make_server(index, reranker)) as client:
+        result = await client.call_tool("search", {"query": query, "k": 50})
+    passages = result.structured_content["passages"]
+    assert {each["id"] for each in passages} == {each["id"] for each in await found(index, "search", query=query, k=50)}
+    scores = reranker.score(query, [each["text"] for each in passages])
+    assert [each["score"] for each in passages] == pytest.approx(scores, abs=1e-3)
+    assert all(scores[:-1] >= scores[1:])
 
 
 async def test_search_takes_filters(index: DocumentIndex) -> None:

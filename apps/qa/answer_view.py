@@ -18,6 +18,7 @@ from passages import (
     text_around,
     unsupported,
     verdict,
+    was_reranked,
 )
 from service import errors_shown, service
 from untrusted import plain, visible
@@ -155,9 +156,11 @@ def draw_tools(answer: Answer, number: int) -> None:
 @st.dialog("Why these passages", width="large", icon=":material/manage_search:")
 def show_ranks(answer: Answer) -> None:
     """The passages with their ranks on both sides of the search."""
+    reranked = was_reranked(answer)
     st.caption(
         "Passages are found by meaning (similarity of vectors) and by words (BM25). The fused score joins both ranks "
         "and gives the order; a dash means that this side did not find the passage."
+        + (" Then a reranking model read the best of them with the question, and its score decides." * reranked)
     )
     st.markdown(rank_table(answer))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from jina_rag.backends.address import BACKEND_VARIABLE
+from jina_rag.backends.address import BACKEND_VARIABLE, RERANKER_VARIABLE
 from jina_rag.errors import ServerSettingsError
 from jina_rag.rag import DEFAULT_INDEX_FOLDER
 
@@ -24,6 +24,7 @@ class Options:
         llm: What writes answers at first, as for `make_generator`.
         model: The embedding model of an index that is yet to be made; None takes the best that is on this machine.
         backend: The engine elsewhere that the embedding model runs on; None runs it in the app.
+        reranker: What puts passages in order, as for `make_reranker`; None leaves them as they were found.
         samples: Whether an index that is yet to be made begins with the sample documents.
     """
 
@@ -31,6 +32,7 @@ class Options:
     llm: str | None = None
     model: str | None = None
     backend: str | None = None
+    reranker: str | None = None
     samples: bool = True
 
 
@@ -67,7 +69,7 @@ def _parse(arguments: tuple[str, ...]) -> Options:
     except SystemExit as error:  # argparse has written why into the log
         raise ServerSettingsError(
             f"The app was started with settings that it does not know ({' '.join(arguments)}). Start it again with "
-            "--index, --llm, --model, --backend or --no-samples behind the two dashes."
+            "--index, --llm, --model, --backend, --reranker or --no-samples behind the two dashes."
         ) from error
 
 
@@ -83,6 +85,12 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
         metavar="URL",
         default=os.environ.get(BACKEND_VARIABLE),
         help=f"the engine elsewhere that the embedding model runs on (what {BACKEND_VARIABLE} names, else none)",
+    )
+    parser.add_argument(
+        "--reranker",
+        metavar="PATH.gguf|URL",
+        default=os.environ.get(RERANKER_VARIABLE),
+        help=f"the model that puts passages in order (what {RERANKER_VARIABLE} names, else none)",
     )
     parser.add_argument("--no-samples", dest="samples", action="store_false", help="begin without sample documents")
     return parser

@@ -133,18 +133,26 @@ def unsupported(answer: Answer) -> Iterator[Claim]:
 
 def rank_table(answer: Answer) -> str:
     """Why these passages, as a table in Markdown: the rank and score of each on both sides of the search."""
-    head = ("Passage", "Where", "Fused score", "Rank by meaning", "Similarity", "Rank by words", "BM25", "Found for")
+    reranked = ("Reranked",) if was_reranked(answer) else ()
+    scores = (*reranked, "Fused score", "Rank by meaning", "Similarity", "Rank by words", "BM25")
+    head = ("Passage", "Where", *scores, "Found for")
     rows = (_rank_row(number, result, answer) for number, result in enumerate(answer.passages, start=1))
     lines = [head, (":-",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def was_reranked(answer: Answer) -> bool:
+    """Whether a reranker put the passages in order."""
+    return any(result.retrieval_score is not None for result in answer.passages)
+
+
 def _rank_row(number: int, result: SearchResult, answer: Answer) -> tuple[str, ...]:
     dense, lexical = result.dense, result.lexical
+    scores = (result.score,) if result.retrieval_score is None else (result.score, result.retrieval_score)
     return (
         str(number),
         plain(place_of(result.chunk)),
-        f"{result.score:.4f}",
+        *(f"{score:.4f}" for score in scores),
         str(dense.rank) if dense else "–",
         f"{result.similarity:.3f}",
         str(lexical.rank) if lexical else "–",

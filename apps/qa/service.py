@@ -20,8 +20,10 @@ from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, get_model_spec
 from jina_rag.rag import (
     DocumentIndex,
     RagPipeline,
+    Reranker,
     load_index_embedder,
     make_generator,
+    make_reranker,
     read_index_settings,
 )
 
@@ -38,8 +40,10 @@ class Service:
         self.backend = chosen.backend
         self._model = chosen.model
         self._llm = chosen.llm
+        self._reranker_setting = chosen.reranker
         self._lock = RLock()
         self._index: DocumentIndex | None = None
+        self._reranker: Reranker | None = None
         self._pipeline: RagPipeline | None = None
         self.jobs = Jobs(self)
         self.talks = Talks()
@@ -99,7 +103,7 @@ class Service:
         """
         with self._lock:
             if self._index is not None:
-                self._pipeline = RagPipeline(self._index, make_generator(setting, self.embedder, self._index))
+                self._pipeline = self._make_pipeline(setting)
             self._llm = setting
 
     def pipeline(self) -> RagPipeline:
@@ -107,23 +111,32 @@ class Service:
 
         Raises:
             GenerationError: the language model of the command line names nothing.
+            BackendError: its reranker names nothing.
             Otherwise as `index` does.
         """
         with self._lock:
             if self._pipeline is None:
-                self._pipeline = RagPipeline(self.index, make_generator(self._llm, self.embedder, self.index))
+                self._pipeline = self._make_pipeline(self._llm)
             return self._pipeline
+
+    def _make_pipeline(self, llm: str | None) -> RagPipeline:
+        if self._reranker is None and self._reranker_setting:
+            self._reranker = make_reranker(self._reranker_setting)
+        return RagPipeline(self.index, make_generator(llm, self.embedder, self.index), reranker=self._reranker)
 
     def reopen(self) -> None:
         """Open the index anew when it is next needed, after a rebuild say."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the index and the model."""
+        """Let go of the index and the models."""
         with self._lock:
-            index, self._index, self._pipeline = self._index, None, None
+            index, reranker = self._index, self._reranker
+            self._index = self._reranker = self._pipeline = None
             if index is not None:
                 index.close()
+            if reranker is not None:
+                reranker.close()
 
     def release(self) -> None:
         """End the jobs, which can be resumed, and close."""

@@ -21,6 +21,9 @@ from jina_rag.errors import UnknownBackendError
 BACKEND_VARIABLE = "JINA_RAG_BACKEND"
 """The environment variable that names an engine for the commands, the app and collections opened by name."""
 
+RERANKER_VARIABLE = "JINA_RAG_RERANKER"
+"""The one that names a reranking model, in a file or behind such an address, for the commands and the app."""
+
 Kind: TypeAlias = Literal["http", "openai", "tei", "elastic", "jina", "sentence-transformers"]
 
 JINA_URL = "https://api.jina.ai"

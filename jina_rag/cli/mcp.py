@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from jina_rag.cli.app import SERVERS, app, examples
-from jina_rag.cli.opening import open_index
-from jina_rag.cli.options import DEFAULT_INDEX, BackendOption, IndexOption
+from jina_rag.cli.opening import open_index, open_reranker
+from jina_rag.cli.options import DEFAULT_INDEX, BackendOption, IndexOption, RerankerOption
 from jina_rag.cli.output import print_notice
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -34,6 +34,7 @@ def mcp(
             "read the documents.",
         ),
     ] = None,
+    reranker: RerankerOption = None,
     backend: BackendOption = None,
 ) -> None:
     """Let agents search and read the documents, over the Model Context Protocol."""
@@ -45,8 +46,12 @@ def mcp(
             "name they call this one: --allow-host NAME.",
             param_hint="--host",
         )
-    with _bound(host, port) if http else nullcontext() as listener, open_index(index, backend) as documents:
-        server = make_server(documents)
+    with (
+        _bound(host, port) if http else nullcontext() as listener,
+        open_reranker(reranker) as ranking,
+        open_index(index, backend) as documents,
+    ):
+        server = make_server(documents, ranking)
         if listener is None:
             server.run("stdio")
             return

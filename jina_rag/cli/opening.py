@@ -1,7 +1,7 @@
 """What commands work with: the model, the index and the pipeline that their options name."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
     from jina_rag.rag.index import DocumentIndex
     from jina_rag.rag.pipeline import RagPipeline, SearchOptions
+    from jina_rag.rag.reranking import Reranker
 
 
 def load_embedder(
@@ -105,9 +106,19 @@ def open_pipeline(
     """
     from jina_rag.rag.generation import make_generator
     from jina_rag.rag.pipeline import RagPipeline
+
+    with open_reranker(reranker) as ranking, open_index(folder, backend) as index:
+        yield RagPipeline(index, make_generator(llm, index.embedder, index), options=options, reranker=ranking)
+
+
+@contextmanager
+def open_reranker(setting: str | None) -> "Iterator[Reranker | None]":
+    """What puts passages in order, closed in the end; None if nothing is named.
+
+    Raises:
+        BackendError: the setting names nothing.
+    """
     from jina_rag.rag.reranking import make_reranker
 
-    with ExitStack() as stack:
-        ranking = stack.enter_context(closing(make_reranker(reranker))) if reranker else None
-        index = stack.enter_context(open_index(folder, backend))
-        yield RagPipeline(index, make_generator(llm, index.embedder, index), options=options, reranker=ranking)
+    with closing(make_reranker(setting)) if setting else nullcontext() as reranker:
+        yield reranker

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from jina_rag.backends.address import BACKEND_VARIABLE, RERANKER_VARIABLE
 from jina_rag.models import list_models
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ BackendOption = Annotated[
     str | None,
     typer.Option(
         "--backend",
-        envvar="JINA_RAG_BACKEND",
+        envvar=BACKEND_VARIABLE,
         metavar="URL",
         help="Embed with the server at this address instead of in this process.",
     ),
@@ -101,7 +102,7 @@ RerankerOption = Annotated[
     str | None,
     typer.Option(
         "--reranker",
-        envvar="JINA_RAG_RERANKER",
+        envvar=RERANKER_VARIABLE,
         metavar="PATH.gguf|URL",
         help="Let this model put the passages in order: one in a file, or one behind an address.",
     ),

@@ -21,6 +21,8 @@ from jina_rag.rag import NO_ANSWER, DocumentIndex, ExtractiveGenerator
 from jina_rag.rag.locking import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
 from tests.backends import processes
+from tests.backends.servers import running
+from tests.backends.test_reranker_http import JinaReranker
 
 E7 = "What does fault code E7 mean?"
 EVIL = "<script>alert(1)</script> ![x](http://evil.test/a.png) $x$ :red[no] \x1b[31m \u202ereversed"
@@ -407,6 +409,28 @@ def test_the_model_may_run_on_an_engine_elsewhere(
         checked(app.button_group(key="example").select("When does the last boat leave Ostrel?").run())
         assert "17:45" in answers(app)[0]
         assert url in repr(service.service().embedder.backend)
+
+
+def test_a_reranker_puts_the_passages_in_order(
+    open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(JinaReranker()) as url:
+        monkeypatch.setenv("JINA_RAG_RERANKER", url)
+        app = open_app(folder)
+        ask(app, E7)
+        checked(app.button(key="why-0").click().run())
+    table = next(text.value for text in app.markdown if text.value.startswith("| Passage | Where |"))
+    head, _, *rows = ([cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines())
+    assert head[2:4] == ["Reranked", "Fused score"]
+    reranked, fused = ([float(row[place]) for row in rows] for place in (2, 3))
+    assert reranked == sorted(reranked, reverse=True)
+    assert fused != sorted(fused, reverse=True)
+    assert "its score decides" in captions(app)
+
+
+def test_unknown_reranker_is_a_sentence(open_app: OpenApp, folder: Path) -> None:
+    app = open_app(folder, "--reranker", "nowhere.gguf")
+    assert "nowhere.gguf" in app.error[0].value.replace("\\", "")
 
 
 def test_settings_that_are_not_known_are_a_sentence(open_app: OpenApp, folder: Path) -> None:
