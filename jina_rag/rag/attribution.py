@@ -24,9 +24,10 @@ from jina_rag.rag.words import content_stems
 class AttributionStream:
     """`CitationStream` with its marks checked: text passes unchanged, and so do marks that name what supports them."""
 
-    def __init__(self, passages: Sequence[SearchResult]) -> None:
-        """Begin an answer that is written from these passages; [1] is the first."""
+    def __init__(self, passages: Sequence[SearchResult], question: str = "") -> None:
+        """Begin an answer to a question that is written from these passages; [1] is the first."""
         self._passages = passages
+        self._question = question
         self._stream = CitationStream(len(passages))
         self._since_mark = ""
         self._marked = ""  # the claim before the last mark
@@ -57,7 +58,7 @@ class AttributionStream:
         if is_between_marks(text):
             return part  # one more for the claim before it
         self._marked = claim = split_claims(text)[-1]
-        if find_supporting(claim, self._passages, part.numbers):
+        if find_supporting(claim, self._passages, part.numbers, self._question):
             return part
         number = self._first_supporting(claim)
         return CitationMark(f"[{number}]", (number,)) if number else part
@@ -65,5 +66,5 @@ class AttributionStream:
     def _first_supporting(self, claim: str) -> int | None:
         """The best passage that says what the claim says; for a single word, the only one that has it."""
         n_words = 0 if "`" in claim else len(content_stems(claim))
-        supporting = find_supporting(claim, self._passages) if n_words else ()
+        supporting = find_supporting(claim, self._passages, question=self._question) if n_words else ()
         return supporting[0] if supporting and (n_words > 1 or len(supporting) == 1) else None

@@ -5,7 +5,8 @@ answer into claims and checks each against the passages that it names.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, islice, pairwise
 from typing import TypeAlias
@@ -15,6 +16,7 @@ from jina_rag.rag.retrieval import SearchResult
 from jina_rag.rag.sentences import sentence_spans, split_sentences
 from jina_rag.rag.words import (
     FUNCTION_WORDS,
+    WEAK_STEMS,
     Term,
     content_stems,
     has_japanese_negation,
@@ -31,6 +33,7 @@ MAX_MARK = 60
 
 _MAX_RANGE = 20  # [1-3] means three passages; [1-500] is no citation
 _MAX_SENTENCES_OF_CLAIM = 4  # neighbours in a passage that one claim may sum up
+_MAX_BARE = 5  # words; so short a claim is mostly a name or a number, and says nothing without the question
 _CLOSING = {"[": "]", "【": "】", "［": "］"}
 _SEPARATOR = r"\s*[,;，、；]\s*"
 _NUMBER = r"\^?\d{1,3}(?:\s*[-–—]\s*\d{1,3})?"
@@ -189,6 +192,7 @@ class Claim:
         supporting: Those of the numbers whose passages say what it says.
         verbatim: Whether it stands in one of them word for word.
         support: The largest share of its words that stand together in one of them, from 0 to 1.
+        question: What it answers, if that is known.
     """
 
     text: str
@@ -196,6 +200,7 @@ class Claim:
     supporting: tuple[int, ...]
     verbatim: bool
     support: float
+    question: str = ""
 
     @property
     def verified(self) -> bool:
@@ -223,18 +228,25 @@ def passage_text(result: SearchResult) -> str:
     return "\n\n".join(chunk.text for chunk in (*result.before, result.chunk, *result.after))
 
 
-def find_claims(answer: str, passages: Sequence[SearchResult]) -> list[Claim]:
-    """What an answer says, claim by claim, each checked against the passages that it cites."""
-    return [_checked(text, numbers, passages) for text, numbers in _claims(answer)]
+def find_claims(answer: str, passages: Sequence[SearchResult], question: str = "") -> list[Claim]:
+    """What an answer says, claim by claim, each checked against the passages that it cites.
+
+    Args:
+        answer: With its marks.
+        passages: What it was written from; [1] is the first.
+        question: What it answers. A bare name or number can only be checked together with it; see `is_supported`.
+    """
+    return [_checked(text, numbers, passages, question) for text, numbers in _claims(answer)]
 
 
-def find_citations(answer: str, passages: Sequence[SearchResult]) -> list[Citation]:
+def find_citations(answer: str, passages: Sequence[SearchResult], question: str = "") -> list[Citation]:
     """The passages that an answer cites, each once, in the order in which it first does so.
 
-    Numbers that belong to no passage are left out; `find_unknown_numbers` has them.
+    Numbers that belong to no passage are left out; `find_unknown_numbers` has them. The arguments are those of
+    `find_claims`.
     """
     verified: dict[int, bool] = {}
-    for claim in find_claims(answer, passages):
+    for claim in find_claims(answer, passages, question):
         for number in claim.numbers:
             if 1 <= number <= len(passages):
                 verified[number] = verified.get(number, True) and number in claim.supporting
@@ -248,12 +260,12 @@ def find_cited_spans(claims: Sequence[Claim], number: int, chunk: Chunk) -> list
     """
     sentences = sentence_spans(chunk.text)
     supported = (claim for claim in claims if number in claim.supporting)
-    found = {span for claim in supported if (span := _shortest_support(claim.text, sentences, chunk))}
+    found = {span for claim in supported if (span := _shortest_support(claim, sentences, chunk))}
     return _without_overlaps(sorted(found))
 
 
 def find_supporting(
-    claim: str, passages: Sequence[SearchResult], numbers: Sequence[int] | None = None
+    claim: str, passages: Sequence[SearchResult], numbers: Sequence[int] | None = None, question: str = ""
 ) -> tuple[int, ...]:
     """The numbers of the passages that say what a claim says, by `is_supported`, in the order they are looked at.
 
@@ -261,9 +273,10 @@ def find_supporting(
         claim: A sentence or a part of one, without marks.
         passages: What an answer was written from.
         numbers: Which of them to look at; None looks at all. Numbers that no passage has are left out.
+        question: What the claim answers.
     """
     looked_at = tuple(range(1, len(passages) + 1) if numbers is None else numbers)
-    return _checked(claim, looked_at, passages).supporting
+    return _checked(claim, looked_at, passages, question).supporting
 
 
 def split_claims(text: str) -> list[str]:
@@ -293,7 +306,7 @@ def without_marks(answer: str) -> str:
     return re.sub(r"[ \t]+(?=[ \t.,;:!?\n]|$)", "", kept).strip()
 
 
-def is_supported(claim: str, passage: str, heading: str = "") -> bool:
+def is_supported(claim: str, passage: str, heading: str = "", question: str = "") -> bool:
     """Whether a passage says what a claim says, as far as words can tell.
 
     True if the claim stands in the passage word for word. Otherwise all that it puts in quotes must stand there without
@@ -301,25 +314,30 @@ def is_supported(claim: str, passage: str, heading: str = "") -> bool:
     two neighbours. Endings don't matter. A negation must be where it is in the passage, a number beside one of the
     words that it is beside there. Case, width, white space, hyphenation, dashes and other marks don't matter.
 
+    A name or a number alone stands in many places. So a claim of at most five words that is no whole sentence of the
+    passage must stand in one sentence together with all words of the question that say something: "Ansel Brody"
+    answers "Who steers the ferry?" only where somebody steers it.
+
     Args:
         claim: A sentence or a part of one.
         passage: What it is said to come from.
         heading: The passage's title and headings. Words may come from there, numbers and quotations may not.
+        question: What the claim answers; without it, a bare claim need only stand in the passage.
     """
-    return _support(claim, passage, heading)[0] == 1.0
+    return _support(claim, passage, heading, question)[0] == 1.0
 
 
-def _checked(text: str, numbers: tuple[int, ...], passages: Sequence[SearchResult]) -> Claim:
+def _checked(text: str, numbers: tuple[int, ...], passages: Sequence[SearchResult], question: str) -> Claim:
     supporting, verbatim, best = [], False, 0.0
     for number in numbers:
         if 1 <= number <= len(passages):
             chunk = passages[number - 1].chunk
-            share, is_verbatim = _support(text, passage_text(passages[number - 1]), _above(chunk))
+            share, is_verbatim = _support(text, passage_text(passages[number - 1]), _above(chunk), question)
             best = max(best, share)
             verbatim |= is_verbatim
             if share == 1.0:
                 supporting.append(number)
-    return Claim(text, numbers, tuple(supporting), verbatim, best)
+    return Claim(text, numbers, tuple(supporting), verbatim, best, question)
 
 
 def _above(chunk: Chunk) -> str:
@@ -327,11 +345,11 @@ def _above(chunk: Chunk) -> str:
     return f"{chunk.title} {chunk.heading or ''}"
 
 
-def _shortest_support(claim: str, sentences: Sequence[tuple[int, int]], chunk: Chunk) -> tuple[int, int] | None:
+def _shortest_support(claim: Claim, sentences: Sequence[tuple[int, int]], chunk: Chunk) -> tuple[int, int] | None:
     """The fewest neighbouring sentences of a passage that say what a claim says."""
     for n in range(1, min(len(sentences), _MAX_SENTENCES_OF_CLAIM) + 1):
         for (start, _), (_, end) in zip(sentences, sentences[n - 1 :], strict=False):
-            if is_supported(claim, chunk.text[start:end], _above(chunk)):
+            if is_supported(claim.text, chunk.text[start:end], _above(chunk), claim.question):
                 return start, end
     return None
 
@@ -346,8 +364,10 @@ def _without_overlaps(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]
     return merged
 
 
-def _support(claim: str, passage: str, heading: str) -> tuple[float, bool]:
+def _support(claim: str, passage: str, heading: str, question: str = "") -> tuple[float, bool]:
     """The share of the claim's words that stand together in the passage, and whether it stands there word for word."""
+    if question and len(words(claim)) <= _MAX_BARE:
+        return max(_support_as_answer(claim, question, sentence, heading) for sentence in _sentences(passage))
     claimed, there = words(claim), words(passage)
     if not claimed:
         return 0.0, False
@@ -358,6 +378,21 @@ def _support(claim: str, passage: str, heading: str) -> tuple[float, bool]:
     if not all(_stands_in(quote, there) for quote in quotes if quote):
         share = min(share, 0.99)
     return share, False
+
+
+def _support_as_answer(claim: str, question: str, sentence: str, heading: str) -> tuple[float, bool]:
+    """The same for a bare claim and one sentence, which must also say what the question says.
+
+    Words that only ask need not stand there, but must not be denied.
+    """
+    share, is_verbatim = _support(claim, sentence, heading)
+    if words(claim) == words(sentence):
+        return share, is_verbatim
+    there, above = terms(sentence), set(content_stems(heading))
+    may_be_missing = WEAK_STEMS.difference(term.stem for term in there)
+    asked = [term for term in terms(question) if term.stem not in may_be_missing]
+    wanted = dict.fromkeys([*terms(claim), *asked])
+    return min(share, len(_spoken(wanted, there, above)) / max(len(wanted), 1)), is_verbatim
 
 
 def _stands_in(wanted: Sequence[str], there: Sequence[str]) -> bool:
@@ -397,7 +432,7 @@ def _share_of_terms(claim: str, passage: str, heading: str) -> float:
     claimed = [term for term in terms(claim) if term.stem not in _REPORTING]
     if not claimed:
         return 0.0
-    sentences = split_sentences(unwrapped(passage)) or [passage]
+    sentences = _sentences(passage)
     above = {stem for stem in content_stems(heading) if not is_number(stem)}
     best = max(_share(claim, claimed, sentence, above) for sentence in sentences)
     if best == 1.0 or len(sentences) < 2 or has_kana(claim):
@@ -406,11 +441,14 @@ def _share_of_terms(claim: str, passage: str, heading: str) -> float:
     return max(best, *(_share(claim, claimed, f"{one}\n{two}", above, ordered=True) for one, two in pairs))
 
 
+def _sentences(passage: str) -> list[str]:
+    return split_sentences(unwrapped(passage)) or [passage]
+
+
 def _share(claim: str, claimed: Sequence[Term], window: str, above: set[str], *, ordered: bool = False) -> float:
     """The share of the claimed terms that stand in a window of the passage; under 1 also if they mean another thing."""
     there = terms(window)
-    spoken = [term for term in claimed if term in there or (not term.negated and term.stem in above)]
-    share = len(spoken) / len(claimed)
+    share = len(_spoken(claimed, there, above)) / len(claimed)
     if share < 1.0:
         return share
     told = [term for term in claimed if term in there]
@@ -422,6 +460,18 @@ def _share(claim: str, claimed: Sequence[Term], window: str, above: set[str], *,
     ):
         return 0.99
     return 1.0
+
+
+def _spoken(claimed: Iterable[Term], there: Sequence[Term], above: set[str]) -> list[Term]:
+    """Those of the terms that stand in a text, as often as they do, or in the headings above it."""
+    left, spoken = Counter(there), []
+    for term in claimed:
+        if left[term]:
+            left[term] -= 1
+            spoken.append(term)
+        elif not term.negated and term.stem in above:
+            spoken.append(term)
+    return spoken
 
 
 def _is_subsequence(wanted: Sequence[Term], there: Sequence[Term]) -> bool:

@@ -284,13 +284,14 @@ class RagPipeline:
         timings: Timings | None = None,
     ) -> Answer:
         """The whole answer, or as much of it as had come, with its citations checked against the passages."""
+        asked = rewritten or question
         return Answer(
             question=question,
             text=text,
-            citations=tuple(find_citations(text, passages)),
+            citations=tuple(find_citations(text, passages, asked)),
             passages=tuple(passages),
             unknown_numbers=tuple(find_unknown_numbers(text, passages)),
-            claims=() if text.strip() == NO_ANSWER else tuple(find_claims(text, passages)),
+            claims=() if text.strip() == NO_ANSWER else tuple(find_claims(text, passages, asked)),
             rewritten=rewritten,
             kept=kept,
             stopped=stopped,
@@ -422,7 +423,7 @@ class AnswerRun:
         return Found(tuple(passages), rewritten, tuple(r.chunk.id for r in passages if r.chunk.id not in found))
 
     def _write(self, question: str) -> Iterator[Event]:
-        marks = AttributionStream(self._found.passages)
+        marks = AttributionStream(self._found.passages, question)
         history = self._history if self._found.rewritten else ()  # a change of subject doesn't drag the old one along
         pieces = self._pipeline.stream(question, self._found.passages, history, self._on_wait)
         whole = False

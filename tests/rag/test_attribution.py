@@ -18,8 +18,8 @@ PASSAGES = passages(
 )
 
 
-def attributed(*pieces: str, whole: bool = True) -> str:
-    stream = AttributionStream(PASSAGES)
+def attributed(*pieces: str, whole: bool = True, question: str = "") -> str:
+    stream = AttributionStream(PASSAGES, question)
     parts = [part for piece in pieces for part in stream.feed(piece)]
     return "".join(part.text for part in [*parts, *stream.close(whole=whole)])
 
@@ -43,6 +43,19 @@ def attributed(*pieces: str, whole: bool = True) -> str:
 )
 def test_what_another_passage_says_is_cited_from_there(written: str, told: str) -> None:
     assert attributed(written) == told
+
+
+@pytest.mark.parametrize(
+    ("question", "written", "told"),
+    [
+        ("How many moons are there of Mars?", "Two. [1]", "Two. [2]"),
+        ("How many steps does the tower have?", "142 [2]", "142 [3]"),
+        ("How many visitors does the tower have?", "142 [2]", "142 [2]"),  # nobody says so: left as it was
+        ("What is dust?", "A menu. [3]", "A menu. [2]"),
+    ],
+)
+def test_a_bare_answer_is_cited_from_where_the_question_is_answered(question: str, written: str, told: str) -> None:
+    assert attributed(written, question=question) == told
 
 
 @pytest.mark.parametrize(

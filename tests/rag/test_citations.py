@@ -182,6 +182,44 @@ def test_headings_lend_words_but_no_numbers_and_no_quotations() -> None:
     assert not is_supported("Visitors found.", PASSAGE, "Visitors found > Tower 143")
 
 
+@pytest.mark.parametrize(
+    ("question", "claim", "supported"),
+    [
+        ("Who rowed out in the Patience?", "Edith Marrable", True),
+        ("Who was the skipper of the Good Intent?", "Edith Marrable", False),
+        ("Who was the skipper of the Good Intent?", "Edith Marrable and her brother.", False),
+        ("Which boat did Edith Marrable row out in?", "The Patience", True),  # "boat" stands above
+        ("Which ship did Edith Marrable row out in?", "The Patience", False),
+        ("How many men were rescued?", "Nine", True),
+        ("How many women were rescued?", "Nine", False),
+        ("How many men were rescued?", "ten", False),
+        ("What was the offer that the board turned down?", "£18,400", False),
+        ("What was the offer that the board accepted?", "£18,400", True),
+        ("What was the offer that the board accepted?", "18,400 dollars", False),
+        ("Which boats sail?", "None sails on Sunday.", True),  # a whole sentence says something by itself
+        ("Which pets may not come to the harbour?", "Dogs", True),
+        ("Which pets may come to the harbour?", "Dogs", False),
+        ("May dogs come to the harbour?", "No", False),  # strict: "no" must stand there
+        ("Which pets may come?", "Dogs", False),
+        ("Which?", "Edith Marrable", True),
+        ("Who was it?", "", False),
+        ("How many men were on board?", "Edith Marrable and her brother rowed out with nine men.", False),
+    ],
+)
+def test_a_bare_answer_must_stand_with_what_was_asked(question: str, claim: str, supported: bool) -> None:
+    passage = (
+        "Edith Marrable and her brother rowed out in the Patience. Nine men of the Good Intent were rescued. "
+        "The board accepted the offer of £18,400. Dogs may not come to the harbour. None sails on Sunday. …"
+    )
+    assert is_supported(claim, passage, "Boats and pets", question) is supported
+
+
+def test_what_is_said_twice_must_stand_there_twice() -> None:
+    passage = "Edith Marrable and her brother rowed out."
+    assert is_supported("Her brother and Edith Marrable rowed out.", passage)
+    assert not is_supported("Edith Marrable's brother was named Edith Marrable.", passage)
+
+
 def test_names_with_numbers_are_exact() -> None:
     passage = "Code E2: the lens does not turn. Code E3: the lamp changer is stuck. Hand in form V3."
     assert is_supported("With code E3 the lamp changer is stuck.", passage)
@@ -285,6 +323,16 @@ def test_a_claim_says_how_far_it_is_supported() -> None:
     assert not false.verified
     assert 0.5 < false.support < 1
     assert not uncited.verified
+
+
+def test_a_bare_claim_is_checked_together_with_its_question() -> None:
+    found = passages("Mars has two moons. Two men walked on Venus.", "Two suns.")
+    (claim,) = find_claims("Two [1, 2].", found, "How many moons does Mars have?")
+    assert claim.supporting == (1,)
+    assert [found[0].chunk.text[start:end] for start, end in find_cited_spans([claim], 1, found[0].chunk)] == [
+        "Mars has two moons."
+    ]
+    assert not find_citations("Two [1].", found, "How many moons does Saturn have?")[0].verified
 
 
 def test_numbers_without_a_passage_are_told_apart() -> None:
