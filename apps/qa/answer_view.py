@@ -24,10 +24,11 @@ from service import errors_shown, service
 from untrusted import plain, visible
 
 from jina_rag.errors import DocumentError, MissingDependencyError
-from jina_rag.rag import Answer, Chunk, Claim, SearchResult, find_cited_spans
+from jina_rag.rag import Answer, Chunk, Claim, SearchResult, excerpt, find_cited_spans
 
 READER, LIBRARIAN = ":material/person:", ":material/menu_book:"
 VERIFIED, UNVERIFIED = ":material/verified:", ":material/help:"
+EXCERPT = 240  # characters
 LARGE = 900  # pixels
 LARGE_STYLE = f"""<style>
 .st-key-large {{ overflow-x: auto; }}
@@ -76,11 +77,12 @@ def draw_sources(answer: Answer, number: int) -> None:
 
 
 def draw_closest(answer: Answer, number: int) -> None:
-    """What came closest to an answer that the documents don't have."""
+    """What came closest to an answer that the documents don't have, or say in other words."""
     st.caption("What came closest:")
-    with st.container(horizontal=True, gap="small"):
-        for place, result in enumerate(answer.passages, start=1):
-            draw_chip(place, result, number, verified=None)
+    for place, result in enumerate(answer.passages, start=1):
+        draw_chip(place, result, number, verified=None)
+        about = excerpt(result.chunk.text, answer.rewritten or answer.question, EXCERPT)
+        st.caption(plain(visible(about)))
 
 
 def draw_chip(

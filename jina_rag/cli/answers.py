@@ -1,6 +1,5 @@
 """An answer in a terminal: told while it is written, then what it cites."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ from jina_rag.cli.progress import working
 
 if TYPE_CHECKING:
     from jina_rag.rag.pipeline import Answer, AnswerRun, Event
-    from jina_rag.rag.retrieval import SearchResult
 
 _STAGES = {
     "understanding": "Understanding the question",
@@ -46,35 +44,37 @@ def print_sources(answer: "Answer", length: int | None = None) -> None:
 
     Args:
         answer: The answer.
-        length: How many characters of a passage to show; None shows all.
+        length: How many characters of a passage to show, those that it is cited for; None shows all.
     """
     if not answer.answered:
         if not answer.stopped:
-            _print_closest(answer.passages)
+            _print_closest(answer)
         return
     typer.echo()
     for citation in answer.citations:
         note = "" if citation.verified else "not all of it stands there"
-        print_result(citation.number, citation.result, note, length)
+        cited_for = " ".join(claim.text for claim in answer.claims if citation.number in claim.numbers)
+        print_result(citation.number, citation.result, note, length, cited_for)
     for number in answer.unknown_numbers:
         typer.secho(f"[{number}] is no passage that was found.", fg=typer.colors.YELLOW)
     if not answer.citations and answer.passages:
         typer.echo("The answer cites no passage, so check it yourself. These were found:")
-        _print_found(answer.passages)
+        _print_found(answer)
 
 
-def _print_closest(passages: "Sequence[SearchResult]") -> None:
+def _print_closest(answer: "Answer") -> None:
     """What may hold the answer in other words than the question's."""
-    if not passages:
+    if not answer.passages:
         typer.echo("Nothing was found. Try other words, or fewer filters.", err=True)
         return
     typer.echo("\nWhat came closest:")
-    _print_found(passages)
+    _print_found(answer)
 
 
-def _print_found(passages: "Sequence[SearchResult]") -> None:
-    for number, result in enumerate(passages, start=1):
-        print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH)
+def _print_found(answer: "Answer") -> None:
+    query = answer.rewritten or answer.question
+    for number, result in enumerate(answer.passages, start=1):
+        print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH, query)
 
 
 class _Stages:

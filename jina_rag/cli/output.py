@@ -47,7 +47,9 @@ class _EchoHandler(logging.Handler):
         print_notice(self.format(record))
 
 
-def print_result(number: int, result: "SearchResult", note: str = "", length: int | None = None) -> None:
+def print_result(
+    number: int, result: "SearchResult", note: str = "", length: int | None = None, query: str = ""
+) -> None:
     """A passage that was found, with what stands around it if that was asked for.
 
     Args:
@@ -55,11 +57,14 @@ def print_result(number: int, result: "SearchResult", note: str = "", length: in
         result: The passage.
         note: What to say about it, behind its place.
         length: How many characters to show, if nothing around it is shown; None shows all.
+        query: What those characters should be about.
     """
+    from jina_rag.rag.excerpts import excerpt
+
     typer.secho(f"[{number}]", bold=True, nl=False)
     typer.echo(f" {place(result.chunk)}" + (f"  ({note})" if note else ""))
     around = bool(result.before or result.after)
-    text = shortened(result.chunk.text, length) if length and not around else result.chunk.text
+    text = excerpt(result.chunk.text, query, length) if length and not around else result.chunk.text
     for chunk in result.before:
         _print_text(chunk.text, "    ", dim=True)
     _print_text(text, "  > " if around else "    ")

@@ -63,7 +63,7 @@ def search(
     if as_json:
         print_json([asdict(result) for result in results])
     elif results:
-        _print_results(results, explain=explain)
+        _print_results(results, query, explain=explain)
     elif is_empty:
         typer.echo("The index is empty. Add documents with: jina-rag add PATH", err=True)
     else:
@@ -114,9 +114,9 @@ def _check_quotes(ctx: typer.Context, first: str) -> None:
         raise typer.BadParameter(f"Put it in quotes: jina-rag {ctx.info_name} {text}", param_hint="the question")
 
 
-def _print_results(results: "list[SearchResult]", *, explain: bool) -> None:
+def _print_results(results: "list[SearchResult]", query: str, *, explain: bool) -> None:
     for number, result in enumerate(results, start=1):
-        print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH)
+        print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH, query)
     if not explain:
         return
     rows = [

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.conversation import Conversation, Turn
     from jina_rag.rag.doctor import Problem
     from jina_rag.rag.documents import READERS, Document, Page, ReadLimits, find_documents, read_document
+    from jina_rag.rag.excerpts import excerpt
     from jina_rag.rag.extractive import ExtractiveGenerator
     from jina_rag.rag.filters import Filters
     from jina_rag.rag.generation import (
@@ -97,6 +98,7 @@ __all__ = [
     "Text",
     "Timings",
     "Turn",
+    "excerpt",
     "find_citations",
     "find_cited_spans",
     "find_claims",
@@ -131,6 +133,7 @@ _MODULES = {
     "conversation": ("Conversation", "Turn"),
     "doctor": ("Problem",),
     "documents": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),
+    "excerpts": ("excerpt",),
     "filters": ("Filters",),
     "extractive": ("ExtractiveGenerator",),
     "generation": (

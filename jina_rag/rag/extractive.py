@@ -13,7 +13,7 @@ two things at once is two questions.
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from jina_rag.rag.conversation import Turn, rewrite_follow_up
 from jina_rag.rag.generation import NO_ANSWER, WaitCallback, as_data
 from jina_rag.rag.retrieval import SearchResult
 from jina_rag.rag.sentences import split_sentences
-from jina_rag.rag.words import NAME, WEAK_STEMS, content_stems, stem, words
+from jina_rag.rag.words import NAME, WEAK_STEMS, content_stems, is_among, stem, words
 from jina_rag.vectors import FloatArray
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ _WEIGHT_OF_WORDS = 0.6
 _WRONG_KIND = 0.45
 _MEANT = 0.3  # a word without which the question loses so much similarity is meant by the sentence
 _WEIGHT_OF_FOCUS = 2.0
-_COMMON_BEGINNING = 5  # letters
 _LONGEST_CONTEXT = 300  # characters; more could be longer than the model reads
 _SHORTEST_SENTENCE = 6  # words
 _PRIOR_UNRELATED = 0.1  # of all-MiniLM-L6-v2, until an index is large enough to tell
@@ -336,7 +335,7 @@ def _weights(question: str, words_asked: Sequence[str], corpus: _Corpus) -> Floa
 
 def _among(words_asked: Sequence[str], stems: "Sequence[frozenset[str]]") -> FloatArray:
     """1 for each word and sentence if the word is among the stems for that sentence; shape (words, sentences)."""
-    rows = [[_is_among(word, those) for those in stems] for word in words_asked]
+    rows = [[is_among(word, those) for those in stems] for word in words_asked]
     return np.array(rows, np.float32).reshape(len(words_asked), len(stems))
 
 
@@ -388,16 +387,6 @@ def _antecedent(sentences: Sequence[_Sentence], place: int) -> int | None:
 def _questions_in(question: str) -> list[str]:
     """Each thing that a question asks for."""
     return [part for part in _NEXT_QUESTION.split(question) if part.strip()] or [question]
-
-
-def _is_among(word: str, stems: Collection[str]) -> bool:
-    """Whether a stem is among others, or shares a long beginning with one: "larg" and "larger"."""
-    if word in stems:
-        return True
-    start = word[:_COMMON_BEGINNING]
-    return len(start) >= _COMMON_BEGINNING - 1 and any(
-        other.startswith(start) and abs(len(other) - len(word)) < _COMMON_BEGINNING - 1 for other in stems
-    )
 
 
 def _without(question: str, word: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 _DASHES = re.compile(r"[‐‑‒–—―−]")
@@ -15,6 +16,7 @@ _TOKEN = re.compile(
     r"|[^\W\d_]+(?:'[^\W\d_]+)*|[£$€¥%‰]"
 )
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_COMMON_BEGINNING = 5  # letters
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
@@ -139,6 +141,16 @@ def stem(word: str) -> str:
     if len(word) > 3 and word.endswith("e"):
         word = word[:-1]
     return word[:-1] + "i" if len(word) > 2 and word.endswith("y") else word
+
+
+def is_among(word: str, stems: Collection[str]) -> bool:
+    """Whether a stem is among others, or shares a long beginning with one: "larg" and "larger"."""
+    if word in stems:
+        return True
+    start = word[:_COMMON_BEGINNING]
+    return len(start) >= _COMMON_BEGINNING - 1 and any(
+        other.startswith(start) and abs(len(other) - len(word)) < _COMMON_BEGINNING - 1 for other in stems
+    )
 
 
 def is_negation(word: str) -> bool:

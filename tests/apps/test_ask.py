@@ -181,6 +181,12 @@ def test_no_answer_looks_like_an_answer_and_shows_what_came_closest(app: AppTest
     assert [app.button(key=f"passage-0-{place}").icon for place in (1, 2, 3)] == [":material/description:"] * 3
 
 
+def test_what_came_closest_is_shown_where_it_comes_close(app: AppTest) -> None:
+    ask(app, "Where does everyone assemble if there is a fire?")
+    assert answers(app) == [NO_ANSWER]
+    assert "gather at the flagstaff beside the walled garden" in captions(app)
+
+
 def test_follow_up_shows_how_it_was_understood(app: AppTest) -> None:
     ask(app, E7)
     ask(app, "And what does E6 mean?")
