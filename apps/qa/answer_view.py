@@ -10,13 +10,13 @@ from passages import (
     highlighted,
     is_pdf,
     keep_feedback,
+    objections,
     page_picture,
     place_of,
     rank_table,
     seconds,
     stage_times,
     text_around,
-    unsupported,
     verdict,
     was_reranked,
 )
@@ -72,8 +72,8 @@ def draw_sources(answer: Answer, number: int) -> None:
         for citation in answer.citations:
             draw_chip(citation.number, citation.result, number, verified=citation.verified, claims=answer.claims)
     st.caption(f"{VERIFIED if answer.verified else UNVERIFIED} {verdict(answer)}")
-    for claim in unsupported(answer):
-        st.caption(f"{UNVERIFIED} Not found in what it cites: “{plain(claim.text)}”")
+    for objection in objections(answer):
+        st.caption(f"{UNVERIFIED} {objection}")
 
 
 def draw_closest(answer: Answer, number: int) -> None:

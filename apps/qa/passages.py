@@ -14,7 +14,6 @@ from jina_rag.rag import (
     Chunk,
     CitationMark,
     CitationStream,
-    Claim,
     PassagePlace,
     SearchResult,
     Stage,
@@ -126,9 +125,18 @@ def verdict(answer: Answer) -> str:
     return f"Checked: {n_checked} of {_counted(len(answer.claims), 'sentence')} stand in a passage that they cite."
 
 
-def unsupported(answer: Answer) -> Iterator[Claim]:
-    """What an answer says and no passage that it cites does."""
-    return (claim for claim in answer.claims if not claim.verified)
+def objections(answer: Answer) -> Iterator[str]:
+    """What an answer says and no passage that it cites does: Markdown for each claim, with what is missing."""
+    for claim in answer.claims:
+        if not claim.verified:
+            said = f"“{plain(claim.text)}”"
+            missing = ", ".join(f"**{plain(word)}**" for word in claim.missing)
+            if not claim.numbers:
+                yield f"Cites nothing: {said}"
+            elif missing:
+                yield f"Not found in what it cites: {missing} of {said}"
+            else:
+                yield f"Not found in what it cites: {said}"
 
 
 def rank_table(answer: Answer) -> str:

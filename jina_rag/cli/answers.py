@@ -9,6 +9,9 @@ from jina_rag.cli.output import PASSAGE_LENGTH, print_result, printable
 from jina_rag.cli.progress import working
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jina_rag.rag.citations import Claim
     from jina_rag.rag.pipeline import Answer, AnswerRun, Event
 
 _STAGES = {
@@ -52,14 +55,20 @@ def print_sources(answer: "Answer", length: int | None = None) -> None:
         return
     typer.echo()
     for citation in answer.citations:
-        note = "" if citation.verified else "not all of it stands there"
-        cited_for = " ".join(claim.text for claim in answer.claims if citation.number in claim.numbers)
-        print_result(citation.number, citation.result, note, length, cited_for)
+        claims = [claim for claim in answer.claims if citation.number in claim.numbers]
+        note = "" if citation.verified else _doubt(claims)
+        print_result(citation.number, citation.result, note, length, " ".join(claim.text for claim in claims))
     for number in answer.unknown_numbers:
         typer.secho(f"[{number}] is no passage that was found.", fg=typer.colors.YELLOW)
     if not answer.citations and answer.passages:
         typer.echo("The answer cites no passage, so check it yourself. These were found:")
         _print_found(answer)
+
+
+def _doubt(claims: "Sequence[Claim]") -> str:
+    """What these claims say and no passage that they cite does."""
+    missing = [word for claim in claims for word in claim.missing]
+    return f"not found there: {', '.join(dict.fromkeys(missing))}" if missing else "not all of it stands there"
 
 
 def _print_closest(answer: "Answer") -> None:

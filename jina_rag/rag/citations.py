@@ -5,55 +5,31 @@ answer into claims and checks each against the passages that it names.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile, islice, pairwise
 from typing import TypeAlias
 
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.retrieval import SearchResult
 from jina_rag.rag.sentences import sentence_spans, split_sentences
-from jina_rag.rag.words import (
-    FUNCTION_WORDS,
-    WEAK_STEMS,
-    Term,
-    content_stems,
-    has_japanese_negation,
-    has_kana,
-    is_negation,
-    is_number,
-    terms,
-    unwrapped,
-    words,
-)
+from jina_rag.rag.support import Support, find_support, is_supported
+from jina_rag.rag.words import content_stems
 
 MAX_MARK = 60
 """The longest mark in characters; a bracket that isn't closed by then is text."""
 
 _MAX_RANGE = 20  # [1-3] means three passages; [1-500] is no citation
+_MOST = 0.5  # of a claim's words: if fewer stand in a passage, it tells little which others don't
 _MAX_SENTENCES_OF_CLAIM = 4  # neighbours in a passage that one claim may sum up
-_MAX_BARE = 5  # words; so short a claim is mostly a name or a number, and says nothing without the question
 _CLOSING = {"[": "]", "【": "】", "［": "］"}
 _SEPARATOR = r"\s*[,;，、；]\s*"
 _NUMBER = r"\^?\d{1,3}(?:\s*[-–—]\s*\d{1,3})?"
 _MARK_BODY = re.compile(rf"\s*({_NUMBER}(?:{_SEPARATOR}{_NUMBER})*)\s*(?:†[^\[\]【】\n]*)?")
 _MARK_CHARACTERS = re.compile(r"[\s\d,;，、；^–—-]*(?:†[^\[\]【】\n]*)?")
-_QUOTES = re.compile(
-    r"[“„«「『\"]([^“”„«»「」『』\"]*)[”“»」』\"]?|(?<!\w)[‘']((?:[^‘’'\n]|(?<=\w)[’'](?=\w))+)[’'](?!\w)"
-)
 _BETWEEN_MARKS = re.compile(r"[ \t,;]*(?:and|und|et|y)?[ \t]*")
+_AROUND_WORDS = ".,;:!?…()[]{}<>*_`'\"“”„«»‘’¿¡。、"
 _BEFORE_SENTENCES = " \t\n.,;:!?。、"
 _SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…", ":")
-_REPORTING = frozenset(
-    content_stems(
-        "say says said state states stated explain explains mention mentions note notes according passage passages "
-        "document documents text source sources page answer"
-    )
-)
-"""Words with which an answer speaks of its sources and not of what they say."""
-
-_DENY_WHAT_STANDS_BEFORE = frozenset(("not", "never", "nowhere", "nicht", "nie", "niemals", "pas", "jamais", "nunca"))
 
 
 @dataclass(frozen=True)
@@ -192,6 +168,9 @@ class Claim:
         supporting: Those of the numbers whose passages say what it says.
         verbatim: Whether it stands in one of them word for word.
         support: The largest share of its words that stand together in one of them, from 0 to 1.
+        missing: The words, as they are written in it, that the best passage doesn't say with the others; of a bare name
+            or number also those of the question. None if it is verified, if the words are there and mean another
+            thing, or if it is more than half of them.
         question: What it answers, if that is known.
     """
 
@@ -200,6 +179,7 @@ class Claim:
     supporting: tuple[int, ...]
     verbatim: bool
     support: float
+    missing: tuple[str, ...] = ()
     question: str = ""
 
     @property
@@ -306,38 +286,32 @@ def without_marks(answer: str) -> str:
     return re.sub(r"[ \t]+(?=[ \t.,;:!?\n]|$)", "", kept).strip()
 
 
-def is_supported(claim: str, passage: str, heading: str = "", question: str = "") -> bool:
-    """Whether a passage says what a claim says, as far as words can tell.
-
-    True if the claim stands in the passage word for word. Otherwise all that it puts in quotes must stand there without
-    a gap, and the other words that say something must stand together: within one sentence, or in the same order within
-    two neighbours. Endings don't matter. A negation must be where it is in the passage, a number beside one of the
-    words that it is beside there. Case, width, white space, hyphenation, dashes and other marks don't matter.
-
-    A name or a number alone stands in many places. So a claim of at most five words that is no whole sentence of the
-    passage must stand in one sentence together with all words of the question that say something: "Ansel Brody"
-    answers "Who steers the ferry?" only where somebody steers it.
-
-    Args:
-        claim: A sentence or a part of one.
-        passage: What it is said to come from.
-        heading: The passage's title and headings. Words may come from there, numbers and quotations may not.
-        question: What the claim answers; without it, a bare claim need only stand in the passage.
-    """
-    return _support(claim, passage, heading, question)[0] == 1.0
-
-
 def _checked(text: str, numbers: tuple[int, ...], passages: Sequence[SearchResult], question: str) -> Claim:
-    supporting, verbatim, best = [], False, 0.0
-    for number in numbers:
-        if 1 <= number <= len(passages):
-            chunk = passages[number - 1].chunk
-            share, is_verbatim = _support(text, passage_text(passages[number - 1]), _above(chunk), question)
-            best = max(best, share)
-            verbatim |= is_verbatim
-            if share == 1.0:
-                supporting.append(number)
-    return Claim(text, numbers, tuple(supporting), verbatim, best, question)
+    found = {n: _support(text, passages[n - 1], question) for n in numbers if 1 <= n <= len(passages)}
+    best = max(found.values(), key=lambda support: support.share, default=Support(0.0))
+    return Claim(
+        text,
+        numbers,
+        supporting=tuple(number for number, support in found.items() if support.share == 1.0),
+        verbatim=any(support.verbatim for support in found.values()),
+        support=best.share,
+        missing=_as_written(best.missing, f"{text} {question}") if best.share >= _MOST else (),
+        question=question,
+    )
+
+
+def _support(claim: str, result: SearchResult, question: str) -> Support:
+    return find_support(claim, passage_text(result), _above(result.chunk), question)
+
+
+def _as_written(stems: Collection[str], text: str) -> tuple[str, ...]:
+    """For each of these stems the first word of a text that has it."""
+    written: dict[str, str] = {}
+    for piece in text.split():
+        for stem in content_stems(piece):
+            if stem in stems:
+                written.setdefault(stem, piece.strip(_AROUND_WORDS))
+    return tuple(dict.fromkeys(written.values()))
 
 
 def _above(chunk: Chunk) -> str:
@@ -362,141 +336,6 @@ def _without_overlaps(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]
         else:
             merged.append((start, end))
     return merged
-
-
-def _support(claim: str, passage: str, heading: str, question: str = "") -> tuple[float, bool]:
-    """The share of the claim's words that stand together in the passage, and whether it stands there word for word."""
-    if question and len(words(claim)) <= _MAX_BARE:
-        return max(_support_as_answer(claim, question, sentence, heading) for sentence in _sentences(passage))
-    claimed, there = words(claim), words(passage)
-    if not claimed:
-        return 0.0, False
-    if _stands_in(claimed, there):
-        return 1.0, True
-    quotes = [words(double or single) for double, single in _QUOTES.findall(claim)]
-    share = _share_of_terms(claim, passage, heading)
-    if not all(_stands_in(quote, there) for quote in quotes if quote):
-        share = min(share, 0.99)
-    return share, False
-
-
-def _support_as_answer(claim: str, question: str, sentence: str, heading: str) -> tuple[float, bool]:
-    """The same for a bare claim and one sentence, which must also say what the question says.
-
-    Words that only ask need not stand there, but must not be denied.
-    """
-    share, is_verbatim = _support(claim, sentence, heading)
-    if words(claim) == words(sentence):
-        return share, is_verbatim
-    there, above = terms(sentence), set(content_stems(heading))
-    may_be_missing = WEAK_STEMS.difference(term.stem for term in there)
-    asked = [term for term in terms(question) if term.stem not in may_be_missing]
-    wanted = dict.fromkeys([*terms(claim), *asked])
-    return min(share, len(_spoken(wanted, there, above)) / max(len(wanted), 1)), is_verbatim
-
-
-def _stands_in(wanted: Sequence[str], there: Sequence[str]) -> bool:
-    """Whether words follow each other in a text without a gap; where one word ends and the next begins is forgiven.
-
-    Not if the text denies them: "no dogs are allowed" does not say that dogs are.
-    """
-    needle, _ = _joined(wanted)
-    text, bounds = _joined(there)
-    place = text.find(needle)
-    while place >= 0:
-        first, last = bounds.get(place), bounds.get(place + len(needle))
-        if first is not None and last is not None and not _is_denied(there, first, last):
-            return True
-        place = text.find(needle, place + 1)
-    return False
-
-
-def _joined(tokens: Sequence[str]) -> tuple[str, dict[int, int]]:
-    """The words in one string, numbers set apart, and which word begins where in it."""
-    pieces, bounds, end = [], {0: 0}, 0
-    for place, token in enumerate(tokens, start=1):
-        piece = f"\0{token}\0" if is_number(token) else token.replace("'", "")
-        pieces.append(piece)
-        end += len(piece)
-        bounds[end] = place
-    return "".join(pieces), bounds
-
-
-def _is_denied(there: Sequence[str], first: int, last: int) -> bool:
-    """Whether a negation stands behind these words of a text, or before them with nothing between that it denies."""
-    before = dropwhile(FUNCTION_WORDS.__contains__, reversed(there[:first]))
-    return any(map(is_negation, islice(before, 1))) or not _DENY_WHAT_STANDS_BEFORE.isdisjoint(there[last : last + 1])
-
-
-def _share_of_terms(claim: str, passage: str, heading: str) -> float:
-    claimed = [term for term in terms(claim) if term.stem not in _REPORTING]
-    if not claimed:
-        return 0.0
-    sentences = _sentences(passage)
-    above = {stem for stem in content_stems(heading) if not is_number(stem)}
-    best = max(_share(claim, claimed, sentence, above) for sentence in sentences)
-    if best == 1.0 or len(sentences) < 2 or has_kana(claim):
-        return best  # which of two Japanese sentences denies something can't be told
-    pairs = pairwise(sentences)
-    return max(best, *(_share(claim, claimed, f"{one}\n{two}", above, ordered=True) for one, two in pairs))
-
-
-def _sentences(passage: str) -> list[str]:
-    return split_sentences(unwrapped(passage)) or [passage]
-
-
-def _share(claim: str, claimed: Sequence[Term], window: str, above: set[str], *, ordered: bool = False) -> float:
-    """The share of the claimed terms that stand in a window of the passage; under 1 also if they mean another thing."""
-    there = terms(window)
-    share = len(_spoken(claimed, there, above)) / len(claimed)
-    if share < 1.0:
-        return share
-    told = [term for term in claimed if term in there]
-    if (
-        not told
-        or (ordered and not _is_subsequence(told, there))
-        or not _numbers_agree(told, there, on_both_sides=ordered)
-        or has_japanese_negation(claim) != has_japanese_negation(window)
-    ):
-        return 0.99
-    return 1.0
-
-
-def _spoken(claimed: Iterable[Term], there: Sequence[Term], above: set[str]) -> list[Term]:
-    """Those of the terms that stand in a text, as often as they do, or in the headings above it."""
-    left, spoken = Counter(there), []
-    for term in claimed:
-        if left[term]:
-            left[term] -= 1
-            spoken.append(term)
-        elif not term.negated and term.stem in above:
-            spoken.append(term)
-    return spoken
-
-
-def _is_subsequence(wanted: Sequence[Term], there: Sequence[Term]) -> bool:
-    rest = iter(there)
-    return all(term in rest for term in wanted)
-
-
-def _numbers_agree(claimed: Sequence[Term], there: Sequence[Term], *, on_both_sides: bool) -> bool:
-    """Whether each number of a claim stands beside the same word as in the passage, or between the same two."""
-    enough = all if on_both_sides else any
-    for place, term in enumerate(claimed):
-        if not term.is_number or len(claimed) == 1:
-            continue
-        before, after = claimed[max(place - 1, 0) : place], claimed[place + 1 : place + 2]
-        if not any(
-            enough(
-                neighbour == found
-                for neighbour, found in ((before, there[max(at - 1, 0) : at]), (after, there[at + 1 : at + 2]))
-                if neighbour
-            )
-            for at, other in enumerate(there)
-            if other == term
-        ):
-            return False
-    return True
 
 
 def _claims(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -205,6 +205,14 @@ def test_unverified_citations_look_different(app: AppTest, monkeypatch: pytest.M
     assert "Not found in what it cites: “The lamp was a gift of the queen" in captions(app)
 
 
+def test_words_that_no_passage_has_are_named(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "The battery voltage is below 23.5 volts at noon on Sunday. [1] Nothing else.")
+    ask(app, E7)
+    told = captions(app)
+    assert "Not found in what it cites: **noon**, **Sunday** of “The battery voltage is below" in told
+    assert "Cites nothing: “Nothing else.”" in told
+
+
 @pytest.mark.parametrize(("text", "warning"), [("At noon.", "names no passage"), ("At noon. [9]", "do not exist: 9")])
 def test_answer_without_true_sources_is_marked(
     app: AppTest, monkeypatch: pytest.MonkeyPatch, text: str, warning: str

@@ -142,9 +142,11 @@ def test_ask_says_when_the_documents_do_not_and_what_came_closest(answers: Run) 
 
 def test_ask_warns_of_citations_that_do_not_hold(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for answer, told in (
-        ("Mars is made of cheese [1].", "(not all of it stands there)"),
+        ("Mars is red because of cheese [1].", "(not found there: cheese)"),
+        ("Cheese melts on hot red toast [1].", "(not all of it stands there)"),
         ("Mars is made of cheese [9].", "[9] is no passage"),
         ("Mars is made of cheese.", "cites no passage, so check it yourself"),
+        ("Rust of Venus. [1]", "(not found there: Venus)"),
         ("Mars is red [9].", "Mars is red [1]."),  # there it stands
     ):
         monkeypatch.setattr(RagPipeline, "stream", lambda *_, answer=answer, **__: iter([answer]))
