@@ -17,6 +17,7 @@ from jina_rag.cli.options import (
     BackendOption,
     DiversityOption,
     FilterOptions,
+    FusionOption,
     IndexOption,
     KOption,
     LlmOption,
@@ -50,6 +51,7 @@ def chat(
     llm: LlmOption = "extractive",
     k: KOption = 5,
     mode: ModeOption = "hybrid",
+    fusion: FusionOption = "ranks",
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
     reranker: RerankerOption = None,
@@ -59,7 +61,7 @@ def chat(
     """Ask one question after another; a follow-up may lean on what was said before."""
     from jina_rag.rag.conversation import Conversation
 
-    options = make_options(k, mode, diversity, neighbours, filters)
+    options = make_options(k, mode, fusion, diversity, neighbours, filters)
     with open_pipeline(index, llm, options, backend, reranker) as pipeline:
         print_notice(f"Answers by {pipeline.generator.name}. Ask, or type /help. Ctrl-D leaves.")
         conversation = Conversation(pipeline)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_INDEX = Path(".jina-rag/index")
 
 ModeName = Literal["hybrid", "dense", "lexical"]
+FusionName = Literal["ranks", "scores"]
 
 _DAY = ["%Y-%m-%d"]
 
@@ -79,6 +80,10 @@ ExcludeOption = Annotated[
 KOption = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many passages to look for.")]
 ModeOption = Annotated[
     ModeName, typer.Option("--mode", help="By meaning and words together, by meaning (dense), or by words (lexical).")
+]
+FusionOption = Annotated[
+    FusionName,
+    typer.Option("--fusion", help="Join meaning and words by ranks, which suits every model, or by scores."),
 ]
 DiversityOption = Annotated[
     float,
@@ -173,8 +178,10 @@ def with_filters(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def make_options(k: int, mode: ModeName, diversity: float, neighbours: int, filters: FilterOptions) -> "SearchOptions":
+def make_options(
+    k: int, mode: ModeName, fusion: FusionName, diversity: float, neighbours: int, filters: FilterOptions
+) -> "SearchOptions":
     """What the options ask a search for."""
     from jina_rag.rag.pipeline import SearchOptions
 
-    return SearchOptions(k=k, mode=mode, filters=filters.as_filters(), diversity=diversity, neighbours=neighbours)
+    return SearchOptions(k, mode, fusion, filters.as_filters(), diversity, neighbours)

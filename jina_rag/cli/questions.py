@@ -15,6 +15,7 @@ from jina_rag.cli.options import (
     BackendOption,
     DiversityOption,
     FilterOptions,
+    FusionOption,
     IndexOption,
     JsonOption,
     KOption,
@@ -46,6 +47,7 @@ def search(
     index: IndexOption = DEFAULT_INDEX,
     k: KOption = 5,
     mode: ModeOption = "hybrid",
+    fusion: FusionOption = "ranks",
     explain: Annotated[bool, typer.Option("--explain", help="Show how each passage was ranked.")] = False,
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
@@ -56,7 +58,7 @@ def search(
 ) -> None:
     """Find the passages that are about something."""
     _check_quotes(ctx, query)
-    options = make_options(k, mode, diversity, neighbours, filters)
+    options = make_options(k, mode, fusion, diversity, neighbours, filters)
     with open_pipeline(index, None, options, backend, reranker) as pipeline:
         results = pipeline.search(query)
         is_empty = not results and pipeline.index.count_chunks() == 0
@@ -85,6 +87,7 @@ def ask(
     llm: LlmOption = "extractive",
     k: KOption = 5,
     mode: ModeOption = "hybrid",
+    fusion: FusionOption = "ranks",
     neighbours: NeighboursOption = 0,
     diversity: DiversityOption = 0.0,
     reranker: RerankerOption = None,
@@ -94,7 +97,7 @@ def ask(
 ) -> None:
     """Answer a question from the documents, and say where it stands."""
     _check_quotes(ctx, question)
-    options = make_options(k, mode, diversity, neighbours, filters)
+    options = make_options(k, mode, fusion, diversity, neighbours, filters)
     with open_pipeline(index, llm, options, backend, reranker) as pipeline, pipeline.start(question) as run:
         answer = tell_answer(run, quietly=as_json)
     if as_json:

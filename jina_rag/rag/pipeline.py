@@ -26,7 +26,7 @@ from jina_rag.rag.filters import Filters
 from jina_rag.rag.generation import NO_ANSWER, Generator, WaitCallback, make_generator
 from jina_rag.rag.index import DocumentIndex
 from jina_rag.rag.reranking import Reranker, make_reranker
-from jina_rag.rag.retrieval import DEFAULT_K, Mode, SearchResult, search
+from jina_rag.rag.retrieval import DEFAULT_K, Fusion, Mode, SearchResult, search
 
 KEPT_PASSAGES = 3
 """How many passages of the turn before a follow-up may rest on, beside those that are found for it."""
@@ -41,6 +41,7 @@ class SearchOptions:
     Attributes:
         k: How many to find.
         mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical").
+        fusion: How hybrid search joins the two, by "ranks" or by "scores"; see `search`.
         filters: Where to look; None looks everywhere.
         diversity: From 0, the best ones however alike they are, to 1, the most unlike ones.
         neighbours: How many chunks before and after each passage to read with it.
@@ -48,6 +49,7 @@ class SearchOptions:
 
     k: int = DEFAULT_K
     mode: Mode = "hybrid"
+    fusion: Fusion = "ranks"
     filters: Filters | None = None
     diversity: float = 0.0
     neighbours: int = 0
@@ -250,6 +252,7 @@ class RagPipeline:
             question,
             chosen.k,
             mode=chosen.mode,
+            fusion=chosen.fusion,
             filters=chosen.filters,
             diversity=chosen.diversity,
             neighbours=chosen.neighbours,
