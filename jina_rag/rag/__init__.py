@@ -1,8 +1,8 @@
 """Questions answered from your own documents, with citations that are checked.
 
 >>> from jina_rag.rag import RagPipeline
->>> pipeline = RagPipeline.open(".jina-rag/index")  # made with `jina-rag add`
->>> answer = pipeline.ask("When is the museum open?")
+>>> with RagPipeline.open(".jina-rag/index") as pipeline:  # made with `jina-rag add`
+...     answer = pipeline.ask("When is the museum open?")
 """
 
 from importlib import import_module

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as PythonGenerator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -203,6 +203,7 @@ class RagPipeline:
         self.generator = generator
         self.options = options or SearchOptions(k=k)
         self.reranker = reranker
+        self._opened = ExitStack()
 
     @classmethod
     def open(
@@ -214,7 +215,7 @@ class RagPipeline:
         options: SearchOptions | None = None,
         reranker: str | None = None,
     ) -> Self:
-        """The pipeline over an index folder, with the model that the index was made with.
+        """The pipeline over an index folder, with the model that the index was made with. Close it in the end.
 
         Args:
             folder: Where the index is.
@@ -229,14 +230,25 @@ class RagPipeline:
             BackendError: `reranker` names nothing.
             Otherwise as `Embedder.from_pretrained` does.
         """
-        index = DocumentIndex.open(folder)
-        return cls(
-            index,
-            make_generator(llm, index.embedder, index),
-            k=k,
-            options=options,
-            reranker=make_reranker(reranker) if reranker else None,
-        )
+        with ExitStack() as opened:
+            ranking = opened.enter_context(closing(make_reranker(reranker))) if reranker else None
+            index = opened.enter_context(DocumentIndex.open(folder))
+            generator = make_generator(llm, index.embedder, index)
+            pipeline = cls(index, generator, k=k, options=options, reranker=ranking)
+            pipeline._opened = opened.pop_all()
+        return pipeline
+
+    def close(self) -> None:
+        """Give back what `open` took; parts that were handed over stay open."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def search(self, question: str, options: SearchOptions | None = None) -> list[SearchResult]:
         """The passages to answer from, best first.

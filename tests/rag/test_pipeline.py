@@ -193,9 +193,27 @@ def test_a_folder_opens_with_its_own_model(tmp_path: Path, notes: Path, minilm: 
         RagPipeline.open(tmp_path / "index")
     with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
         index.add([notes])
-    pipeline = RagPipeline.open(tmp_path / "index")
-    with pipeline.index:
+    with RagPipeline.open(tmp_path / "index") as pipeline:
         assert pipeline.ask("What are Saturn's rings made of?").text == "Saturn has rings made of ice. [1]"
+
+
+def test_what_was_opened_is_closed_and_what_was_handed_over_is_not(
+    tmp_path: Path, notes: Path, minilm: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[DocumentIndex] = []
+    close = DocumentIndex.close
+    monkeypatch.setattr(DocumentIndex, "close", lambda index: (closed.append(index), close(index)))
+    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
+        index.add([notes])
+        with RagPipeline(index, ExtractiveGenerator(minilm, index)):
+            pass
+        assert not closed
+    with RagPipeline.open(tmp_path / "index") as pipeline:
+        pass
+    assert closed == [index, pipeline.index]
+    with pytest.raises(GenerationError):
+        RagPipeline.open(tmp_path / "index", llm="nowhere.gguf")
+    assert len(closed) == 3
 
 
 @pytest.mark.parametrize("llm", [None, "smollm2"])
@@ -208,8 +226,7 @@ def test_nothing_needs_a_network(
 ) -> None:
     with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
         assert not index.add([notes]).failed
-    pipeline = RagPipeline.open(tmp_path / "index", llm=llm, k=2)
-    with pipeline.index:
+    with RagPipeline.open(tmp_path / "index", llm=llm, k=2) as pipeline:
         assert pipeline.search("Saturn's rings")
         with pipeline.start("What are Saturn's rings made of?") as run:
             text = "".join(event.text for event in islice(run, 40) if isinstance(event, Text))
