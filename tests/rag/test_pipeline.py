@@ -202,7 +202,12 @@ def test_what_was_opened_is_closed_and_what_was_handed_over_is_not(
 ) -> None:
     closed: list[DocumentIndex] = []
     close = DocumentIndex.close
-    monkeypatch.setattr(DocumentIndex, "close", lambda index: (closed.append(index), close(index)))
+
+    def noted(index: DocumentIndex) -> None:
+        closed.append(index)
+        close(index)
+
+    monkeypatch.setattr(DocumentIndex, "close", noted)
     with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
         index.add([notes])
         with RagPipeline(index, ExtractiveGenerator(minilm, index)):
