@@ -78,7 +78,7 @@ def draw_sources(answer: Answer, number: int) -> None:
 
 def draw_closest(answer: Answer, number: int) -> None:
     """What came closest to an answer that the documents don't have, or say in other words."""
-    st.caption("What came closest:")
+    st.caption("What came closest, perhaps in other words:")
     for place, result in enumerate(answer.passages, start=1):
         draw_chip(place, result, number, verified=None)
         about = excerpt(result.chunk.text, answer.rewritten or answer.question, EXCERPT)

@@ -76,7 +76,7 @@ def _print_closest(answer: "Answer") -> None:
     if not answer.passages:
         typer.echo("Nothing was found. Try other words, or fewer filters.", err=True)
         return
-    typer.echo("\nWhat came closest:")
+    typer.echo("\nWhat came closest, perhaps in other words:")
     _print_found(answer)
 
 

@@ -13,7 +13,7 @@ def test_chat_answers_until_the_end_of_input(answers: Run) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("Mars looks red because of iron rust. [1]\n")
     assert "[1] notes/mars.md, Mars" in result.stdout
-    assert "The documents don't say.\n\nWhat came closest:\n[1] notes/" in result.stdout
+    assert "The documents don't say.\n\nWhat came closest, perhaps in other words:\n[1] notes/" in result.stdout
     assert "Type /help" in result.stderr or "type /help" in result.stderr
 
 
