@@ -144,7 +144,9 @@ def test_ask_answers_and_cites(answers: Run) -> None:
 def test_ask_says_when_the_documents_do_not_and_what_came_closest(answers: Run) -> None:
     result = answers("ask", "Who won the football cup?")
     assert result.exit_code == 3
-    assert result.stdout.startswith("The documents don't say.\n\nWhat came closest, perhaps in other words:\n[1] notes/")
+    assert result.stdout.startswith(
+        "The documents don't say.\n\nWhat came closest, perhaps in other words:\n[1] notes/"
+    )
     assert result.stdout.count("(similarity 0.") == 2
     nothing = answers("ask", "Who won the football cup?", "--until", "2000-01-01")
     assert (nothing.exit_code, nothing.stdout) == (3, "The documents don't say.\n")
