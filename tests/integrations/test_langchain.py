@@ -2,6 +2,7 @@ import pickle
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -23,8 +24,12 @@ from langchain_tests.integration_tests import (
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 from pydantic import ValidationError
 
-from jina_rag import Embedder, FingerprintMismatchError, IndexFolderError, LlamaCppOptions
-from jina_rag.rag import DocumentIndex
+from jina_rag import Embedder, FingerprintMismatchError, IndexFolderError, LlamaCppOptions, get_model_spec
+from jina_rag.download import find_model_file
+from jina_rag.errors import JinaRagError
+from jina_rag.rag import DocumentIndex, make_reranker
+from jina_rag.rag.retrieval import RRF_CONSTANT
+from tests.backends import processes, tiny_reranker
 
 MINILM: dict[str, Any] = {"model": "all-MiniLM-L6-v2"}
 
@@ -109,10 +114,10 @@ def test_a_retriever_opens_its_index_once_and_can_be_sent_elsewhere(
     opened = []
     real = DocumentIndex.open
 
-    def count(folder: Path) -> DocumentIndex:
+    def count(folder: Path, embedder: Embedder | None) -> DocumentIndex:
         opened.append(folder)
         time.sleep(0.1)  # so that others would begin meanwhile
-        return real(folder)
+        return real(folder, embedder)
 
     monkeypatch.setattr(DocumentIndex, "open", count)
     retriever = JinaRagRetriever(index=index_folder, k=1)
@@ -121,6 +126,51 @@ def test_a_retriever_opens_its_index_once_and_can_be_sent_elsewhere(
     assert opened == [index_folder]
     copy = pickle.loads(pickle.dumps(retriever))
     assert copy.invoke("Which planet is red?") == found[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "titles"),
+    [
+        ({"k": 9}, {"Mars", "Venus", "Saturn"}),
+        ({"k": 9, "sources": ["*/Mars.md"]}, {"Mars"}),
+        ({"k": 9, "kinds": [".txt"]}, set()),
+        ({"k": 9, "collections": ["other"]}, set()),
+        ({"k": 9, "modified_after": "2000-01-01T00:00:00"}, {"Mars", "Venus", "Saturn"}),
+        ({"k": 9, "modified_before": datetime(2000, 1, 1)}, set()),
+        ({"k": 9, "mode": "lexical"}, {"Mars"}),
+    ],
+)
+def test_a_retriever_looks_where_it_is_told(index_folder: Path, settings: dict[str, Any], titles: set[str]) -> None:
+    found = JinaRagRetriever(index=index_folder, **settings).invoke("rust")
+    assert {document.metadata["title"] for document in found} == titles
+
+
+def test_a_retriever_searches_as_it_is_told(index_folder: Path) -> None:
+    question = "Which planet is red?"
+    by_meaning = JinaRagRetriever(index=index_folder, mode="dense").invoke(question)
+    assert [found.metadata["score"] for found in by_meaning] == [found.metadata["similarity"] for found in by_meaning]
+    by_scores = JinaRagRetriever(index=index_folder, fusion="scores").invoke(question)
+    by_ranks = JinaRagRetriever(index=index_folder).invoke(question)
+    assert by_scores[0].metadata["score"] > by_scores[0].metadata["similarity"] * 0.8
+    assert by_ranks[0].metadata["score"] == pytest.approx(2 / (RRF_CONSTANT + 1))
+    with pytest.raises(ValidationError, match="source"):
+        JinaRagRetriever(index=index_folder, source=["*/Mars.md"])
+    with pytest.raises(ValidationError):
+        JinaRagRetriever(index=index_folder, diversity=2)
+
+
+def test_a_retriever_may_have_a_reranker_and_an_engine_elsewhere(index_folder: Path, tmp_path: Path) -> None:
+    spec = get_model_spec("minilm")
+    model = tiny_reranker.write(tmp_path / "reranker.gguf")
+    with processes.ours(find_model_file(spec), spec.name) as url:
+        retriever = JinaRagRetriever(index=index_folder, reranker=str(model), backend=url)
+        found = retriever.invoke("Which planet is red?")
+    scores = [document.metadata["score"] for document in found]
+    assert scores == sorted(scores, reverse=True)
+    own = make_reranker(str(model)).score("Which planet is red?", [document.page_content for document in found])
+    assert scores == pytest.approx(own, abs=1e-3)
+    with pytest.raises(JinaRagError, match=r"nowhere\.gguf"):
+        JinaRagRetriever(index=index_folder, reranker="nowhere.gguf").invoke("anything")
 
 
 def test_a_retriever_of_a_missing_index_says_how_to_make_one(tmp_path: Path) -> None:

@@ -1,16 +1,17 @@
 """`JinaRagRetriever`: an index made by `jina-rag add` as LangChain knows retrievers."""
 
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 if TYPE_CHECKING:
-    from jina_rag.rag import DocumentIndex, SearchResult
+    from jina_rag.rag import DocumentIndex, Reranker, SearchResult
 
 _OPENING = Lock()
 
@@ -24,16 +25,39 @@ class JinaRagRetriever(BaseRetriever):
     Example:
         .. code-block:: python
 
-            retriever = JinaRagRetriever(index=".jina-rag/index", k=3)
+            retriever = JinaRagRetriever(index=".jina-rag/index", k=3, kinds=[".pdf"])
             retriever.invoke("Which planet is red?")
     """
+
+    model_config = ConfigDict(extra="forbid")  # a misspelled filter would let everything through
 
     index: Path
     """The folder that `jina-rag add` filled."""
     k: int = Field(default=4, ge=1)
     """How many passages to find."""
+    mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    """By meaning and words, by meaning alone, or by words alone."""
+    fusion: Literal["ranks", "scores"] = "ranks"
+    """How hybrid search joins the two; see `jina_rag.rag.search`."""
+    diversity: float = Field(default=0.0, ge=0.0, le=1.0)
+    """From 0, the best passages however alike they are, to 1, the most unlike ones."""
+    sources: tuple[str, ...] = ()
+    """Only these files, folders with all below them, or patterns such as `reports/*.pdf`; empty for all."""
+    kinds: tuple[str, ...] = ()
+    """Only files with these endings, such as `.pdf`; empty for all."""
+    collections: tuple[str, ...] = ()
+    """Only these collections; empty for all."""
+    modified_after: datetime | None = None
+    """Only files that were last changed then or later; local time without a time zone."""
+    modified_before: datetime | None = None
+    """Only files that were last changed before then."""
+    reranker: str | None = None
+    """What puts the passages in order: a reranking model's GGUF file, or the address of a server with one."""
+    backend: str | None = None
+    """Where the model of the index runs, as for `Embedder.from_pretrained`; None is this process."""
 
     _opened: "DocumentIndex | None" = PrivateAttr(default=None)
+    _ranking: "Reranker | None" = PrivateAttr(default=None)
 
     def _get_relevant_documents(
         self,
@@ -46,23 +70,38 @@ class JinaRagRetriever(BaseRetriever):
 
         Raises:
             IndexFolderError: there is no index in the folder, or it is damaged.
+            BackendError: the model failed, or `reranker` names nothing.
             MissingDependencyError: `jina-rag[rag]` is not installed.
         """
-        from jina_rag.rag import search
+        from jina_rag.rag import Filters, search
 
-        return [_document(result) for result in search(self._open(), query, self.k if k is None else k)]
+        index = self._open()
+        filters = Filters(self.sources, self.kinds, self.collections, self.modified_after, self.modified_before)
+        found = search(
+            index,
+            query,
+            self.k if k is None else k,
+            mode=self.mode,
+            fusion=self.fusion,
+            diversity=self.diversity,
+            filters=filters,
+            reranker=self._ranking,
+        )
+        return [_document(result) for result in found]
 
     def _open(self) -> "DocumentIndex":
-        from jina_rag.rag import DocumentIndex
+        from jina_rag.rag import DocumentIndex, load_index_embedder, make_reranker
 
         with _OPENING:  # `batch` asks from many threads
             if self._opened is None:
-                self._opened = DocumentIndex.open(self.index)
+                self._ranking = make_reranker(self.reranker) if self.reranker else None
+                embedder = load_index_embedder(self.index, backend=self.backend) if self.backend else None
+                self._opened = DocumentIndex.open(self.index, embedder)
             return self._opened
 
     def __getstate__(self) -> dict[Any, Any]:
         """The settings: an open index stays in its process."""
-        return {**super().__getstate__(), "__pydantic_private__": {"_opened": None}}
+        return {**super().__getstate__(), "__pydantic_private__": {"_opened": None, "_ranking": None}}
 
 
 def _document(result: "SearchResult") -> Document:
