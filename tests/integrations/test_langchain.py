@@ -154,7 +154,7 @@ def test_a_retriever_searches_as_it_is_told(index_folder: Path) -> None:
     assert by_scores[0].metadata["score"] > by_scores[0].metadata["similarity"] * 0.8
     assert by_ranks[0].metadata["score"] == pytest.approx(2 / (RRF_CONSTANT + 1))
     with pytest.raises(ValidationError, match="source"):
-        JinaRagRetriever(index=index_folder, **{"source": ["*/Mars.md"]})
+        JinaRagRetriever.model_validate({"index": index_folder, "source": ["*/Mars.md"]})
     with pytest.raises(ValidationError):
         JinaRagRetriever(index=index_folder, diversity=2)
 
