@@ -57,7 +57,7 @@ PACKAGES = (
         folder="integrations/llama_index",
         module="llama_index.embeddings.jina_rag",
         requires=frozenset({"jina-rag", "llama-index-core"}),
-        extras=frozenset({"chroma"}),
+        extras=frozenset({"chroma", "rag"}),
         imports="from llama_index.embeddings.jina_rag import JinaRagEmbedding as Door; Door(model_name='minilm')",
     ),
 )

@@ -12,8 +12,9 @@ from jina_rag.models import DEFAULT_MODEL, parse_model_name
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
     from jina_rag.rag.index import DocumentIndex
-    from jina_rag.rag.pipeline import RagPipeline, SearchOptions
+    from jina_rag.rag.pipeline import RagPipeline
     from jina_rag.rag.reranking import Reranker
+    from jina_rag.rag.retrieval import SearchOptions
 
 
 def load_embedder(

@@ -15,7 +15,7 @@ from jina_rag.models import list_models
 
 if TYPE_CHECKING:
     from jina_rag.rag.filters import Filters
-    from jina_rag.rag.pipeline import SearchOptions
+    from jina_rag.rag.retrieval import SearchOptions
 
 DEFAULT_INDEX = Path(".jina-rag/index")
 
@@ -182,6 +182,6 @@ def make_options(
     k: int, mode: ModeName, fusion: FusionName, diversity: float, neighbours: int, filters: FilterOptions
 ) -> "SearchOptions":
     """What the options ask a search for."""
-    from jina_rag.rag.pipeline import SearchOptions
+    from jina_rag.rag.retrieval import SearchOptions
 
     return SearchOptions(k, mode, fusion, filters.as_filters(), diversity, neighbours)

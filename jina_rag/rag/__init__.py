@@ -49,10 +49,11 @@ if TYPE_CHECKING:
         rebuild,
     )
     from jina_rag.rag.manifest import IndexedDocument, Root
-    from jina_rag.rag.pipeline import Answer, AnswerRun, Found, RagPipeline, SearchOptions, Stage, Timings
+    from jina_rag.rag.pipeline import Answer, AnswerRun, Found, RagPipeline, Stage, Timings
     from jina_rag.rag.places import Box, PassagePlace, page_image, passage_boxes, read_place
     from jina_rag.rag.reranking import Reranker, make_reranker
-    from jina_rag.rag.retrieval import Rank, SearchResult, search
+    from jina_rag.rag.retrieval import Rank, SearchOptions, SearchResult, search
+    from jina_rag.rag.searcher import IndexSearcher
 
 __all__ = [
     "DEFAULT_INDEX_FOLDER",
@@ -79,6 +80,7 @@ __all__ = [
     "Found",
     "Generator",
     "IndexContents",
+    "IndexSearcher",
     "IndexStatus",
     "IndexedDocument",
     "Message",
@@ -158,10 +160,11 @@ _MODULES = {
         "rebuild",
     ),
     "manifest": ("IndexedDocument", "Root"),
-    "pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "SearchOptions", "Stage", "Timings"),
+    "pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "Stage", "Timings"),
     "places": ("Box", "PassagePlace", "page_image", "passage_boxes", "read_place"),
     "reranking": ("Reranker", "make_reranker"),
-    "retrieval": ("Rank", "SearchResult", "search"),
+    "retrieval": ("Rank", "SearchOptions", "SearchResult", "search"),
+    "searcher": ("IndexSearcher",),
 }
 _LAZY = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

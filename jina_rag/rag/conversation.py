@@ -11,8 +11,8 @@ from jina_rag.rag.text import remove_invisible
 from jina_rag.rag.words import NAME, WEAK_STEMS, content_stems
 
 if TYPE_CHECKING:
-    from jina_rag.rag.pipeline import Answer, AnswerRun, RagPipeline, SearchOptions
-    from jina_rag.rag.retrieval import SearchResult
+    from jina_rag.rag.pipeline import Answer, AnswerRun, RagPipeline
+    from jina_rag.rag.retrieval import SearchOptions, SearchResult
 
 _BEGINS_LIKE_A_FOLLOW_UP = re.compile(
     r"\s*(?:and|but|or|so|then|also|what about|how about|und|aber|oder|et|mais|y|pero|o|e)\b[\s,]|"

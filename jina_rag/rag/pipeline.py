@@ -22,37 +22,15 @@ from jina_rag.rag.citations import (
     find_unknown_numbers,
 )
 from jina_rag.rag.conversation import Turn, keep_evidence
-from jina_rag.rag.filters import Filters
 from jina_rag.rag.generation import NO_ANSWER, Generator, WaitCallback, make_generator
 from jina_rag.rag.index import DocumentIndex
 from jina_rag.rag.reranking import Reranker, make_reranker
-from jina_rag.rag.retrieval import DEFAULT_K, Fusion, Mode, SearchResult, search
+from jina_rag.rag.retrieval import DEFAULT_K, SearchOptions, SearchResult, search_with
 
 KEPT_PASSAGES = 3
 """How many passages of the turn before a follow-up may rest on, beside those that are found for it."""
 
 StageName: TypeAlias = Literal["understanding", "searching", "reading", "waiting", "answering"]
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How to look for passages.
-
-    Attributes:
-        k: How many to find.
-        mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical").
-        fusion: How hybrid search joins the two, by "ranks" or by "scores"; see `search`.
-        filters: Where to look; None looks everywhere.
-        diversity: From 0, the best ones however alike they are, to 1, the most unlike ones.
-        neighbours: How many chunks before and after each passage to read with it.
-    """
-
-    k: int = DEFAULT_K
-    mode: Mode = "hybrid"
-    fusion: Fusion = "ranks"
-    filters: Filters | None = None
-    diversity: float = 0.0
-    neighbours: int = 0
 
 
 @dataclass(frozen=True)
@@ -258,18 +236,7 @@ class RagPipeline:
             Otherwise as `retrieval.search` does.
         """
         _check_question(question)
-        chosen = options or self.options
-        return search(
-            self.index,
-            question,
-            chosen.k,
-            mode=chosen.mode,
-            fusion=chosen.fusion,
-            filters=chosen.filters,
-            diversity=chosen.diversity,
-            neighbours=chosen.neighbours,
-            reranker=self.reranker,
-        )
+        return search_with(self.index, question, options or self.options, reranker=self.reranker)
 
     def stream(
         self,

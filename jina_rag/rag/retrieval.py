@@ -71,6 +71,27 @@ class SearchResult:
     retrieval_score: float | None = None
 
 
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to look for passages.
+
+    Attributes:
+        k: How many to find.
+        mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical").
+        fusion: How hybrid search joins the two, by "ranks" or by "scores"; see `search`.
+        filters: Where to look; None looks everywhere.
+        diversity: From 0, the best ones however alike they are, to 1, the most unlike ones.
+        neighbours: How many chunks before and after each passage to read with it.
+    """
+
+    k: int = DEFAULT_K
+    mode: Mode = "hybrid"
+    fusion: Fusion = "ranks"
+    filters: Filters | None = None
+    diversity: float = 0.0
+    neighbours: int = 0
+
+
 def search(
     index: DocumentIndex,
     query: str,
@@ -124,6 +145,28 @@ def search(
     if diversity:
         results = _diversified(index, results, k, diversity)
     return [_with_neighbours(index, result, neighbours) for result in results[:k]]
+
+
+def search_with(
+    index: DocumentIndex,
+    query: str,
+    options: SearchOptions,
+    *,
+    k: int | None = None,
+    reranker: Reranker | None = None,
+) -> list[SearchResult]:
+    """`search` as some options have it; `k`, if it is given, instead of theirs."""
+    return search(
+        index,
+        query,
+        options.k if k is None else k,
+        mode=options.mode,
+        fusion=options.fusion,
+        filters=options.filters,
+        diversity=options.diversity,
+        neighbours=options.neighbours,
+        reranker=reranker,
+    )
 
 
 def _check(k: int, mode: str, fusion: str, diversity: float, neighbours: int) -> None:

@@ -30,15 +30,9 @@ from jina_rag.errors import JinaRagError
 from jina_rag.rag import DocumentIndex, make_reranker
 from jina_rag.rag.retrieval import RRF_CONSTANT
 from tests.backends import processes, tiny_reranker
+from tests.integrations.conftest import PLANETS
 
 MINILM: dict[str, Any] = {"model": "all-MiniLM-L6-v2"}
-
-
-PLANETS = {
-    "Mars": "Mars looks red because of the rust in its soil.",
-    "Venus": "Venus is covered in thick clouds of sulphuric acid.",
-    "Saturn": "Saturn is known for the rings of ice around it.",
-}
 
 
 class TestUnit(EmbeddingsUnitTests):
@@ -65,16 +59,6 @@ class TestVectorStore(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, tmp_path: Path) -> VectorStore:
         return open_vector_store(chromadb.PersistentClient(tmp_path), str(uuid4()), JinaRagEmbeddings(**MINILM))
-
-
-@pytest.fixture(scope="module")
-def index_folder(tmp_path_factory: pytest.TempPathFactory, minilm: Embedder) -> Path:
-    folder = tmp_path_factory.mktemp("planets")
-    for name, text in PLANETS.items():
-        (folder / f"{name}.md").write_text(f"# {name}\n\n{text}\n")
-    with DocumentIndex.create_or_open(folder / "index", minilm) as made:
-        made.add([folder])
-    return folder / "index"
 
 
 class TestRetriever(RetrieversIntegrationTests):

@@ -11,9 +11,9 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, PrivateAttr
 
 if TYPE_CHECKING:
-    from jina_rag.rag import DocumentIndex, Reranker, SearchResult
+    from jina_rag.rag import IndexSearcher, SearchResult
 
-_OPENING = Lock()
+_MAKING = Lock()
 
 
 class JinaRagRetriever(BaseRetriever):
@@ -56,8 +56,7 @@ class JinaRagRetriever(BaseRetriever):
     backend: str | None = None
     """Where the model of the index runs, as for `Embedder.from_pretrained`; None is this process."""
 
-    _opened: "DocumentIndex | None" = PrivateAttr(default=None)
-    _ranking: "Reranker | None" = PrivateAttr(default=None)
+    _searcher: "IndexSearcher | None" = PrivateAttr(default=None)
 
     def _get_relevant_documents(
         self,
@@ -73,35 +72,21 @@ class JinaRagRetriever(BaseRetriever):
             BackendError: the model failed, or `reranker` names nothing.
             MissingDependencyError: `jina-rag[rag]` is not installed.
         """
-        from jina_rag.rag import Filters, search
+        return [_document(result) for result in self._searching().search(query, k)]
 
-        index = self._open()
-        filters = Filters(self.sources, self.kinds, self.collections, self.modified_after, self.modified_before)
-        found = search(
-            index,
-            query,
-            self.k if k is None else k,
-            mode=self.mode,
-            fusion=self.fusion,
-            diversity=self.diversity,
-            filters=filters,
-            reranker=self._ranking,
-        )
-        return [_document(result) for result in found]
+    def _searching(self) -> "IndexSearcher":
+        from jina_rag.rag import Filters, IndexSearcher, SearchOptions
 
-    def _open(self) -> "DocumentIndex":
-        from jina_rag.rag import DocumentIndex, load_index_embedder, make_reranker
-
-        with _OPENING:  # `batch` asks from many threads
-            if self._opened is None:
-                self._ranking = make_reranker(self.reranker) if self.reranker else None
-                embedder = load_index_embedder(self.index, backend=self.backend) if self.backend else None
-                self._opened = DocumentIndex.open(self.index, embedder)
-            return self._opened
+        with _MAKING:  # `batch` asks from many threads
+            if self._searcher is None:
+                filters = Filters(self.sources, self.kinds, self.collections, self.modified_after, self.modified_before)
+                options = SearchOptions(self.k, self.mode, self.fusion, filters, self.diversity)
+                self._searcher = IndexSearcher(self.index, options, reranker=self.reranker, backend=self.backend)
+            return self._searcher
 
     def __getstate__(self) -> dict[Any, Any]:
         """The settings: an open index stays in its process."""
-        return {**super().__getstate__(), "__pydantic_private__": {"_opened": None, "_ranking": None}}
+        return {**super().__getstate__(), "__pydantic_private__": {"_searcher": None}}
 
 
 def _document(result: "SearchResult") -> Document:

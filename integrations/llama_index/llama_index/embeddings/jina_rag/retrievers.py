@@ -1,0 +1,86 @@
+"""`JinaRagRetriever`: an index made by `jina-rag add` as LlamaIndex knows retrievers."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+if TYPE_CHECKING:
+    from jina_rag.rag import SearchResult
+
+
+class JinaRagRetriever(BaseRetriever):
+    """Finds passages in an index folder, with the model that the index was made with. Needs `jina-rag[rag]`.
+
+    Each node's metadata has the `source`, `title`, `position`, `start` and `end` of the passage, its `page` and
+    `heading` where it has them, and its `similarity` (cosine); the node's score orders the passages of one search.
+
+    Examples:
+        `JinaRagRetriever(".jina-rag/index", similarity_top_k=3, kinds=[".pdf"]).retrieve("Which planet is red?")`
+    """
+
+    def __init__(
+        self,
+        index: Path | str,
+        *,
+        similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
+        mode: Literal["hybrid", "dense", "lexical"] = "hybrid",
+        fusion: Literal["ranks", "scores"] = "ranks",
+        diversity: float = 0.0,
+        sources: Sequence[str] = (),
+        kinds: Sequence[str] = (),
+        collections: Sequence[str] = (),
+        modified_after: datetime | None = None,
+        modified_before: datetime | None = None,
+        reranker: str | None = None,
+        backend: str | None = None,
+        callback_manager: CallbackManager | None = None,
+        verbose: bool = False,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            index: The folder that `jina-rag add` filled.
+            similarity_top_k: How many passages to find.
+            mode: By meaning and words, by meaning alone, or by words alone.
+            fusion: How hybrid search joins the two; see `jina_rag.rag.search`.
+            diversity: From 0, the best passages however alike they are, to 1, the most unlike ones.
+            sources: Only these files, folders with all below them, or patterns such as `reports/*.pdf`.
+            kinds: Only files with these endings, such as `.pdf`.
+            collections: Only these collections.
+            modified_after: Only files that were last changed then or later; local time without a time zone.
+            modified_before: Only files that were last changed before then.
+            reranker: What puts the passages in order: a reranking model's GGUF file, or the address of a server.
+            backend: Where the model of the index runs, as for `Embedder.from_pretrained`; None is this process.
+            callback_manager: LlamaIndex's.
+            verbose: Whether LlamaIndex prints what it finds.
+        """
+        from jina_rag.rag import Filters, IndexSearcher, SearchOptions
+
+        super().__init__(callback_manager, verbose=verbose)
+        filters = Filters(tuple(sources), tuple(kinds), tuple(collections), modified_after, modified_before)
+        options = SearchOptions(similarity_top_k, mode, fusion, filters, diversity)
+        self._searcher = IndexSearcher(index, options, reranker=reranker, backend=backend)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """The passages that answer a query, best first. Raises as `jina_rag.rag.IndexSearcher.search` does."""
+        return [_node(result) for result in self._searcher.search(query_bundle.query_str)]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """The same in a thread, so that the event loop stays free."""
+        return await asyncio.to_thread(self._retrieve, query_bundle)
+
+
+def _node(result: "SearchResult") -> NodeWithScore:
+    chunk = result.chunk
+    node = TextNode(id_=chunk.id, text=chunk.text, metadata={**chunk.metadata, "similarity": result.similarity})
+    # A language model needs to know where a passage stands, and not where it begins.
+    node.excluded_llm_metadata_keys = ["position", "start", "end", "similarity"]
+    node.excluded_embed_metadata_keys = list(node.metadata)
+    return NodeWithScore(node=node, score=result.score)
