@@ -88,9 +88,9 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
     )
     parser.add_argument(
         "--reranker",
-        metavar="PATH.gguf|URL",
+        metavar="sentences|PATH.gguf|URL",
         default=os.environ.get(RERANKER_VARIABLE),
-        help=f"the model that puts passages in order (what {RERANKER_VARIABLE} names, else none)",
+        help=f"what puts passages in order (what {RERANKER_VARIABLE} names, else none)",
     )
     parser.add_argument("--no-samples", dest="samples", action="store_false", help="begin without sample documents")
     return parser

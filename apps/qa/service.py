@@ -121,7 +121,7 @@ class Service:
 
     def _make_pipeline(self, llm: str | None) -> RagPipeline:
         if self._reranker is None and self._reranker_setting:
-            self._reranker = make_reranker(self._reranker_setting)
+            self._reranker = make_reranker(self._reranker_setting, self.index)
         return RagPipeline(self.index, make_generator(llm, self.embedder, self.index), reranker=self._reranker)
 
     def reopen(self) -> None:

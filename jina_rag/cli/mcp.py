@@ -48,8 +48,8 @@ def mcp(
         )
     with (
         _bound(host, port) if http else nullcontext() as listener,
-        open_reranker(reranker) as ranking,
         open_index(index, backend) as documents,
+        open_reranker(reranker, documents) as ranking,
     ):
         server = make_server(documents, ranking)
         if listener is None:

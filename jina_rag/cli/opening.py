@@ -108,12 +108,12 @@ def open_pipeline(
     from jina_rag.rag.generation import make_generator
     from jina_rag.rag.pipeline import RagPipeline
 
-    with open_reranker(reranker) as ranking, open_index(folder, backend) as index:
+    with open_index(folder, backend) as index, open_reranker(reranker, index) as ranking:
         yield RagPipeline(index, make_generator(llm, index.embedder, index), options=options, reranker=ranking)
 
 
 @contextmanager
-def open_reranker(setting: str | None) -> "Iterator[Reranker | None]":
+def open_reranker(setting: str | None, index: "DocumentIndex") -> "Iterator[Reranker | None]":
     """What puts passages in order, closed in the end; None if nothing is named.
 
     Raises:
@@ -121,5 +121,5 @@ def open_reranker(setting: str | None) -> "Iterator[Reranker | None]":
     """
     from jina_rag.rag.reranking import make_reranker
 
-    with closing(make_reranker(setting)) if setting else nullcontext() as reranker:
+    with closing(make_reranker(setting, index)) if setting else nullcontext() as reranker:
         yield reranker

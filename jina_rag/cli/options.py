@@ -108,8 +108,9 @@ RerankerOption = Annotated[
     typer.Option(
         "--reranker",
         envvar=RERANKER_VARIABLE,
-        metavar="PATH.gguf|URL",
-        help="Let this model put the passages in order: one in a file, or one behind an address.",
+        metavar="sentences|PATH.gguf|URL",
+        help="What puts the passages in order: the index's own model, which reads them sentence by sentence, or a "
+        "reranking model in a file or behind an address.",
     ),
 ]
 

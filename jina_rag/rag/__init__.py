@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.manifest import IndexedDocument, Root
     from jina_rag.rag.pipeline import Answer, AnswerRun, Found, RagPipeline, Stage, Timings
     from jina_rag.rag.places import Box, PassagePlace, page_image, passage_boxes, read_place
-    from jina_rag.rag.reranking import Reranker, make_reranker
+    from jina_rag.rag.reranking import Reranker, SentenceReranker, make_reranker
     from jina_rag.rag.retrieval import Rank, SearchOptions, SearchResult, search
     from jina_rag.rag.searcher import IndexSearcher
 
@@ -95,6 +95,7 @@ __all__ = [
     "Root",
     "SearchOptions",
     "SearchResult",
+    "SentenceReranker",
     "Stage",
     "SyncReport",
     "Text",
@@ -162,7 +163,7 @@ _MODULES = {
     "manifest": ("IndexedDocument", "Root"),
     "pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "Stage", "Timings"),
     "places": ("Box", "PassagePlace", "page_image", "passage_boxes", "read_place"),
-    "reranking": ("Reranker", "make_reranker"),
+    "reranking": ("Reranker", "SentenceReranker", "make_reranker"),
     "retrieval": ("Rank", "SearchOptions", "SearchResult", "search"),
     "searcher": ("IndexSearcher",),
 }

@@ -209,8 +209,8 @@ class RagPipeline:
             Otherwise as `Embedder.from_pretrained` does.
         """
         with ExitStack() as opened:
-            ranking = opened.enter_context(closing(make_reranker(reranker))) if reranker else None
             index = opened.enter_context(DocumentIndex.open(folder))
+            ranking = opened.enter_context(closing(make_reranker(reranker, index))) if reranker else None
             generator = make_generator(llm, index.embedder, index)
             pipeline = cls(index, generator, k=k, options=options, reranker=ranking)
             pipeline._opened = opened.pop_all()

@@ -1,5 +1,6 @@
 """`IndexSearcher`: an index folder to search in, which is opened when it is first needed."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 
@@ -33,7 +34,7 @@ class IndexSearcher:
         """
         self._folder = Path(folder)
         self._options = options or SearchOptions()
-        self._reranker_setting = reranker
+        self._reranker = reranker
         self._backend = backend
         self._opened: tuple[DocumentIndex, Reranker | None] | None = None
         self._lock = Lock()
@@ -64,8 +65,13 @@ class IndexSearcher:
     def _open(self) -> tuple[DocumentIndex, Reranker | None]:
         with self._lock:
             if self._opened is None:
-                reranker = make_reranker(self._reranker_setting) if self._reranker_setting else None
-                self._opened = DocumentIndex.open(self._folder, self._load if self._backend else None), reranker
+                with ExitStack() as opened:
+                    index = opened.enter_context(
+                        DocumentIndex.open(self._folder, self._load if self._backend else None)
+                    )
+                    reranker = make_reranker(self._reranker, index) if self._reranker else None
+                    opened.pop_all()
+                self._opened = index, reranker
             return self._opened
 
     def _load(self) -> Embedder:

@@ -1,6 +1,6 @@
 """How well answers do on the questions about the sample documents.
 
-python -m tests.apps.answers [--group GROUP] [--llm LLM]
+python -m tests.apps.answers [--group GROUP] [--llm LLM] [--reranker RERANKER]
 
 ANSWERS.md has the figures, and tells which questions were looked at when thresholds were chosen, and which were not.
 """
@@ -16,7 +16,7 @@ from typing import Literal
 
 from jina_rag import Embedder
 from jina_rag.cli.output import PASSAGE_LENGTH
-from jina_rag.rag import Answer, DocumentIndex, RagPipeline, SearchResult, excerpt, make_generator
+from jina_rag.rag import Answer, DocumentIndex, RagPipeline, SearchResult, excerpt, make_generator, make_reranker
 
 SAMPLES = Path(__file__).parents[2] / "apps" / "qa" / "sample_documents"
 Split = Literal["development", "held-out", "fresh"]
@@ -85,6 +85,10 @@ class Outcome:
         return any(place.is_in(result) for place in self.question.passages for result in self.answer.passages)
 
     @property
+    def finds_it_first(self) -> bool:
+        return any(place.is_in(result) for place in self.question.passages for result in self.answer.passages[:1])
+
+    @property
     def verified(self) -> bool:
         return self.answer.verified
 
@@ -135,7 +139,7 @@ def _report(groups: Sequence[str], answered: Sequence[Outcome], unanswered: Sequ
         bad = [o for o in unanswered if o.question.language == "en" and o.question.split in splits]
         near = [outcome for outcome in bad if outcome.question.near]
         yield f"{group}: {len(good)} English questions with an answer, {len(cross)} of them across documents"
-        for name in ("found", "cites_a_right_passage", "says_it", "says_or_shows_it", "verified"):
+        for name in ("found", "finds_it_first", "cites_a_right_passage", "says_it", "says_or_shows_it", "verified"):
             yield f"  {name.replace('_', ' '):24} {share(good, name):.2f}"
         yield f"  cites all right passages, across documents {share(cross, 'cites_all_right_passages'):.2f}"
         yield f"{group}: {declined(bad):.2f} of {len(bad)} questions without an answer declined"
@@ -154,7 +158,7 @@ def _report(groups: Sequence[str], answered: Sequence[Outcome], unanswered: Sequ
             yield f"answered: {outcome.question.question} -> {outcome.answer.text[:100]}"
 
 
-def main(groups: Sequence[str], llm: str | None) -> None:
+def main(groups: Sequence[str], llm: str | None, reranker: str | None) -> None:
     """Ask the questions of some groups, and print how they were answered."""
     splits = {split for group in groups for split in GROUPS[group]}
     answered, unanswered = ([asked for asked in part if asked.split in splits] for part in load_questions())
@@ -164,7 +168,8 @@ def main(groups: Sequence[str], llm: str | None) -> None:
         DocumentIndex.create_or_open(folder, embedder) as index,
     ):
         index.add([SAMPLES])
-        pipeline = RagPipeline(index, make_generator(llm, embedder, index))
+        ranking = make_reranker(reranker, index) if reranker else None
+        pipeline = RagPipeline(index, make_generator(llm, embedder, index), reranker=ranking)
         for line in _report(groups, ask_all(pipeline, answered), ask_all(pipeline, unanswered)):
             sys.stdout.write(f"{line}\n")
 
@@ -173,5 +178,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="How well answers do on the questions about the sample documents.")
     parser.add_argument("--group", choices=GROUPS, action="append", help="which questions; all if none is named")
     parser.add_argument("--llm", help="who answers, as for jina-rag ask; extractive if it is left out")
+    parser.add_argument("--reranker", help="what puts the passages in order, as for jina-rag ask")
     options = parser.parse_args()
-    main(options.group or list(GROUPS), options.llm)
+    main(options.group or list(GROUPS), options.llm, options.reranker)

@@ -68,14 +68,14 @@ class IndexForOtherWords(DocumentIndex):
 
 def main(path: Path, reranker: str | None = None) -> None:
     """Print a table for each kind of queries."""
-    if reranker:
-        VARIANTS[f"hybrid, {Path(reranker).stem}"[:30]] = Variant({"reranker": make_reranker(reranker)})
     articles = json.loads(path.read_text())["data"]
     entries = [entry for article in articles for entry in article["paragraphs"]]
     paragraphs = [entry["context"] for entry in entries]
     questions = [(asked["question"], number) for number, entry in enumerate(entries) for asked in entry["qas"]]
     rng = random.Random(1)
     with paragraph_index(paragraphs) as index:
+        if reranker:
+            VARIANTS[f"hybrid, {Path(reranker).stem}"[:30]] = Variant({"reranker": make_reranker(reranker, index)})
         report(f"{len(questions)} questions", index, questions)
         words = rare_words(paragraphs, rng)
         report(f"{len(words)} rare words", index, words)

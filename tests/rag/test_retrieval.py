@@ -10,7 +10,8 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
-from jina_rag.rag import Chunk, DocumentIndex, Filters, SearchResult, retrieval, search
+from jina_rag.rag import Chunk, DocumentIndex, Filters, SearchResult, make_reranker, retrieval, search
+from jina_rag.rag.reranking import SentenceReranker
 from jina_rag.rag.retrieval import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion, Mode
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
@@ -140,6 +141,39 @@ class Shortest:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def test_the_best_sentence_of_a_passage_decides(tmp_path: Path, minilm: Embedder) -> None:
+    """A long passage that answers in passing comes before one that only speaks of the same things."""
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    filler = "The shop sells cards, mugs and wooden birds. It is painted white every spring. Gulls sit on its roof."
+    (documents / "shop.txt").write_text(f"{filler} A lamp is changed after 6,000 hours. {filler}")
+    (documents / "lamp.txt").write_text("The lamp is changed by the technician on duty. The lamp is made of glass.")
+    question = "After how many hours is a lamp changed?"
+    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
+        index.add([documents])
+        assert [found.chunk.title for found in search(index, question, mode="dense")] == ["lamp", "shop"]
+        reranker = make_reranker("sentences", index)
+        found = search(index, question, mode="dense", reranker=reranker)
+        assert [each.chunk.title for each in found] == ["shop", "lamp"]
+        scores = reranker.score(question, [each.chunk.text for each in found])
+        assert scores == pytest.approx([each.score for each in found], abs=1e-4)
+        two_things = reranker.score(f"{question[:-1]} and who is on duty?", [each.chunk.text for each in found])
+        assert (two_things > scores).all()
+        assert reranker.score(question, []).shape == (0,)
+        reranker.close()
+
+
+def test_passages_behind_the_first_ones_keep_their_order(planets: DocumentIndex) -> None:
+    reranker = SentenceReranker(planets, most=2)
+    texts = ["Ice.", "…", "Mars is red because of iron rust.", "Venus.", "Saturn has rings."]
+    scores = reranker.score("Why is Mars red?", texts)
+    assert scores.shape == (5,)
+    assert (np.diff(scores[2:]) < 0).all()
+    assert scores[2] < scores[:2].min()
+    with pytest.raises(BackendError, match="index"):
+        make_reranker("sentences")
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
