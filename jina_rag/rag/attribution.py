@@ -45,7 +45,7 @@ class AttributionStream:
         """
         parts = [self._attributed(part) for part in self._stream.close()]
         unmarked = behind_sentence(self._marked, self._since_mark) if self._marked else self._since_mark
-        if whole and (number := self._first_supporting(split_claims(unmarked)[-1])):
+        if whole and (number := self._best_passage(split_claims(unmarked)[-1])):
             parts += [Text(" "), CitationMark(f"[{number}]", (number,))]
         self._since_mark = self._marked = ""
         return parts
@@ -58,13 +58,24 @@ class AttributionStream:
         if is_between_marks(text):
             return part  # one more for the claim before it
         self._marked = claim = split_claims(text)[-1]
-        if find_supporting(claim, self._passages, part.numbers, self._question):
-            return part
-        number = self._first_supporting(claim)
+        number = self._best_passage(claim, part.numbers)
         return CitationMark(f"[{number}]", (number,)) if number else part
 
-    def _first_supporting(self, claim: str) -> int | None:
+    def _best_passage(self, claim: str, cited: Sequence[int] = ()) -> int | None:
+        """The first passage that says what the claim says; None if it cites one, or if there is none.
+
+        Where none says a bare name or number of what was asked, it is looked for by itself: it stays unverified, but
+        can be read where it stands.
+        """
+        for question in dict.fromkeys((self._question, "")):
+            if find_supporting(claim, self._passages, cited, question):
+                return None
+            if number := self._first_supporting(claim, question):
+                return number
+        return None
+
+    def _first_supporting(self, claim: str, question: str) -> int | None:
         """The best passage that says what the claim says; for a single word, the only one that has it."""
         n_words = 0 if "`" in claim else len(content_stems(claim))
-        supporting = find_supporting(claim, self._passages, question=self._question) if n_words else ()
+        supporting = find_supporting(claim, self._passages, question=question) if n_words else ()
         return supporting[0] if supporting and (n_words > 1 or len(supporting) == 1) else None

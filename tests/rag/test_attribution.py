@@ -50,7 +50,9 @@ def test_what_another_passage_says_is_cited_from_there(written: str, told: str) 
     [
         ("How many moons are there of Mars?", "Two. [1]", "Two. [2]"),
         ("How many steps does the tower have?", "142 [2]", "142 [3]"),
-        ("How many visitors does the tower have?", "142 [2]", "142 [2]"),  # nobody says so: left as it was
+        ("How many visitors does the tower have?", "142 [2]", "142 [3]"),  # nobody says so; there it stands
+        ("How many visitors does the tower have?", "142 [3]", "142 [3]"),
+        ("How many visitors does the tower have?", "741 [2]", "741 [2]"),
         ("What is dust?", "A menu. [3]", "A menu. [2]"),
     ],
 )
