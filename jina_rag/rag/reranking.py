@@ -60,11 +60,13 @@ class SentenceReranker:
     def score(self, query: str, texts: list[str]) -> FloatArray:
         """How much speaks for the best sentence of each text, which come best first; of shape (n,).
 
+        A single word asks nothing, so for it the order stays: who looks for a rare name or a code has been served.
+
         Raises:
             InputTooLongError: the query is longer than the model reads.
             Otherwise as `Embedder.embed` does.
         """
-        read = texts[: self._most]
+        read = texts[: self._most] if len(content_stems(query)) > 1 else []
         if self._judge is None:  # what it learns of the index stays
             self._judge = SentenceJudge(self._index.embedder, self._index)
         sentences = [

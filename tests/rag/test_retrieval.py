@@ -162,6 +162,7 @@ def test_the_best_sentence_of_a_passage_decides(tmp_path: Path, minilm: Embedder
         two_things = reranker.score(f"{question[:-1]} and who is on duty?", [each.chunk.text for each in found])
         assert (two_things > scores).all()
         assert reranker.score(question, []).shape == (0,)
+        assert (np.diff(reranker.score("lamp", ["A house.", "A lamp.", "Lamps."])) < 0).all()  # no question
         reranker.close()
 
 
