@@ -1,8 +1,9 @@
 """Marks put where they belong while an answer is written.
 
 Small language models find the right words and then write the wrong number behind them, or none. Which passage says what
-a sentence says can be looked up, so a mark that names none of them is moved to the first that does. Where no passage
-does, the mark stays as it is, and the claim unverified.
+a sentence says can be looked up, so a mark that names none of them is moved to the first that does, or to one that says
+most of it where those that are cited say next to nothing. Where no passage does, the mark stays as it is. What no
+passage says whole is unverified wherever its mark stands.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,15 @@ from jina_rag.rag.citations import (
     behind_sentence,
     find_supporting,
     is_between_marks,
+    shares_supported,
     split_claims,
 )
 from jina_rag.rag.retrieval import SearchResult
 from jina_rag.rag.words import content_stems
+
+_ENOUGH = 4  # words; of fewer, most is little
+_MOST = 0.75  # of a claim's words
+_FAR = 0.4  # so much more of them than in the passages that it cites
 
 
 class AttributionStream:
@@ -72,7 +78,15 @@ class AttributionStream:
                 return None
             if number := self._first_supporting(claim, question):
                 return number
-        return None
+        return self._far_closer_passage(claim, cited) if cited and len(content_stems(claim)) >= _ENOUGH else None
+
+    def _far_closer_passage(self, claim: str, cited: Sequence[int]) -> int | None:
+        """The passage that says most of the claim where those that it cites say next to nothing of it."""
+        shares = dict(enumerate(shares_supported(claim, self._passages, self._question), start=1))
+        best = max(shares, key=lambda number: shares[number], default=0)
+        own = max((shares[number] for number in cited if number in shares), default=0.0)
+        is_far_closer = best and shares[best] >= _MOST and shares[best] - own >= _FAR
+        return best if is_far_closer else None
 
     def _first_supporting(self, claim: str, question: str) -> int | None:
         """The best passage that says what the claim says; for a single word, the only one that has it."""

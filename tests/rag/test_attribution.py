@@ -34,6 +34,8 @@ def attributed(*pieces: str, whole: bool = True, question: str = "") -> str:
         ("It is steep. The tower has 142 steps. [1]", "It is steep. The tower has 142 steps. [3]"),
         ("The tower has 142 steps.", "The tower has 142 steps. [3]"),
         ("£740 [2]", "£740 [1]"),
+        ("The tower has 142 steps and no escalator [1].", "The tower has 142 steps and no escalator [3]."),  # most
+        ("The red planet Mars has two blue moons [3, 9].", "The red planet Mars has two blue moons [2]."),
         (
             "Mars is red [2] with dust. The tower has 142 steps.",
             "Mars is red [2] with dust. The tower has 142 steps. [3]",
