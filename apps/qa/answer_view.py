@@ -162,7 +162,7 @@ def show_ranks(answer: Answer) -> None:
     st.caption(
         "Passages are found by meaning (similarity of vectors) and by words (BM25). The fused score joins both ranks "
         "and gives the order; a dash means that this side did not find the passage."
-        + (" Then a reranking model read the best of them with the question, and its score decides." * reranked)
+        + (" Then a reranker read the best of them with the question, and its score decides." * reranked)
     )
     st.markdown(rank_table(answer))
 

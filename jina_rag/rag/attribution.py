@@ -73,12 +73,14 @@ class AttributionStream:
         Where none says a bare name or number of what was asked, it is looked for by itself: it stays unverified, but
         can be read where it stands.
         """
+        n_words = 0 if "`" in claim else len(content_stems(claim))  # code says nothing
         for question in dict.fromkeys((self._question, "")):
             if find_supporting(claim, self._passages, cited, question):
                 return None
-            if number := self._first_supporting(claim, question):
-                return number
-        return self._far_closer_passage(claim, cited) if cited and len(content_stems(claim)) >= _ENOUGH else None
+            supporting = find_supporting(claim, self._passages, question=question) if n_words else ()
+            if supporting and (n_words > 1 or len(supporting) == 1):  # a single word may stand in many
+                return supporting[0]
+        return self._far_closer_passage(claim, cited) if cited and n_words >= _ENOUGH else None
 
     def _far_closer_passage(self, claim: str, cited: Sequence[int]) -> int | None:
         """The passage that says most of the claim where those that it cites say next to nothing of it."""
@@ -87,9 +89,3 @@ class AttributionStream:
         own = max((shares[number] for number in cited if number in shares), default=0.0)
         is_far_closer = best and shares[best] >= _MOST and shares[best] - own >= _FAR
         return best if is_far_closer else None
-
-    def _first_supporting(self, claim: str, question: str) -> int | None:
-        """The best passage that says what the claim says; for a single word, the only one that has it."""
-        n_words = 0 if "`" in claim else len(content_stems(claim))
-        supporting = find_supporting(claim, self._passages, question=question) if n_words else ()
-        return supporting[0] if supporting and (n_words > 1 or len(supporting) == 1) else None

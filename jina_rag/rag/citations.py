@@ -13,7 +13,7 @@ from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.retrieval import SearchResult
 from jina_rag.rag.sentences import sentence_spans, split_sentences
 from jina_rag.rag.support import Support, find_support, is_supported
-from jina_rag.rag.words import content_stems
+from jina_rag.rag.words import UNSPACED, content_stems
 
 MAX_MARK = 60
 """The longest mark in characters; a bracket that isn't closed by then is text."""
@@ -28,6 +28,7 @@ _MARK_BODY = re.compile(rf"\s*({_NUMBER}(?:{_SEPARATOR}{_NUMBER})*)\s*(?:†[^\[
 _MARK_CHARACTERS = re.compile(r"[\s\d,;，、；^–—-]*(?:†[^\[\]【】\n]*)?")
 _BETWEEN_MARKS = re.compile(r"[ \t,;]*(?:and|und|et|y)?[ \t]*")
 _AROUND_WORDS = ".,;:!?…()[]{}<>*_`'\"“”„«»‘’¿¡。、"
+_PIECE = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 _BEFORE_SENTENCES = " \t\n.,;:!?。、"
 _SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…", ":")
 
@@ -214,7 +215,7 @@ def find_claims(answer: str, passages: Sequence[SearchResult], question: str = "
     Args:
         answer: With its marks.
         passages: What it was written from; [1] is the first.
-        question: What it answers. A bare name or number can only be checked together with it; see `is_supported`.
+        question: What it answers. A bare name or number can only be checked together with it; see `find_support`.
     """
     return [_checked(text, numbers, passages, question) for text, numbers in _claims(answer)]
 
@@ -312,7 +313,7 @@ def _support(claim: str, result: SearchResult, question: str) -> Support:
 def _as_written(stems: Collection[str], text: str) -> tuple[str, ...]:
     """For each of these stems the first word of a text that has it."""
     written: dict[str, str] = {}
-    for piece in text.split():
+    for piece in _PIECE.findall(text):
         for stem in content_stems(piece):
             if stem in stems:
                 written.setdefault(stem, piece.strip(_AROUND_WORDS))

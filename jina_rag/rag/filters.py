@@ -1,6 +1,6 @@
 """Which documents a search may find: by source, kind of file, collection and date."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,11 +20,19 @@ class Filters:
         modified_before: The file was last changed before then.
     """
 
-    sources: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    collections: tuple[str, ...] = ()
+    sources: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+    collections: Sequence[str] = ()
     modified_after: datetime | None = None
     modified_before: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a string in the place of several: its letters would be taken for them."""
+        for name in ("sources", "kinds", "collections"):
+            several = getattr(self, name)
+            if isinstance(several, str):
+                raise ValueError(f"{name} takes a list of them, such as [{several!r}].")
+            object.__setattr__(self, name, tuple(several))
 
     def __bool__(self) -> bool:
         """Whether anything is restricted."""

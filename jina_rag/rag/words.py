@@ -9,8 +9,12 @@ _DASHES = re.compile(r"[‐‑‒–—―−]")
 _APOSTROPHES = re.compile(r"[’‘ʼ′`´]")
 _WRAPPED_WORD = re.compile(r"(?<=[^\W\d_])(?:\u00ad[ \t]*\n?|-[ \t]*\n)[ \t]*(?=[^\W\d_])")
 _MONEY = re.compile(r"([£$€¥])\s*(-?\d+(?:[.,:]\d+)*)")
+
+UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f"
+"""The characters of scripts without blanks between words, as a class of a regular expression: each is a word here."""
+
 _TOKEN = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]"  # scripts without blanks: a character is a word
+    rf"[{UNSPACED}]"
     r"|[^\W\d_]+\d[^\W_]*"  # E7, V3: a name, and strict as a number is
     r"|(?<![\w.,:-])-\d+(?:[.,:]\d+)*|\d+(?:[.,:]\d+)*"
     r"|[^\W\d_]+(?:'[^\W\d_]+)*|[£$€¥%‰]"

@@ -56,6 +56,11 @@ def test_it_looks_where_it_is_told(index_folder: Path, settings: dict[str, Any],
     assert {each.metadata["title"] for each in found} == titles
 
 
+def test_a_string_is_not_taken_for_its_letters(index_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"sources takes a list of them, such as \['\*/Mars\.md'\]"):
+        JinaRagRetriever(index_folder, sources="*/Mars.md")
+
+
 def test_a_reranker_puts_passages_in_order(index_folder: Path, tmp_path: Path) -> None:
     model = str(tiny_reranker.write(tmp_path / "reranker.gguf"))
     found = JinaRagRetriever(index_folder, similarity_top_k=3, reranker=model).retrieve(QUESTION)

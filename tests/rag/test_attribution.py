@@ -74,6 +74,7 @@ def test_a_bare_answer_is_cited_from_where_the_question_is_answered(question: st
         "A menu. [3]",  # stands in two
         "[1] says so.",
         "`The tower has 142 steps.`",
+        "`The tower has 142 steps and no escalator` [1].",
         "Mars has five moons.",
         NO_ANSWER,
         "",

@@ -158,6 +158,11 @@ def test_a_bare_claim_is_checked_together_with_its_question() -> None:
     assert not find_citations("Two [1].", found, "How many moons does Saturn have?")[0].verified
 
 
+def test_what_is_missing_in_a_script_without_blanks_is_told_by_character() -> None:
+    (claim,) = find_claims("鐘の重さは32キログラムです。[1]", passages("鐘の重さは31キログラムです。"))
+    assert claim.missing == ("32",)
+
+
 @pytest.mark.parametrize(
     ("answer", "missing"),
     [

@@ -65,7 +65,7 @@ class JinaRagRetriever(BaseRetriever):
         from jina_rag.rag import Filters, IndexSearcher, SearchOptions
 
         super().__init__(callback_manager, verbose=verbose)
-        filters = Filters(tuple(sources), tuple(kinds), tuple(collections), modified_after, modified_before)
+        filters = Filters(sources, kinds, collections, modified_after, modified_before)
         options = SearchOptions(similarity_top_k, mode, fusion, filters, diversity)
         self._searcher = IndexSearcher(index, options, reranker=reranker, backend=backend)
 
