@@ -33,7 +33,7 @@ from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import ModelFile, ModelSpec, Prompts, get_model_spec, list_models
 
 if TYPE_CHECKING:
-    from jina_rag.backends.llama_cpp import LlamaCppOptions
+    from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
     from jina_rag.embedder import Embedder, EmbedderConfig, EmbeddingResult, shared_embedder
 
 __version__ = "0.1.0"
@@ -75,7 +75,7 @@ _LAZY = {
     "Embedder": "jina_rag.embedder",
     "EmbedderConfig": "jina_rag.embedder",
     "EmbeddingResult": "jina_rag.embedder",
-    "LlamaCppOptions": "jina_rag.backends.llama_cpp",
+    "LlamaCppOptions": "jina_rag.backends.llama_cpp.backend",
     "shared_embedder": "jina_rag.embedder",
 }
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from jina_rag.backends.address import BACKEND_VARIABLE
+from jina_rag.backends.remote.address import BACKEND_VARIABLE
 from jina_rag.embedder import Embedder, EmbedderConfig, shared_embedder
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
-from jina_rag.backends.llama_cpp import LlamaCppBackend, LlamaCppOptions
+from jina_rag.backends.llama_cpp.backend import LlamaCppBackend, LlamaCppOptions
 from jina_rag.errors import BackendError, FingerprintMismatchError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import DEFAULT_MODEL, InputType, ModelSpec, get_model_spec, parse_model_name
@@ -122,7 +122,7 @@ class Embedder:
             options: How llama.cpp is to run.
             cache_dir: Where the hub keeps its files; None for its usual place.
             backend: Another engine, such as "http://host:8080", "jina" or "sentence-transformers": see
-                `jina_rag.backends.address`. None is llama.cpp in this process.
+                `jina_rag.backends.remote.address`. None is llama.cpp in this process.
 
         Raises:
             UnknownModelError, InvalidDimensionsError: the name, quantisation or width does not exist.
@@ -346,7 +346,7 @@ class EmbedderConfig:
             UnknownBackendError: the backend's setting names no engine.
         """
         if self.backend is not None:
-            from jina_rag.backends.address import parse_backend
+            from jina_rag.backends.remote.address import parse_backend
 
             parse_backend(self.backend)
         if self.model != "auto":

@@ -20,12 +20,12 @@ from typing import Annotated
 from jina_rag import __version__
 from jina_rag.errors import JinaRagError, MissingDependencyError
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.filters import Filters
-from jina_rag.rag.index import DocumentIndex
-from jina_rag.rag.reranking import Reranker
-from jina_rag.rag.retrieval import Mode, SearchResult
-from jina_rag.rag.retrieval import search as search_index
-from jina_rag.rag.text import remove_invisible
+from jina_rag.rag.indexing.index import DocumentIndex
+from jina_rag.rag.retrieval.rerank import Reranker
+from jina_rag.rag.retrieval.search import Mode, SearchResult
+from jina_rag.rag.retrieval.search import search as search_index
+from jina_rag.rag.store.filters import Filters
+from jina_rag.rag.text.cleaning import remove_invisible
 
 try:
     import uvicorn

@@ -215,7 +215,7 @@ def _check_space(source: Path, target: Path, quantization: str, *, allow_requant
 
 
 def _check_loads(path: Path) -> None:
-    from jina_rag.backends.llama_cpp import LlamaCppBackend
+    from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
 
     read_gguf_header(path)
     backend = LlamaCppBackend(path, pooling="mean")  # only to load it, so any pooling does

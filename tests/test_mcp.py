@@ -18,10 +18,10 @@ from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
 from jina_rag import Embedder
-from jina_rag.backends.llama_cpp_reranker import LlamaCppReranker
+from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.errors import IndexFolderError
 from jina_rag.mcp_server import HTTP_PATH, NOTICE, http_app, is_loopback, make_server
-from jina_rag.rag.index import DocumentIndex
+from jina_rag.rag.indexing.index import DocumentIndex
 from tests.backends import tiny_reranker
 
 FILLER = "The house by the sea has been looked after by the same family for many years. " * 8

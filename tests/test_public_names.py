@@ -43,6 +43,6 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_the_library_never_loads_the_page() -> None:
-    code = "import sys, jina_rag.rag.pipeline, jina_rag.cli; print('streamlit' in sys.modules)"
+    code = "import sys, jina_rag.rag.answering.pipeline, jina_rag.cli; print('streamlit' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

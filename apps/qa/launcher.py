@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from jina_rag.backends.address import BACKEND_VARIABLE, RERANKER_VARIABLE
+from jina_rag.backends.remote.address import BACKEND_VARIABLE, RERANKER_VARIABLE
 from jina_rag.errors import ServerSettingsError
 from jina_rag.rag import DEFAULT_INDEX_FOLDER
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from jina_rag.rag.text import remove_invisible
+from jina_rag.rag.text.cleaning import remove_invisible
 
 
 def visible(text: str) -> str:

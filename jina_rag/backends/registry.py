@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from jina_rag.backends.address import BackendAddress, Kind, parse_backend
-from jina_rag.backends.elastic import connect_elastic
-from jina_rag.backends.http import HttpConnection
-from jina_rag.backends.jina_api import connect_jina
-from jina_rag.backends.openai_http import connect_openai, served_rows
-from jina_rag.backends.remote import Engine, EngineMaker, RemoteBackend, ServedBackend, known_row
-from jina_rag.backends.tei_http import ask_info, connect_tei
+from jina_rag.backends.remote.address import BackendAddress, Kind, parse_backend
+from jina_rag.backends.remote.backend import Engine, EngineMaker, RemoteBackend, ServedBackend, known_row
+from jina_rag.backends.remote.elastic import connect_elastic
+from jina_rag.backends.remote.http import HttpConnection
+from jina_rag.backends.remote.jina_api import connect_jina
+from jina_rag.backends.remote.openai import connect_openai, served_rows
+from jina_rag.backends.remote.tei import ask_info, connect_tei
 from jina_rag.errors import BackendError
 from jina_rag.models import DEFAULT_MODEL, ModelSpec, get_model_spec
 
@@ -17,7 +17,7 @@ def make_backend(setting: str | BackendAddress, spec: ModelSpec) -> ServedBacken
     """The engine that a setting names; it is reached, or its model loaded, at the first need.
 
     Args:
-        setting: As `jina_rag.backends.address` describes it.
+        setting: As `jina_rag.backends.remote.address` describes it.
         spec: The row of the model that it should run.
 
     Raises:

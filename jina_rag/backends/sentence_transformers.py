@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from jina_rag.backends.address import BackendAddress
 from jina_rag.backends.base import BackendResult, ProgressCallback, encode_utf8
-from jina_rag.backends.remote import Served
+from jina_rag.backends.remote.address import BackendAddress
+from jina_rag.backends.remote.backend import Served
 from jina_rag.errors import BackendError, InputTooLongError, MissingDependencyError, ModelLoadError
 from jina_rag.models import BUNDLED_MODEL, ModelSpec
 from jina_rag.vectors import FloatArray

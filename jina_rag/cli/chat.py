@@ -31,7 +31,7 @@ from jina_rag.cli.output import PASSAGE_LENGTH, print_notice, print_result, prin
 from jina_rag.errors import JinaRagError
 
 if TYPE_CHECKING:
-    from jina_rag.rag.conversation import Conversation
+    from jina_rag.rag.answering.conversation import Conversation
 
 _HELP = """\
 /sources    show in full the passages that the last answer was made from
@@ -59,7 +59,7 @@ def chat(
     backend: BackendOption = None,
 ) -> None:
     """Ask one question after another; a follow-up may lean on what was said before."""
-    from jina_rag.rag.conversation import Conversation
+    from jina_rag.rag.answering.conversation import Conversation
 
     options = make_options(k, mode, fusion, diversity, neighbours, filters)
     with open_pipeline(index, llm, options, backend, reranker) as pipeline:

@@ -29,8 +29,8 @@ from jina_rag.cli.prompts import confirm
 from jina_rag.errors import DocumentError
 
 if TYPE_CHECKING:
-    from jina_rag.rag.index import DocumentIndex, SyncReport
-    from jina_rag.rag.manifest import IndexedDocument
+    from jina_rag.rag.indexing.index import DocumentIndex, SyncReport
+    from jina_rag.rag.store.catalog import IndexedDocument
 
 _RETRY = Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before and haven't changed.")]
 
@@ -59,8 +59,8 @@ def add(
 
     An index keeps the model that it was made with.
     """
-    from jina_rag.rag.documents import READERS, find_documents
-    from jina_rag.rag.index import DocumentIndex
+    from jina_rag.rag.documents.discovery import READERS, find_documents
+    from jina_rag.rag.indexing.index import DocumentIndex
 
     if not find_documents(paths, exclude or (), on_error=lambda *_: None):  # `add` will tell of these
         places, kinds = ", ".join(paths), ", ".join(sorted(READERS))
@@ -129,7 +129,7 @@ def remove(
     """Take documents out of an index. The files themselves stay where they are."""
     if bool(paths) == bool(collection):
         raise typer.BadParameter("Name either files and folders, or one --collection.", param_hint="PATH")
-    from jina_rag.rag.index import DocumentIndex
+    from jina_rag.rag.indexing.index import DocumentIndex
 
     with DocumentIndex.open(index) as documents:
         found = _matching(documents, paths or [], collection)

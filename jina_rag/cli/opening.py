@@ -11,10 +11,10 @@ from jina_rag.models import DEFAULT_MODEL, parse_model_name
 
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
-    from jina_rag.rag.index import DocumentIndex
-    from jina_rag.rag.pipeline import RagPipeline
-    from jina_rag.rag.reranking import Reranker
-    from jina_rag.rag.retrieval import SearchOptions
+    from jina_rag.rag.answering.pipeline import RagPipeline
+    from jina_rag.rag.indexing.index import DocumentIndex
+    from jina_rag.rag.retrieval.rerank import Reranker
+    from jina_rag.rag.retrieval.search import SearchOptions
 
 
 def load_embedder(
@@ -51,8 +51,8 @@ def embedder_for(
     Raises:
         FingerprintMismatchError: there is an index, and the model that is asked for is another.
     """
-    from jina_rag.rag.index import read_index_settings
-    from jina_rag.rag.manifest import MANIFEST
+    from jina_rag.rag.indexing.index import read_index_settings
+    from jina_rag.rag.store.catalog import MANIFEST
 
     if not (folder / MANIFEST).is_file():
         return load_embedder(model, quantization, dimensions, backend)
@@ -80,7 +80,7 @@ def open_index(folder: Path, backend: str | None = None) -> "Iterator[DocumentIn
     Raises:
         IndexFolderError: there is none, or it is damaged.
     """
-    from jina_rag.rag.index import DocumentIndex, read_index_settings
+    from jina_rag.rag.indexing.index import DocumentIndex, read_index_settings
 
     made_with = read_index_settings(folder)
     with (
@@ -105,8 +105,8 @@ def open_pipeline(
         GenerationError: `llm` names nothing.
         BackendError: `reranker` names nothing.
     """
-    from jina_rag.rag.generation import make_generator
-    from jina_rag.rag.pipeline import RagPipeline
+    from jina_rag.rag.answering.generation import make_generator
+    from jina_rag.rag.answering.pipeline import RagPipeline
 
     with open_index(folder, backend) as index, open_reranker(reranker, index) as ranking:
         yield RagPipeline(index, make_generator(llm, index.embedder, index), options=options, reranker=ranking)
@@ -119,7 +119,7 @@ def open_reranker(setting: str | None, index: "DocumentIndex") -> "Iterator[Rera
     Raises:
         BackendError: the setting names nothing.
     """
-    from jina_rag.rag.reranking import make_reranker
+    from jina_rag.rag.retrieval.rerank import make_reranker
 
     with closing(make_reranker(setting, index)) if setting else nullcontext() as reranker:
         yield reranker

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from jina_rag.backends.address import BACKEND_VARIABLE, RERANKER_VARIABLE
+from jina_rag.backends.remote.address import BACKEND_VARIABLE, RERANKER_VARIABLE
 from jina_rag.models import list_models
 
 if TYPE_CHECKING:
-    from jina_rag.rag.filters import Filters
-    from jina_rag.rag.retrieval import SearchOptions
+    from jina_rag.rag.retrieval.search import SearchOptions
+    from jina_rag.rag.store.filters import Filters
 
 DEFAULT_INDEX = Path(".jina-rag/index")
 
@@ -138,7 +138,7 @@ class FilterOptions:
 
     def as_filters(self) -> "Filters":
         """What a search takes; `until` with all of its day."""
-        from jina_rag.rag.filters import Filters
+        from jina_rag.rag.store.filters import Filters
 
         return Filters(
             sources=tuple(map(_from_here, self.sources or ())),
@@ -183,6 +183,6 @@ def make_options(
     k: int, mode: ModeName, fusion: FusionName, diversity: float, neighbours: int, filters: FilterOptions
 ) -> "SearchOptions":
     """What the options ask a search for."""
-    from jina_rag.rag.retrieval import SearchOptions
+    from jina_rag.rag.retrieval.search import SearchOptions
 
     return SearchOptions(k, mode, fusion, filters.as_filters(), diversity, neighbours)

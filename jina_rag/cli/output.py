@@ -15,8 +15,8 @@ import typer
 
 if TYPE_CHECKING:
     from jina_rag.rag.chunking import Chunk
-    from jina_rag.rag.index import FailedDocument
-    from jina_rag.rag.retrieval import SearchResult
+    from jina_rag.rag.indexing.index import FailedDocument
+    from jina_rag.rag.retrieval.search import SearchResult
 
 PASSAGE_LENGTH = 320
 """Characters of a passage that a list shows; --json has them all."""
@@ -59,7 +59,7 @@ def print_result(
         length: How many characters to show, if nothing around it is shown; None shows all.
         query: What those characters should be about.
     """
-    from jina_rag.rag.excerpts import excerpt
+    from jina_rag.rag.retrieval.snippets import excerpt
 
     typer.secho(f"[{number}]", bold=True, nl=False)
     typer.echo(f" {place(result.chunk)}" + (f"  ({note})" if note else ""))
@@ -212,6 +212,6 @@ def one_line(text: str) -> str:
 
 def printable(text: str) -> str:
     """A text without codes that a terminal obeys."""
-    from jina_rag.rag.text import remove_invisible
+    from jina_rag.rag.text.cleaning import remove_invisible
 
     return remove_invisible(text)

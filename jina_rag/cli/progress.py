@@ -10,7 +10,7 @@ from jina_rag.cli.output import duration, shortened
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from jina_rag.rag.index import AddProgress, AddProgressCallback
+    from jina_rag.rag.indexing.index import AddProgress, AddProgressCallback
 
 
 class CountCallback(Protocol):

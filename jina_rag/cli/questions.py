@@ -29,7 +29,7 @@ from jina_rag.cli.options import (
 from jina_rag.cli.output import PASSAGE_LENGTH, place, print_json, print_result, print_table, shortened
 
 if TYPE_CHECKING:
-    from jina_rag.rag.retrieval import Rank, SearchResult
+    from jina_rag.rag.retrieval.search import Rank, SearchResult
 
 _MANY_WORDS = {"allow_extra_args": True}
 """Words that were not put in quotes reach the command, which says so."""

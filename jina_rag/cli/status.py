@@ -19,8 +19,8 @@ from jina_rag.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from jina_rag.rag.index import IndexStatus
-    from jina_rag.rag.manifest import IndexedDocument
+    from jina_rag.rag.indexing.index import IndexStatus
+    from jina_rag.rag.store.catalog import IndexedDocument
 
 
 @app.command(rich_help_panel=DOCUMENTS, epilog=examples("jina-rag status", "jina-rag status --documents"))
@@ -30,7 +30,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Say what an index holds, which model it was made with, and which files failed."""
-    from jina_rag.rag.contents import IndexContents
+    from jina_rag.rag.indexing.contents import IndexContents
 
     with IndexContents.open(index) as contents:
         state, listed = contents.status(), contents.documents() if list_documents else []

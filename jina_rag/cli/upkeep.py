@@ -33,8 +33,8 @@ from jina_rag.errors import JinaRagError
 
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
-    from jina_rag.rag.exporting import ExportCallback
-    from jina_rag.rag.manifest import Manifest
+    from jina_rag.rag.indexing.export import ExportCallback
+    from jina_rag.rag.store.catalog import Manifest
 
 _SAMPLE = 16  # chunks by which a rebuild's time is foretold
 _CHUNKS_BETWEEN_SIGNS = 100
@@ -47,7 +47,7 @@ _REMEDIES = {
 @app.command("doctor", rich_help_panel=DOCUMENTS, epilog="Exit code 0 if all is well, 1 if something is wrong.")
 def examine(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
     """Look for anything wrong with an index. Nothing is changed."""
-    from jina_rag.rag.doctor import doctor
+    from jina_rag.rag.indexing.check import doctor
 
     with working("Examining"):
         problems = doctor(index)
@@ -79,8 +79,8 @@ def make_again(
     as_json: JsonOption = False,
 ) -> None:
     """Make an index's vectors again from its stored text. Until the new ones are whole, the old ones serve."""
-    from jina_rag.rag.index import rebuild
-    from jina_rag.rag.opening import find_manifest
+    from jina_rag.rag.indexing.index import rebuild
+    from jina_rag.rag.indexing.opening import find_manifest
 
     with closing(find_manifest(index)) as manifest:
         made_with, n_chunks = manifest.fingerprint(), manifest.count_chunks()
@@ -111,7 +111,7 @@ def make_again(
 
 def _foretell(manifest: "Manifest", embedder: "Embedder") -> tuple[int, float]:
     """How many chunks have no vector of this model yet, and the seconds these take, both judged by a sample."""
-    from jina_rag.rag.manifest import text_digest
+    from jina_rag.rag.store.catalog import text_digest
 
     texts = {text_digest(chunk.text): chunk.text for chunk in manifest.sample(_SAMPLE)}
     same_model = embedder.fingerprint == manifest.fingerprint()
@@ -150,7 +150,7 @@ def write_out(
     filters: FilterOptions = NO_FILTERS,
 ) -> None:
     """Write an index's chunks as JSON, one on each line, with text and place."""
-    from jina_rag.rag.contents import IndexContents
+    from jina_rag.rag.indexing.contents import IndexContents
 
     for path, hint in ((file, "FILE"), (vectors, "--vectors")):
         if path and path.is_file() and not force:

@@ -9,8 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jina_rag.rag.answering.conversation import Conversation, Turn
+    from jina_rag.rag.answering.extractive import ExtractiveGenerator
+    from jina_rag.rag.answering.generation import (
+        NO_ANSWER,
+        ChatGenerator,
+        ChatModel,
+        Generator,
+        Message,
+        OpenAIChatModel,
+        make_generator,
+    )
+    from jina_rag.rag.answering.pipeline import Answer, AnswerRun, Found, RagPipeline, Stage, Timings
     from jina_rag.rag.chunking import Chunk, split_document
-    from jina_rag.rag.citations import (
+    from jina_rag.rag.citations.claims import (
         Citation,
         CitationMark,
         CitationStream,
@@ -20,23 +32,11 @@ if TYPE_CHECKING:
         find_cited_spans,
         find_claims,
     )
-    from jina_rag.rag.contents import IndexContents
-    from jina_rag.rag.conversation import Conversation, Turn
-    from jina_rag.rag.doctor import Problem
-    from jina_rag.rag.documents import READERS, Document, Page, ReadLimits, find_documents, read_document
-    from jina_rag.rag.excerpts import excerpt
-    from jina_rag.rag.extractive import ExtractiveGenerator
-    from jina_rag.rag.filters import Filters
-    from jina_rag.rag.generation import (
-        NO_ANSWER,
-        ChatGenerator,
-        ChatModel,
-        Generator,
-        Message,
-        OpenAIChatModel,
-        make_generator,
-    )
-    from jina_rag.rag.index import (
+    from jina_rag.rag.citations.source_context import Box, PassagePlace, page_image, passage_boxes, read_place
+    from jina_rag.rag.documents.discovery import READERS, Document, Page, ReadLimits, find_documents, read_document
+    from jina_rag.rag.indexing.check import Problem
+    from jina_rag.rag.indexing.contents import IndexContents
+    from jina_rag.rag.indexing.index import (
         DEFAULT_INDEX_FOLDER,
         AddProgress,
         AddReport,
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
         read_index_settings,
         rebuild,
     )
-    from jina_rag.rag.manifest import IndexedDocument, Root
-    from jina_rag.rag.pipeline import Answer, AnswerRun, Found, RagPipeline, Stage, Timings
-    from jina_rag.rag.places import Box, PassagePlace, page_image, passage_boxes, read_place
-    from jina_rag.rag.reranking import Reranker, SentenceReranker, make_reranker
-    from jina_rag.rag.retrieval import Rank, SearchOptions, SearchResult, search
-    from jina_rag.rag.searcher import IndexSearcher
+    from jina_rag.rag.retrieval.rerank import Reranker, SentenceReranker, make_reranker
+    from jina_rag.rag.retrieval.retriever import IndexSearcher
+    from jina_rag.rag.retrieval.search import Rank, SearchOptions, SearchResult, search
+    from jina_rag.rag.retrieval.snippets import excerpt
+    from jina_rag.rag.store.catalog import IndexedDocument, Root
+    from jina_rag.rag.store.filters import Filters
 
 __all__ = [
     "DEFAULT_INDEX_FOLDER",
@@ -122,7 +122,7 @@ __all__ = [
 # Each loads at first use, so that reading a document does not cost the import of all the rest.
 _MODULES = {
     "chunking": ("Chunk", "split_document"),
-    "citations": (
+    "citations.claims": (
         "Citation",
         "CitationMark",
         "CitationStream",
@@ -132,14 +132,14 @@ _MODULES = {
         "find_cited_spans",
         "find_claims",
     ),
-    "contents": ("IndexContents",),
-    "conversation": ("Conversation", "Turn"),
-    "doctor": ("Problem",),
-    "documents": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),
-    "excerpts": ("excerpt",),
-    "filters": ("Filters",),
-    "extractive": ("ExtractiveGenerator",),
-    "generation": (
+    "indexing.contents": ("IndexContents",),
+    "answering.conversation": ("Conversation", "Turn"),
+    "indexing.check": ("Problem",),
+    "documents.discovery": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),
+    "retrieval.snippets": ("excerpt",),
+    "store.filters": ("Filters",),
+    "answering.extractive": ("ExtractiveGenerator",),
+    "answering.generation": (
         "NO_ANSWER",
         "ChatGenerator",
         "ChatModel",
@@ -148,7 +148,7 @@ _MODULES = {
         "OpenAIChatModel",
         "make_generator",
     ),
-    "index": (
+    "indexing.index": (
         "DEFAULT_INDEX_FOLDER",
         "AddProgress",
         "AddReport",
@@ -160,12 +160,12 @@ _MODULES = {
         "read_index_settings",
         "rebuild",
     ),
-    "manifest": ("IndexedDocument", "Root"),
-    "pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "Stage", "Timings"),
-    "places": ("Box", "PassagePlace", "page_image", "passage_boxes", "read_place"),
-    "reranking": ("Reranker", "SentenceReranker", "make_reranker"),
-    "retrieval": ("Rank", "SearchOptions", "SearchResult", "search"),
-    "searcher": ("IndexSearcher",),
+    "store.catalog": ("IndexedDocument", "Root"),
+    "answering.pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "Stage", "Timings"),
+    "citations.source_context": ("Box", "PassagePlace", "page_image", "passage_boxes", "read_place"),
+    "retrieval.rerank": ("Reranker", "SentenceReranker", "make_reranker"),
+    "retrieval.search": ("Rank", "SearchOptions", "SearchResult", "search"),
+    "retrieval.retriever": ("IndexSearcher",),
 }
 _LAZY = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 
 from jina_rag.embedder import Embedder
 from jina_rag.errors import MissingDependencyError
-from jina_rag.rag.headings import Heading, find_headings, heading_path, open_headings
-from jina_rag.rag.readers.base import Document
+from jina_rag.rag.documents.headings import Heading, find_headings, heading_path, open_headings
+from jina_rag.rag.documents.types import Document
 
 MAX_CHUNK_TOKENS = 200
 """A few paragraphs. On questions about the sample documents smaller chunks were found less well, not better."""

@@ -18,7 +18,7 @@ from jina_rag import Embedder, get_model_spec
 from jina_rag.download import find_model_file
 from jina_rag.errors import GenerationError, ModelNotFoundError
 from jina_rag.rag import NO_ANSWER, DocumentIndex, ExtractiveGenerator
-from jina_rag.rag.locking import sole_writer
+from jina_rag.rag.store.lock import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
 from tests.backends import processes
 from tests.backends.servers import running

@@ -18,7 +18,7 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag import DocumentIndex
-from jina_rag.rag.locking import sole_writer
+from jina_rag.rag.store.lock import sole_writer
 from jina_rag.testing import fake_embedder
 from tests.apps.conftest import APP
 

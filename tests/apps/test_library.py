@@ -10,9 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from jina_rag.rag import DocumentIndex
-from jina_rag.rag.locking import sole_writer
+from jina_rag.rag.store.lock import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
-from tests.rag.pdf import write_pdf
+from tests.rag.documents.pdf import write_pdf
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from llama_index.embeddings.jina_rag import JinaRagEmbedding
 from typer.testing import CliRunner
 
 from jina_rag import BackendError, Embedder, FingerprintMismatchError, Prompts, get_model_spec
-from jina_rag.backends.address import BACKEND_VARIABLE
 from jina_rag.backends.registry import make_backend
+from jina_rag.backends.remote.address import BACKEND_VARIABLE
 from jina_rag.chroma import JinaRagEmbeddingFunction, open_collection, upsert_documents
 from jina_rag.cli import app
 from jina_rag.download import find_model_file

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from jina_rag import BackendError, BackendUnavailableError, Embedder, InputTooLongError, ModelSpec
-from jina_rag.backends import remote
-from jina_rag.backends.address import parse_backend
-from jina_rag.backends.http import RefusedError, retry_after_s
 from jina_rag.backends.registry import make_backend, served_model
+from jina_rag.backends.remote import backend as remote
+from jina_rag.backends.remote.address import parse_backend
+from jina_rag.backends.remote.http import RefusedError, retry_after_s
 from jina_rag.testing import FAKE_SPEC, FakeBackend, random_texts
 from tests.backends.processes import free_port
 from tests.backends.servers import (
@@ -47,7 +47,7 @@ HERE = Embedder(FakeBackend(), FAKE_SPEC)
 
 @pytest.fixture(autouse=True)
 def _quick_and_with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jina_rag.backends.http.FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr("jina_rag.backends.remote.http.FIRST_WAIT_S", 0.02)
     monkeypatch.setenv("JINA_API_KEY", str(JinaStandin.key))
     monkeypatch.setenv("ELASTIC_API_KEY", str(ElasticStandin.key))
 

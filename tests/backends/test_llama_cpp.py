@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_rag import Embedder, LlamaCppOptions, ModelLoadError, ModelNotFoundError
-from jina_rag.backends.llama_cpp import STANDING_CONTEXT_TOKENS, LlamaCppBackend, pack
-from jina_rag.backends.llama_cpp_context import ATTENTION_TILE, MAX_SEQUENCES, Context
+from jina_rag.backends.llama_cpp.backend import STANDING_CONTEXT_TOKENS, LlamaCppBackend, pack
+from jina_rag.backends.llama_cpp.context import ATTENTION_TILE, MAX_SEQUENCES, Context
 from jina_rag.models import InputType
 from jina_rag.testing import TINY_SPEC, random_texts, tiny_vocabulary, write_tiny_gguf
 from jina_rag.vectors import FloatArray

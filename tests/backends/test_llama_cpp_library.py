@@ -9,7 +9,7 @@ import pytest
 
 _TELL = """
 import json, os
-from jina_rag.backends.llama_cpp_library import library
+from jina_rag.backends.llama_cpp.library import library
 library()
 print(json.dumps([os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT")]))
 """

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jina_rag import BackendError, InvalidTextError, ModelLoadError, ModelNotFoundError
-from jina_rag.backends.llama_cpp import LlamaCppBackend
-from jina_rag.backends.llama_cpp_reranker import LlamaCppReranker
+from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
+from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.rag import make_reranker
 from jina_rag.testing import (
     END_OF_TEXT,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jina_rag import BackendError, BackendUnavailableError, InvalidTextError
-from jina_rag.backends.http_reranker import HttpReranker
-from jina_rag.backends.llama_cpp_reranker import LlamaCppReranker
+from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
+from jina_rag.backends.remote.reranker import HttpReranker
 from jina_rag.errors import UnknownBackendError
 from jina_rag.rag import make_reranker
 from tests.backends import processes, tiny_reranker
@@ -151,7 +151,7 @@ def test_jinas_service_wants_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     server = JinaReranker(key="jina_secret", wants_model=True)
     monkeypatch.setenv("JINA_API_KEY", "jina_secret")
     with running(server) as url:
-        monkeypatch.setattr("jina_rag.backends.address.JINA_URL", url)
+        monkeypatch.setattr("jina_rag.backends.remote.address.JINA_URL", url)
         reranker = make_reranker("jina?model=jina-reranker-v3")
         assert reranker.score(QUERY, TEXTS) == pytest.approx(EXPECTED)
     (body,) = server.bodies("/v1/rerank")

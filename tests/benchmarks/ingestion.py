@@ -27,10 +27,10 @@ import numpy as np
 from jina_rag import Embedder
 from jina_rag.models import get_model_spec
 from jina_rag.rag import AddProgress, Chunk, DocumentIndex, search
-from jina_rag.rag.retrieval import Mode
+from jina_rag.rag.retrieval.search import Mode
 from jina_rag.testing import FAKE_SPEC, FakeBackend
 from jina_rag.vectors import FloatArray
-from tests.rag.pdf import write_pdf
+from tests.rag.documents.pdf import write_pdf
 
 WORDS_PER_DOCUMENT = 240  # makes about four chunks
 
@@ -139,7 +139,7 @@ def measure_search(index: DocumentIndex, embedder: Embedder, n_queries: int = 20
     prepared = dict(zip(questions, (embedder.embed_query(question) for question in questions), strict=True))
     with (
         DocumentIndex.open(index.folder, embedder) as opened,
-        patch("jina_rag.rag.retrieval._embed", lambda _, question, __: prepared[question]),
+        patch("jina_rag.rag.retrieval.search._embed", lambda _, question, __: prepared[question]),
     ):
         for mode in get_args(Mode):
             print_latency(mode, [partial(search, opened, question, mode=mode) for question in questions])

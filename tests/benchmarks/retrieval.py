@@ -25,9 +25,10 @@ import ir_measures
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
 from jina_rag import Embedder
-from jina_rag.rag import Chunk, Document, DocumentIndex, SearchResult, ingestion, make_reranker, retrieval, search
-from jina_rag.rag.filters import Filters
-from jina_rag.rag.words import FUNCTION_WORDS
+from jina_rag.rag import Chunk, Document, DocumentIndex, SearchResult, make_reranker, retrieval, search
+from jina_rag.rag.indexing import ingest as ingestion
+from jina_rag.rag.store.filters import Filters
+from jina_rag.rag.text.tokens import FUNCTION_WORDS
 from tests.benchmarks.long_text import say
 
 MEASURES = [nDCG @ 10, R @ 1, R @ 5, R @ 10, RR @ 10]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from jina_rag import Embedder, LlamaCppOptions
-from jina_rag.backends.llama_cpp_context import ONE_PASS_TOKENS
+from jina_rag.backends.llama_cpp.context import ONE_PASS_TOKENS
 from jina_rag.bench.texts import make_texts
 from tests.benchmarks.long_text import LETTERS, say
 from tests.benchmarks.peer_worker import THREADS

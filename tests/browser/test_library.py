@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.watched import Visitor, answered, ask, chip, go, one_line, open_passage, settled, shown
-from tests.rag.pdf import write_pdf
+from tests.rag.documents.pdf import write_pdf
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 RELATIONSHIPS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from jina_rag.rag.pipeline import RagPipeline
+from jina_rag.rag.answering.pipeline import RagPipeline
 from tests.cli.conftest import Run
 
 MARS = "Why does Mars look red?"

@@ -10,7 +10,7 @@ from jina_rag import Embedder
 from jina_rag.cli import prompts
 from jina_rag.vectors import FloatArray
 from tests.cli.conftest import Run
-from tests.rag.pdf import PICTURE, write_contents
+from tests.rag.documents.pdf import PICTURE, write_contents
 
 
 @pytest.mark.usefixtures("notes")

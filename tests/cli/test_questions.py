@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from jina_rag.errors import GenerationError
-from jina_rag.rag.pipeline import RagPipeline
-from jina_rag.rag.retrieval import LEXICAL_WEIGHT, RRF_CONSTANT
+from jina_rag.rag.answering.pipeline import RagPipeline
+from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT
 from tests.backends import tiny_reranker
 from tests.backends.servers import running
 from tests.backends.test_reranker_http import JinaReranker, relevance

@@ -28,7 +28,7 @@ from jina_rag import Embedder, FingerprintMismatchError, IndexFolderError, Llama
 from jina_rag.download import find_model_file
 from jina_rag.errors import JinaRagError
 from jina_rag.rag import DocumentIndex, make_reranker
-from jina_rag.rag.retrieval import RRF_CONSTANT
+from jina_rag.rag.retrieval.search import RRF_CONSTANT
 from tests.backends import processes, tiny_reranker
 from tests.integrations.conftest import PLANETS
 

@@ -5,8 +5,8 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.index import DocumentIndex
-from jina_rag.rag.retrieval import SearchResult
+from jina_rag.rag.indexing.index import DocumentIndex
+from jina_rag.rag.retrieval.search import SearchResult
 from jina_rag.testing import fake_embedder
 
 

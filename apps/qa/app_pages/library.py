@@ -12,7 +12,7 @@ from untrusted import plain, visible
 
 from jina_rag.errors import JinaRagError
 from jina_rag.rag import DocumentIndex, IndexStatus, Problem
-from jina_rag.rag.doctor import doctor
+from jina_rag.rag.indexing.check import doctor
 
 
 def main() -> None:

@@ -1,0 +1,216 @@
+"""A chat model in this process, through llama-cpp-python."""
+
+import codecs
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from threading import Condition, Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from jina_rag.backends.llama_cpp.library import route_log
+from jina_rag.errors import GenerationError, ModelLoadError
+from jina_rag.gguf_file import read_gguf_header
+from jina_rag.machine import available_cores
+
+if TYPE_CHECKING:
+    from jina_rag.rag.answering.generation import Message, WaitCallback
+
+CONTEXT_TOKENS = 4096
+"""Room for the question, a handful of passages and the answer."""
+
+MAX_ANSWER_TOKENS = 512
+
+PROMPT_TOKENS_AT_A_TIME = 64
+"""So much of a prompt is read between two moments at which the reader may stop it."""
+
+_SECONDS_TO_WAIT = 300.0
+_SECONDS_BETWEEN_SIGNS = 0.1  # how long a reader who waits may be deaf to being stopped
+
+
+class LlamaCppChatModel:
+    """A chat model in a GGUF file, loaded when it is first needed. Answers are written one after the other."""
+
+    def __init__(self, path: Path | str, *, n_ctx: int = CONTEXT_TOKENS) -> None:
+        """Name a file; it is not loaded yet.
+
+        Args:
+            path: A chat model, ending in .gguf; its chat template is taken from the file.
+            n_ctx: How many tokens it may read and write at once; less if the model was trained for less.
+
+        Raises:
+            GenerationError: there is no such file.
+        """
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise GenerationError(f"There is no language model {self.path}. Check the path.")
+        self._n_ctx = n_ctx
+        self._loaded: _LoadedChatModel | None = None
+        self._load_lock = Lock()
+        self._queue = FairQueue()  # llama.cpp aborts the process when two threads use one context
+
+    @property
+    def name(self) -> str:
+        """The file's name, without its ending."""
+        return self.path.stem
+
+    def fits(self, messages: Sequence["Message"]) -> bool:
+        """Whether the messages leave room for an answer of `MAX_ANSWER_TOKENS`, by the model's own tokens."""
+        model = self._load()
+        n_tokens = len(model.tokenize(messages))
+        return n_tokens + MAX_ANSWER_TOKENS <= model.n_ctx
+
+    def stream(self, messages: Sequence["Message"], on_wait: "WaitCallback | None" = None) -> Iterator[str]:
+        """Pieces of the next turn, the same for the same messages.
+
+        Empty pieces come while the model waits for its turn and while it reads, so that the reader may close the
+        iterator then too. Closing it stops the computation and lets the next reader in.
+
+        Args:
+            messages: The conversation so far.
+            on_wait: Told how many answers come before this one, whenever that changes; 0 at the end of a wait.
+
+        Raises:
+            GenerationError: the file is no chat model, the model fails, or other answers take too long.
+        """
+        place = self._queue.join()
+        try:
+            yield from self._wait(place, on_wait)
+            model = self._load()
+            with self._translated_errors():
+                yield from model.answer(messages)
+        finally:
+            self._queue.leave(place)
+
+    def _wait(self, place: object, on_wait: "WaitCallback | None") -> Iterator[str]:
+        deadline = monotonic() + _SECONDS_TO_WAIT
+        told = 0
+        while n_ahead := self._queue.wait(place, _SECONDS_BETWEEN_SIGNS):
+            if on_wait and n_ahead != told:
+                on_wait(n_ahead)
+            told = n_ahead
+            if monotonic() > deadline:
+                raise GenerationError(f"{self.name} is still busy with another answer. Try again later.")
+            yield ""
+        if told and on_wait:
+            on_wait(0)
+
+    def _load(self) -> "_LoadedChatModel":
+        with self._load_lock, self._translated_errors():
+            if self._loaded is None:
+                self._loaded = _LoadedChatModel(self.path, self._n_ctx)
+            return self._loaded
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError, ModelLoadError) as error:  # the first two are llama-cpp-python's
+            loading = self._loaded is None
+            raise GenerationError(
+                f"{self.path} can't be loaded ({error}). Name a GGUF file of a chat model."
+                if loading
+                else f"{self.name} could not answer ({error}). Try another language model."
+            ) from error
+
+
+class FairQueue:
+    """Who comes first is served first; one at a time."""
+
+    def __init__(self) -> None:
+        """An empty queue."""
+        self._places: deque[object] = deque()
+        self._changed = Condition()
+
+    def join(self) -> object:
+        """A place at the end of the queue, to be given back with `leave`."""
+        place = object()
+        with self._changed:
+            self._places.append(place)
+        return place
+
+    def wait(self, place: object, seconds: float) -> int:
+        """How many are before this place, once it is nobody or after some seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._places[0] is place, seconds)
+            return self._places.index(place)
+
+    def leave(self, place: object) -> None:
+        """Let the next one in."""
+        with self._changed:
+            self._places.remove(place)
+            self._changed.notify_all()
+
+
+class _LoadedChatModel:
+    """llama.cpp's model and context, and the template that makes a prompt of messages."""
+
+    def __init__(self, path: Path, n_ctx: int) -> None:
+        route_log()  # before llama_cpp is imported by anything else: how its threads wait is settled then
+        from llama_cpp import Llama, llama_model_n_ctx_train
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+        read_gguf_header(path)  # llama.cpp must never see a damaged file: some make it abort the process
+        cores = available_cores()  # left alone, it counts those of the whole machine
+        self._llama: Any = Llama(
+            str(path), n_ctx=n_ctx, n_threads=max(1, cores // 2), n_threads_batch=cores, verbose=False
+        )
+        self.n_ctx: int = min(self._llama.n_ctx(), llama_model_n_ctx_train(self._llama.model))
+        template = self._llama.metadata.get("tokenizer.chat_template")
+        if not template:
+            raise ValueError("it has no chat template")
+        self._special = self._find_special()
+        self._format = Jinja2ChatFormatter(
+            template=template, bos_token=self._text_of(self._llama.token_bos()), eos_token=""
+        )
+
+    def tokenize(self, messages: Sequence["Message"]) -> list[int]:
+        """The prompt as tokens. Control tokens come from the template alone, never from what somebody wrote."""
+        turns: Any = [{**message, "content": self._without_control(message["content"])} for message in messages]
+        prompt = self._format(messages=turns).prompt.encode("utf-8", "replace")
+        tokens: list[int] = self._llama.tokenize(prompt, add_bos=False, special=True)
+        return tokens
+
+    def answer(self, messages: Sequence["Message"]) -> Iterator[str]:
+        """Read the prompt bit by bit, then write until the model ends its turn or the context is full."""
+        llama, prompt = self._llama, self.tokenize(messages)
+        if len(prompt) >= self.n_ctx:
+            raise ValueError(f"the conversation has {len(prompt)} tokens and it reads {self.n_ctx}")
+        llama.reset()
+        for start in range(0, len(prompt) - 1, PROMPT_TOKENS_AT_A_TIME):
+            llama.eval(prompt[start : min(start + PROMPT_TOKENS_AT_A_TIME, len(prompt) - 1)])
+            yield ""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a letter may be cut in two by tokens
+        limit = min(MAX_ANSWER_TOKENS, self.n_ctx - len(prompt))
+        for token in islice(llama.generate(prompt, temp=0.0, repeat_penalty=1.0), limit):
+            if self._ends(token):
+                break
+            yield decoder.decode(llama.detokenize([token], prev_tokens=prompt))
+        yield decoder.decode(b"", final=True)
+
+    def _ends(self, token: int) -> bool:
+        from llama_cpp import llama_model_get_vocab, llama_vocab_is_eog
+
+        return bool(llama_vocab_is_eog(llama_model_get_vocab(self._llama.model), token))
+
+    def _find_special(self) -> tuple[str, ...]:
+        """The spellings of tokens that steer the model, such as <|im_end|>."""
+        from llama_cpp import llama_model_get_vocab, llama_vocab_is_control, llama_vocab_n_tokens
+
+        vocabulary = llama_model_get_vocab(self._llama.model)
+        tokens = range(llama_vocab_n_tokens(vocabulary))
+        found = (self._text_of(token) for token in tokens if llama_vocab_is_control(vocabulary, token))
+        return tuple(sorted((text for text in found if len(text) > 1), key=len, reverse=True))
+
+    def _text_of(self, token: int) -> str:
+        from llama_cpp import llama_model_get_vocab, llama_vocab_get_text
+
+        text: bytes = llama_vocab_get_text(llama_model_get_vocab(self._llama.model), token) if token >= 0 else b""
+        return text.decode("utf-8", "replace")
+
+    def _without_control(self, content: str) -> str:
+        for text in self._special:
+            content = content.replace(text, f"{text[0]} {text[1:]}")
+        return content

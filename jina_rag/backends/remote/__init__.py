@@ -1,0 +1,1 @@
+"""Models behind an address: OpenAI, TEI, Jina and Elastic protocols."""

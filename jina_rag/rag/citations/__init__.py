@@ -1,0 +1,1 @@
+"""What an answer cites: marks, claims, whether passages support them, and where passages stand."""

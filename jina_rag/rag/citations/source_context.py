@@ -1,0 +1,96 @@
+"""Where a passage stands: its lines on the page of a PDF, a picture of that page, and the text around it."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from jina_rag.errors import DocumentError
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.documents.discovery import ReadLimits, read_document
+from jina_rag.rag.documents.sandbox import run_job
+
+
+class Box(NamedTuple):
+    """A rectangle on a page, in shares of its width and height from 0 to 1, counted from the upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class PassagePlace:
+    """A passage and what stands around it on its page.
+
+    Attributes:
+        before: The text before it.
+        text: The passage.
+        after: The text after it.
+    """
+
+    before: str
+    text: str
+    after: str
+
+
+def passage_boxes(
+    path: Path | str, page_number: int, spans: Sequence[tuple[int, int]], text: str | None = None
+) -> list[list[Box]]:
+    """Where stretches of text stand on a page of a PDF as it is shown: for each a box for each of its lines.
+
+    Args:
+        path: The PDF.
+        page_number: Counted from 1, as `Chunk.page`.
+        spans: Where each begins and ends in the text of the page, as `Chunk.start` and `Chunk.end`.
+        text: What the first one says, such as `Chunk.text`; given, it is compared with what stands there now.
+
+    Raises:
+        DocumentError: the file is gone, can't be read, or no longer has the text in this place.
+        MissingDependencyError: the package that reads PDF is not installed.
+    """
+    arguments = {"path": _resolved(path), "page": page_number, "spans": list(spans), "text": text}
+    return [[Box(*box) for box in boxes] for boxes in run_job("passage_boxes", arguments, ReadLimits())]
+
+
+def page_image(
+    path: Path | str, page_number: int, boxes: Iterable[Box] = (), *, cited: Iterable[Box] = (), width: int = 1000
+) -> bytes:
+    """A page of a PDF as PNG, with boxes laid over it like a yellow marker.
+
+    Args:
+        path: The PDF.
+        page_number: Counted from 1.
+        boxes: What is marked lightly, such as a passage.
+        cited: What is marked strongly, such as a sentence of it.
+        width: Of the picture, in pixels.
+
+    Raises:
+        DocumentError: the file is gone, can't be read, or no longer has this page.
+        MissingDependencyError: pypdfium2 or Pillow is not installed.
+    """
+    marks = {"boxes": [list(box) for box in boxes], "cited": [list(box) for box in cited]}
+    arguments = {"path": _resolved(path), "page": page_number, **marks, "width": width}
+    return base64.b64decode(run_job("page_image", arguments, ReadLimits()))
+
+
+def read_place(chunk: Chunk, *, margin: int = 1500) -> PassagePlace:
+    """The passage with up to `margin` characters before and after it, from the document as it is now.
+
+    Raises:
+        DocumentError: the file is gone, can't be read, or no longer has the passage in this place.
+        MissingDependencyError: the package that reads this kind is not installed.
+    """
+    pages = read_document(chunk.source).pages
+    index = (chunk.page or 1) - 1
+    text = pages[index].text if index < len(pages) else ""
+    if text[chunk.start : chunk.end] != chunk.text:
+        raise DocumentError(f"{chunk.source} has changed since it was indexed. Add it again, then ask again.")
+    before, after = text[: chunk.start], text[chunk.end :]
+    return PassagePlace(before[-margin:] if margin else "", chunk.text, after[:margin])
+
+
+def _resolved(path: Path | str) -> str:
+    return str(Path(path).resolve())

@@ -1,0 +1,1 @@
+"""Files in, text out: which files are documents, and how one is read without harm."""

@@ -1,0 +1,256 @@
+"""Files in, text out: which files are documents, and how one is read without harm.
+
+Each kind of file is a row of `READERS`. A reader keeps what citations need later: page numbers, and headings. It runs
+in a child process under `ReadLimits`, so a file that hangs or crashes its parser costs that file alone.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.rag.documents.formats import READERS
+from jina_rag.rag.documents.headings import Heading
+from jina_rag.rag.documents.sandbox import ReadLimits, close_workers, run_job
+from jina_rag.rag.documents.types import Document, Page
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+__all__ = [
+    "IGNORE_FILE",
+    "READERS",
+    "Document",
+    "FolderErrorCallback",
+    "Page",
+    "ReadLimits",
+    "close_workers",
+    "find_documents",
+    "is_pattern",
+    "local_path",
+    "read_document",
+]
+
+IGNORE_FILE = ".jinaragignore"
+"""A file of this name at the top of a folder says what to pass over in it, in the language of .gitignore."""
+
+_ALWAYS_EXCLUDED = ("__pycache__/", "node_modules/", "site-packages/")
+"""Folders of other people's files. A pattern such as `!node_modules/` brings one back."""
+
+_ADDRESS = re.compile(r"(https?|ftps?|s3|gs):/", re.IGNORECASE)
+_WILDCARD = re.compile(r"[*?\[]")
+
+FolderErrorCallback = Callable[[Path, DocumentError], None]
+"""Told of a folder that can't be listed, and why."""
+
+
+def find_documents(
+    paths: Iterable[Path | str], exclude: Iterable[str] = (), *, on_error: FolderErrorCallback | None = None
+) -> list[Path]:
+    """The documents that `paths` name: files as they are, folders with all that is below them.
+
+    In a folder, hidden files and folders, files of other kinds and whatever is neither a file nor a folder are passed
+    over. A symbolic link in it is followed if it leads to a file in the same folder, not if it leads out of it or to
+    another folder; a link that is named itself is followed wherever it leads. The result is sorted and holds each file
+    once, by its absolute path.
+
+    Args:
+        paths: Files, folders, patterns such as `notes/**/*.md`, and file:// addresses of any of them.
+        exclude: What to pass over in folders and patterns, in the language of .gitignore, each counted from the folder
+            or from the pattern's part without wildcards. The lines of a folder's own `.jinaragignore` come before
+            these. A file that is named itself is always taken.
+        on_error: Told of folders that can't be listed, which are then passed over. Without it, the first one raises.
+
+    Raises:
+        DocumentError: a path doesn't exist, a pattern fits nothing, a file was named whose kind can't be read, or a
+            folder can't be listed.
+        MissingDependencyError: pathspec is not installed.
+    """
+    found: set[Path] = set()
+    patterns = tuple(exclude)
+    for path in map(local_path, paths):
+        if is_pattern(path):
+            found.update(_matches(path, patterns, on_error))
+        elif not _exists(path):
+            raise DocumentError(f"There is no file or folder {path}. Check the spelling.")
+        elif path.is_dir():
+            found.update(_Folder(path, patterns, on_error).documents())
+        else:
+            _check_kind(path)
+            found.add(path.resolve())
+    return sorted(found)
+
+
+def read_document(path: Path | str, limits: ReadLimits | None = None) -> Document:
+    """Read one file, in a child process. Safe to call from many threads, and after a fork.
+
+    Args:
+        path: The file; a symbolic link is followed.
+        limits: What it may take; None means `ReadLimits()`.
+
+    Raises:
+        DocumentError: the file is missing, too large, damaged, protected, without text or of an unknown kind, or its
+            reader took too long, took too much memory or crashed.
+        MissingDependencyError: the package that reads this kind is not installed.
+    """
+    path = Path(path)
+    _check_name(path)
+    _check_kind(path)
+    path = path.resolve()
+    result = run_job("read", {"path": str(path)}, limits or ReadLimits())
+    document = Document(
+        source=str(path),
+        title=result["title"] or path.stem,
+        pages=tuple(
+            Page(number, text, tuple(Heading(*heading) for heading in headings))
+            for number, text, headings in result["pages"]
+        ),
+        is_markdown=result["is_markdown"],
+        notes=tuple(result["notes"]),
+    )
+    if not any(page.text.strip() for page in document.pages):
+        raise DocumentError(f"{path} has no text. Leave it out.")
+    return document
+
+
+def local_path(path: Path | str) -> Path:
+    """A path as it is, a file:// address as the path in it.
+
+    Raises:
+        DocumentError: it is another kind of address.
+    """
+    text = str(path)
+    if text.startswith("file:/"):
+        return Path(url2pathname(urlsplit(text).path))
+    if _ADDRESS.match(text):
+        raise DocumentError(f"{text} is an address, and only files are read. Download it and add the file.")
+    return Path(text)
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path has wildcards, and there is no file or folder of just this name."""
+    return bool(_WILDCARD.search(str(path))) and not _exists(path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for any file
+        return False
+
+
+def _check_kind(path: Path) -> None:
+    if path.suffix.lower() not in READERS:
+        raise DocumentError(
+            f"{path} is of a kind that can't be read. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, "
+            "HTML, Markdown, text, CSV, JSON or source code."
+        )
+    if path.exists() and not path.is_file():
+        raise DocumentError(f"{path} is no ordinary file. Leave it out.")
+
+
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DocumentError(
+            f"{str(path)!r} is not a name that can be stored, for it is not UTF-8. Rename it."
+        ) from error
+
+
+def _matches(pattern: Path, exclude: Sequence[str], on_error: FolderErrorCallback | None) -> Iterator[Path]:
+    """The documents that a pattern fits, and those in the folders that it fits."""
+    fixed = next(place for place, part in enumerate(pattern.parts) if _WILDCARD.search(part))
+    base = Path(*pattern.parts[:fixed])
+    try:
+        # Path.glob follows no links to folders, unlike the glob module, which may never end in them.
+        matches = list(base.glob(str(Path(*pattern.parts[fixed:])))) if _exists(base) else []
+    except ValueError as error:
+        raise DocumentError(
+            f"The pattern {pattern} can't be understood ({error}). Write ** as a folder, as in notes/**/*.md."
+        ) from error
+    if not matches:
+        raise DocumentError(f"The pattern {pattern} fits no file or folder. Check the spelling.")
+    folder = _Folder(base, exclude, on_error)
+    for match in matches:
+        if not folder.passes_over(match.relative_to(base), is_folder=match.is_dir()):
+            yield from folder.documents_at(match.relative_to(base))
+
+
+class _Folder:
+    """A folder that is searched for documents."""
+
+    def __init__(self, path: Path, exclude: Sequence[str], on_error: FolderErrorCallback | None) -> None:
+        self._root = path.resolve()
+        self._excluded = _exclusions(self._root, exclude)
+        self._on_error = on_error
+
+    def documents(self, below: str = "") -> Iterator[Path]:
+        """The documents in the folder, or in the one `below` it."""
+        for entry in self._entries(below):
+            name = f"{below}/{entry.name}" if below else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if not self._excluded.match_file(f"{name}/"):
+                    yield from self.documents(name)
+            elif Path(entry.name).suffix.lower() in READERS and not self._excluded.match_file(name):
+                yield from self._file(entry.path, is_link=entry.is_symlink())
+
+    def documents_at(self, name: Path) -> Iterator[Path]:
+        """The document of this name, or the documents in the folder of this name."""
+        path = self._root / name
+        if path.is_dir() and not path.is_symlink():
+            yield from self.documents(name.as_posix())
+        elif path.suffix.lower() in READERS:
+            yield from self._file(str(path), is_link=path.resolve() != path)
+
+    def passes_over(self, name: Path, *, is_folder: bool) -> bool:
+        """Whether a pattern's match is hidden or excluded."""
+        hidden = any(part.startswith(".") for part in name.parts)
+        return hidden or self._excluded.match_file(f"{name.as_posix()}{'/' * is_folder}")
+
+    def _entries(self, below: str) -> list[os.DirEntry[str]]:
+        folder = self._root / below
+        try:
+            with os.scandir(folder) as entries:
+                return list(entries)
+        except OSError as os_error:
+            error = DocumentError(f"{folder} can't be listed ({os_error.strerror}). Check that it exists and is yours.")
+            if self._on_error is None:
+                raise error from os_error
+            self._on_error(folder, error)
+            return []
+
+    def _file(self, path: str, *, is_link: bool) -> Iterator[Path]:
+        # What stands here by itself needs no resolving, which would cost more than all the rest.
+        target = Path(path).resolve() if is_link else Path(path)
+        try:
+            if stat.S_ISREG(target.stat().st_mode) and (not is_link or target.is_relative_to(self._root)):
+                yield target
+        except OSError:
+            return  # gone meanwhile, or a link to nothing
+
+
+def _exclusions(root: Path, exclude: Sequence[str]) -> "GitIgnoreSpec":
+    try:
+        from pathspec import GitIgnoreSpec
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("pathspec", "rag") from error
+
+    ignore_file = root / IGNORE_FILE
+    try:
+        own = ignore_file.read_text(encoding="utf-8").splitlines() if ignore_file.is_file() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError(f"{ignore_file} can't be read ({error}). Mend it or remove it.") from error
+    try:
+        return GitIgnoreSpec.from_lines([*_ALWAYS_EXCLUDED, *own, *exclude])
+    except ValueError as error:
+        raise DocumentError(
+            f"A pattern to exclude can't be understood ({error}). Write it as in .gitignore."
+        ) from error

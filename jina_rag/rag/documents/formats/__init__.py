@@ -1,0 +1,37 @@
+"""How each kind of file is read: one module for each family, one row of `READERS` for each ending."""
+
+from jina_rag.rag.documents.formats.data import read_csv, read_json, read_json_lines
+from jina_rag.rag.documents.formats.epub import read_epub
+from jina_rag.rag.documents.formats.html import read_html
+from jina_rag.rag.documents.formats.office import read_docx, read_pptx, read_xlsx
+from jina_rag.rag.documents.formats.pdf import read_pdf
+from jina_rag.rag.documents.formats.text import (
+    CODE_KINDS,
+    MARKDOWN_KINDS,
+    TEXT_KINDS,
+    read_code,
+    read_markdown,
+    read_text,
+)
+from jina_rag.rag.documents.types import Reader
+
+READERS: dict[str, Reader] = {
+    ".csv": read_csv,
+    ".docx": read_docx,
+    ".epub": read_epub,
+    ".htm": read_html,
+    ".html": read_html,
+    ".json": read_json,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".pdf": read_pdf,
+    ".pptx": read_pptx,
+    ".tsv": read_csv,
+    ".xhtml": read_html,
+    ".xlsx": read_xlsx,
+    **dict.fromkeys(CODE_KINDS, read_code),
+    **dict.fromkeys(MARKDOWN_KINDS, read_markdown),
+    **dict.fromkeys(TEXT_KINDS, read_text),
+}
+"""How each kind of file is read, by its ending in lower case. To read one, call `jina_rag.rag.read_document`, which
+does it in a process of its own, under limits."""

@@ -1,0 +1,208 @@
+"""Parsers kept apart: each job runs in a child process, under limits of time and memory.
+
+The children are started when they are needed, wait for the next job when they are done, and end with this process. They
+are started as a module of their own, not by multiprocessing, which would run the caller's script again.
+"""
+
+import atexit
+import json
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.machine import available_cores
+from jina_rag.subprocesses import module_command, module_environment
+
+_WORKER = "jina_rag.rag.documents.worker"
+_READY = b"ready\n"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadLimits:
+    """What reading one file may take. The defaults let a book of a thousand pages pass.
+
+    Attributes:
+        max_bytes: Larger files are refused: they are hardly ever text.
+        seconds: From the moment that its turn has come.
+        memory_bytes: Beyond what the reading process needs anyway. Held on Linux; other systems offer no such limit.
+    """
+
+    max_bytes: int = 100 * 2**20
+    seconds: float = 60.0
+    memory_bytes: int = 2**30
+
+
+def run_job(job: str, arguments: dict[str, Any], limits: ReadLimits) -> Any:  # noqa: ANN401 - whatever the job gives
+    """Run a job of the worker on the file `arguments["path"]`, and give its result.
+
+    A worker that has done other jobs may have been harmed by them, so a file is blamed for a crash or for taking too
+    much memory only by a new one.
+
+    Raises:
+        DocumentError: the job went over a limit, crashed its parser, or said so itself.
+        MissingDependencyError: a package is not installed.
+    """
+    request = {
+        "job": job,
+        "arguments": {**arguments, "max_bytes": limits.max_bytes},
+        "seconds": limits.seconds,
+        "memory_bytes": limits.memory_bytes,
+    }
+    for _ in range(2):
+        with _borrowed_worker() as worker:
+            was_new = worker.is_new
+            answer = worker.ask(request, limits.seconds)
+        if was_new or answer.get("error") not in ("MemoryError", "Crash"):
+            break
+    if "error" in answer:
+        raise _error(answer, arguments["path"], limits)
+    return answer["result"]
+
+
+def _error(answer: dict[str, Any], path: str, limits: ReadLimits) -> Exception:
+    if answer.get("traceback"):
+        _logger.debug("Reading %s failed.\n%s", path, answer["traceback"])
+    if answer["error"] == "TimeUp":
+        return DocumentError(f"{path} took longer than {limits.seconds:g} seconds to read. Split it, or leave it out.")
+    if answer["error"] == "MemoryError":
+        return DocumentError(
+            f"{path} took more than {limits.memory_bytes / 2**20:,.0f} MB of memory to read. Split it, or leave it out."
+        )
+    if answer["error"] == "Crash":
+        return DocumentError(f"{path} crashed its reader ({answer['message']}). Leave it out, or save it again.")
+    if answer["error"] == MissingDependencyError.__name__:
+        return MissingDependencyError(answer["message"])
+    return DocumentError(answer["message"])
+
+
+class _Worker:
+    """A child process that does one job after the other."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            module_command(_WORKER),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=module_environment(),
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self.is_new = True
+        self.is_usable = True
+        if self._answers.readline() != _READY:
+            self.close()
+            raise DocumentError(
+                f"The process that reads documents did not start. Run `python -m {_WORKER} </dev/null` to see why."
+            )
+
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """The worker's answer; {"error": "TimeUp" or "Crash"} if none came."""
+        self.is_new = False
+        time_up = threading.Event()
+
+        def stop() -> None:
+            time_up.set()
+            self._process.kill()
+
+        timer = threading.Timer(seconds, stop)
+        timer.start()
+        try:
+            line = self._exchange(json.dumps(request).encode() + b"\n")
+        finally:
+            timer.cancel()
+        if line.endswith(b"\n"):
+            answer: dict[str, Any] = json.loads(line)
+            self.is_usable = not (answer.get("is_last") or time_up.is_set())
+            return answer
+        self.is_usable = False
+        return {"error": "TimeUp"} if time_up.is_set() else {"error": "Crash", "message": self._end()}
+
+    def _exchange(self, request: bytes) -> bytes:
+        try:
+            self._requests.write(request)
+            self._requests.flush()
+            return self._answers.readline()
+        except BrokenPipeError:  # it was ended while it waited
+            return b""
+
+    def _end(self) -> str:
+        """How the process ended, in words."""
+        code = self._process.wait()
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"exit status {code}"
+
+    def close(self) -> None:
+        """End the process."""
+        self.is_usable = False
+        self._process.kill()
+        for pipe in (self._requests, self._answers):
+            with suppress(BrokenPipeError):  # half a request was still to be written
+                pipe.close()
+        self._process.wait()
+
+    def abandon(self) -> None:
+        """In a process that was forked: leave the worker to the parent, whose child it is."""
+        self._requests.close()
+        self._answers.close()
+        self._process.returncode = 0  # not ours to wait for
+
+
+class _Pool:
+    """The workers of this process: those that wait, and how many there may be at once."""
+
+    def __init__(self) -> None:
+        self.idle: list[_Worker] = []
+        self.places = threading.BoundedSemaphore(max(2, available_cores()))
+
+
+_pool = _Pool()
+
+
+@contextmanager
+def _borrowed_worker() -> Iterator[_Worker]:
+    """A worker for one job, a waiting one if there is any."""
+    pool = _pool
+    with pool.places:
+        try:
+            worker = pool.idle.pop()
+        except IndexError:
+            worker = _Worker()
+        try:
+            yield worker
+        except BaseException:  # Ctrl-C as well: whatever it was doing, its answer is no longer wanted
+            worker.close()
+            raise
+        if worker.is_usable:
+            pool.idle.append(worker)
+        else:
+            worker.close()
+
+
+def close_workers() -> None:
+    """End the processes that wait for work; the next document starts a new one."""
+    while _pool.idle:
+        _pool.idle.pop().close()
+
+
+def _forget_workers() -> None:
+    global _pool
+    for worker in _pool.idle:
+        worker.abandon()
+    _pool = _Pool()
+
+
+atexit.register(close_workers)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_workers)

@@ -1,0 +1,1 @@
+"""Documents into an index: open, scan, sync, ingest, check, rebuild and export."""

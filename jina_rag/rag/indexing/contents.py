@@ -1,0 +1,167 @@
+"""`IndexContents`: what an index holds, as its manifest tells. Neither the model nor Chroma is needed for that."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+import numpy as np
+
+from jina_rag.errors import IndexFolderError
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.indexing.check import Problem, doctor
+from jina_rag.rag.indexing.export import ExportCallback, export_chunks
+from jina_rag.rag.indexing.opening import OWN_NAMES, open_manifest
+from jina_rag.rag.indexing.reports import IndexStatus
+from jina_rag.rag.indexing.scan import as_sources
+from jina_rag.rag.store.catalog import IndexedDocument, Manifest
+from jina_rag.rag.store.filters import Filters
+from jina_rag.rag.store.lock import is_being_written
+from jina_rag.vectors import FloatArray
+
+
+class IndexContents:
+    """The documents, chunks and vectors of an index, to be looked at. Safe to use from many threads.
+
+    What another process adds or removes is seen at once.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Take ready parts; `open` fetches them."""
+        self.folder = folder
+        self._manifest = manifest
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """The contents of the index in `folder`, which must exist. One of an earlier version is brought up to date.
+
+        Raises:
+            IndexFolderError: there is no index, or it is damaged.
+        """
+        return cls(Path(folder), open_manifest(Path(folder)))
+
+    def documents(self, collection: str | None = None) -> list[IndexedDocument]:
+        """All documents, or those of one collection, by source."""
+        return self._manifest.documents(collection)
+
+    def documents_below(self, paths: Iterable[Path | str]) -> list[IndexedDocument]:
+        """The documents that are these files or lie in these folders, by source; the files may be gone."""
+        sources = set(self._manifest.sources_below(as_sources(paths)))
+        return [document for document in self._manifest.documents() if document.source in sources]
+
+    def collections(self) -> dict[str, int]:
+        """How many documents there are in each collection."""
+        return self._manifest.collections()
+
+    def count_chunks(self) -> int:
+        """How many chunks can be found."""
+        return self._manifest.count_chunks()
+
+    def status(self) -> IndexStatus:
+        """What is in the index."""
+        collections = self._manifest.collections()
+        return IndexStatus(
+            folder=self.folder,
+            fingerprint=self._manifest.fingerprint(),
+            n_documents=sum(collections.values()),
+            n_chunks=self.count_chunks(),
+            n_bytes=_bytes_on_disk(self.folder),
+            collections=collections,
+            roots=tuple(self._manifest.roots()),
+            failed=tuple(self._manifest.failed()),
+            is_being_written=is_being_written(self.folder),
+        )
+
+    def doctor(self) -> list[Problem]:
+        """What is wrong with the index, as `jina_rag.rag.indexing.check.doctor` finds it."""
+        return doctor(self.folder)
+
+    def chunk(self, id_: str) -> Chunk | None:
+        """The chunk that has this id."""
+        return self._manifest.chunks([id_]).get(id_)
+
+    def chunks_of(self, source: str) -> list[Chunk]:
+        """All chunks of a document in order."""
+        return self._manifest.chunks_of(source)
+
+    def neighbours(self, chunk: Chunk, n: int) -> list[Chunk]:
+        """At most `n` chunks before and `n` after this one in its document, in order, without itself."""
+        around = self._manifest.chunks_of(chunk.source, chunk.position - n, chunk.position + n)
+        return [other for other in around if other.position != chunk.position]
+
+    def sample(self, n: int) -> list[Chunk]:
+        """At most `n` chunks, spread evenly over the index; the same ones each time."""
+        return self._manifest.sample(n)
+
+    def vectors(self, ids: Sequence[str]) -> FloatArray:
+        """The vectors of chunks: float32 of shape (n, d), in the order of `ids`.
+
+        Raises:
+            IndexFolderError: an id is unknown, or its vector is missing.
+        """
+        found = self._manifest.vectors_of(ids)
+        missing = [id_ for id_ in ids if id_ not in found]
+        if missing:
+            raise IndexFolderError(
+                f"The index {self.folder} has no vector of the chunk {missing[0]}. Look into it with `jina-rag doctor`."
+            )
+        if not ids:
+            return np.empty((0, self._manifest.fingerprint().dimensions), np.float32)
+        return np.stack([found[id_] for id_ in ids])
+
+    def export(
+        self,
+        target: Path | TextIO,
+        *,
+        vectors: Path | None = None,
+        filters: Filters | None = None,
+        on_progress: ExportCallback | None = None,
+    ) -> int:
+        """Write chunks as JSON Lines, one a line, with all that is known of them, and their vectors beside them.
+
+        It is the index of one moment, whatever a writer does meanwhile, and takes no more memory for a large index. A
+        file is put in the place of one that has its name only when it is whole.
+
+        Args:
+            target: A file, or an open text stream.
+            vectors: A file for the vectors, which `numpy.load` reads: float32 of shape (n, d), in the order of the
+                lines; None writes none.
+            filters: Which documents; None for all.
+            on_progress: Called with how many chunks are written, and how many there are.
+
+        Returns:
+            How many chunks were written.
+
+        Raises:
+            OSError: `target` or `vectors` can't be written.
+            IndexFolderError: the index is damaged, or has lost a vector.
+        """
+        return export_chunks(self._manifest, target, vectors=vectors, filters=filters, on_progress=on_progress)
+
+    def close(self) -> None:
+        """Give back files."""
+        self._manifest.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _bytes_on_disk(folder: Path) -> int:
+    own = [folder / name for name in OWN_NAMES]
+    chroma = (
+        Path(parent, name) for place in folder.glob("chroma*") for parent, _, names in os.walk(place) for name in names
+    )
+    return sum(map(_size, [*own, *chroma]))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # not made yet, or gone meanwhile: another process may be writing
+        return 0

@@ -1,0 +1,345 @@
+"""`DocumentIndex`: documents in a folder that can be searched, added and taken out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Self
+
+from jina_rag.embedder import Embedder
+from jina_rag.errors import DocumentError, IndexFolderError
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.documents.discovery import find_documents
+from jina_rag.rag.indexing import rebuild as repair
+from jina_rag.rag.indexing.contents import IndexContents
+from jina_rag.rag.indexing.index_model import EmbedderLoader, IndexModel
+from jina_rag.rag.indexing.ingest import AddProgress, AddProgressCallback, StopCallback
+from jina_rag.rag.indexing.opening import (
+    DEFAULT_INDEX_FOLDER,
+    load_index_embedder,
+    make_manifest,
+    open_manifest,
+    read_index_settings,
+    rebuild,
+    recover_if_possible,
+)
+from jina_rag.rag.indexing.reports import AddReport, IndexStatus, SyncReport
+from jina_rag.rag.indexing.scan import (
+    Survey,
+    as_roots,
+    as_sources,
+    is_below,
+    named_places,
+    root_for,
+    survey,
+    without_covered,
+)
+from jina_rag.rag.indexing.sync import Changes
+from jina_rag.rag.store.catalog import DEFAULT_COLLECTION, FailedDocument, Manifest
+from jina_rag.rag.store.filters import Filters
+from jina_rag.rag.store.lock import sole_writer
+from jina_rag.rag.store.vectors import COLLECTION, VectorStore, chroma_errors
+from jina_rag.vectors import FloatArray
+
+__all__ = [
+    "COLLECTION",
+    "DEFAULT_INDEX_FOLDER",
+    "AddProgress",
+    "AddProgressCallback",
+    "AddReport",
+    "DocumentIndex",
+    "FailedDocument",
+    "IndexContents",
+    "IndexStatus",
+    "SyncReport",
+    "load_index_embedder",
+    "read_index_settings",
+    "rebuild",
+]
+
+
+class DocumentIndex(IndexContents):
+    """Documents, their chunks and vectors in a folder. One process at a time may write, any number may search.
+
+    Safe to use from many threads. What another process adds is found at once.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, model: IndexModel) -> None:
+        """Take ready parts; `create_or_open` and `open` fetch them.
+
+        Raises:
+            FingerprintMismatchError: the vectors were made with another model than the manifest says.
+            IndexFolderError: the vectors can't be read.
+            MissingDependencyError: chromadb is not installed.
+        """
+        super().__init__(folder, manifest)
+        self._model = model
+        self._lock = RLock()
+        self._open_vectors()
+
+    @classmethod
+    def create_or_open(cls, folder: Path | str, embedder: Embedder | EmbedderLoader) -> Self:
+        """The index in `folder`, made if there is none.
+
+        Args:
+            folder: Where it is or shall be.
+            embedder: The model, or what loads it. What it loads belongs to the index and is closed with it.
+
+        Raises:
+            IndexFolderError: the folder holds something else, is damaged, or can't be written.
+            FingerprintMismatchError: the index was made with another model.
+            MissingDependencyError: chromadb or filelock is not installed.
+        """
+        folder = Path(folder)
+        loaded: list[Embedder] = []
+
+        def load() -> Embedder:
+            if not loaded:
+                loaded.append(embedder() if callable(embedder) else embedder)
+            return loaded[0]
+
+        make_manifest(folder, lambda: load().fingerprint)
+        return cls.open(folder, load if callable(embedder) else embedder)
+
+    @classmethod
+    def open(cls, folder: Path | str, embedder: Embedder | EmbedderLoader | None = None) -> Self:
+        """The index in `folder`, which must exist. One of an earlier version is brought up to date.
+
+        Args:
+            folder: Where it is.
+            embedder: The model that it was made with, or what loads it at the first need; None loads it by its name
+                then. What was loaded so is closed with the index.
+
+        Raises:
+            IndexFolderError: there is no index, or it is damaged.
+            FingerprintMismatchError: the index was made with another model.
+            MissingDependencyError: chromadb is not installed.
+        """
+        folder = Path(folder)
+        manifest = open_manifest(folder)
+        try:
+            model = IndexModel(folder, manifest.fingerprint(), embedder)
+            recover_if_possible(folder, manifest, model)
+            return cls(folder, manifest, model)
+        except BaseException:
+            manifest.close()
+            raise
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model, which is loaded at the first use of this.
+
+        Raises:
+            FingerprintMismatchError: what was loaded is not the model that the index was made with.
+            Otherwise as `Embedder.from_pretrained` does.
+        """
+        return self._model.embedder
+
+    # Searching
+
+    def nearest(self, vector: FloatArray, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
+        """The `k` chunks most similar to a query vector with their cosine similarity, best first.
+
+        Args:
+            vector: Of shape (d,), unit length.
+            k: How many at most.
+            filters: Which documents count; None for all.
+
+        Raises:
+            IndexFolderError: the index is damaged, or its vectors are gone.
+        """
+        ids = self._manifest.chunk_ids(filters) if filters else None
+        with self._vectors_open() as store:
+            n_vectors, n_chunks = store.count(), self._manifest.count_chunks()
+            if n_chunks and not n_vectors and not self._manifest.unfinished():
+                raise IndexFolderError(
+                    f"The vectors in {self.folder} are gone. Make them again with `jina-rag rebuild --index "
+                    f"{self.folder}`: no text is embedded again for that."
+                )
+            # Vectors that are being written, or were left by a killed process, don't count: ask for as many more.
+            found = store.nearest(vector, k + max(0, n_vectors - n_chunks), n_vectors, ids)
+        chunks = self._manifest.chunks(id_ for id_, _ in found[:k])
+        if len(chunks) < k:  # Chroma looks at many more than that, and reading them all takes longer than finding them
+            chunks |= self._manifest.chunks(id_ for id_, _ in found[k:])
+        return [(chunks[id_], cosine) for id_, cosine in found if id_ in chunks][:k]
+
+    def matching(self, query: str, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
+        """The `k` chunks whose words match a query best, each with its BM25 score; higher is better.
+
+        What another program has deleted from Chroma is not found here either.
+
+        Raises:
+            IndexFolderError: the index is damaged.
+        """
+        found = self._manifest.matching(query, k, filters)
+        with self._vectors_open() as store:
+            there = store.existing([chunk.id for chunk, _ in found])
+        return [(chunk, score) for chunk, score in found if chunk.id in there]
+
+    # Changing
+
+    def add(
+        self,
+        paths: Iterable[Path | str],
+        on_progress: AddProgressCallback | None = None,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        exclude: Sequence[str] = (),
+        should_stop: StopCallback = lambda: False,
+        retry_failed: bool = False,
+    ) -> SyncReport:
+        """Add files, and all documents in folders. What is unchanged is left alone; what fails doesn't stop the rest.
+
+        Args:
+            paths: Files, folders, glob patterns and file:// addresses; remembered for `sync`, a pattern as the files
+                that it named.
+            on_progress: Told how far it has come.
+            collection: Where the documents go; one that is elsewhere moves.
+            exclude: Patterns, as in .gitignore, of what to leave out below folders.
+            should_stop: Asked between batches whether to end early. Documents that are complete by then stay.
+            retry_failed: Read files again that failed before and have not changed since.
+
+        Raises:
+            DocumentError: a path doesn't exist, or is a file of a kind that can't be read.
+            IndexFolderError: another process is writing, the index is damaged, or the disk is full.
+            MissingDependencyError: a package without which nothing can be added is not installed.
+            Otherwise, if the model is not loaded yet, as `embedder` does.
+        """
+        paths = list(paths)
+        found = Survey()
+        files = find_documents(paths, exclude, on_error=found.note)
+        found.files.update(dict.fromkeys(files, collection))
+        with self._writing() as changes:
+            roots = as_roots(paths, collection, exclude)
+            self._manifest.add_roots(without_covered(roots, [*roots, *self._manifest.roots()]))
+            report, _ = changes.bring_in(found, on_progress, should_stop, retry_failed=retry_failed)
+            return report
+
+    def sync(
+        self,
+        paths: Iterable[Path | str] | None = None,
+        on_progress: AddProgressCallback | None = None,
+        *,
+        collection: str | None = None,
+        exclude: Sequence[str] | None = None,
+        should_stop: StopCallback = lambda: False,
+        retry_failed: bool = False,
+    ) -> SyncReport:
+        """Make the index agree with what is on the disk: add what is new or has changed, remove what is gone.
+
+        A folder that has vanished as a whole, or is suddenly empty, is taken for a disk that is not mounted: nothing
+        from there is removed. A document that `remove` took out comes back if its file is still there.
+
+        Args:
+            paths: As for `add`; None for everything that was ever added.
+            on_progress: Told how far it has come.
+            collection: Where the documents go; None leaves each where its folder was added to.
+            exclude: Patterns of what to leave out; None for those that the folder was added with.
+            should_stop: Asked between batches whether to end early. Nothing is removed then.
+            retry_failed: Read files again that failed before and have not changed since.
+
+        Raises:
+            DocumentError: one of `paths` doesn't exist, has vanished, or can't be read. Without `paths` such a folder
+                is reported among the failed, and the others are dealt with.
+            Otherwise as `add` does.
+        """
+        with self._writing() as changes:
+            remembered = self._manifest.roots()
+            known = {document.source for document in self._manifest.documents()}
+            if paths is None:
+                if not remembered:
+                    raise DocumentError("Nothing has been added yet. Name the folder: jina-rag sync FOLDER")
+                roots = remembered
+            else:
+                roots = [
+                    root_for(place, remembered, collection, exclude) for place in named_places(paths, exclude or ())
+                ]
+            found = survey(roots, known)
+            if paths is not None:
+                if found.lost:
+                    raise DocumentError(found.lost[0].reason)
+                self._manifest.add_roots(without_covered(roots, [*roots, *remembered]))
+            report, twins = changes.bring_in(found, on_progress, should_stop, retry_failed=retry_failed)
+            return report if report.stopped else changes.take_out_gone(report, twins, roots, found)
+
+    def remove(self, sources: Iterable[Path | str]) -> int:
+        """Take documents out, by their `source`, their path or a folder that they are in; the files stay.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            IndexFolderError: another process is writing, or the index is damaged.
+        """
+        paths = as_sources(sources)
+        with self._writing() as changes:
+            gone = self._manifest.sources_below(paths)
+            changes.take_out(gone)
+            names = [root.path for root in self._manifest.roots()]
+            names += [item.source for item in self._manifest.failed()]
+            named = [name for name in names if any(is_below(name, path) for path in paths)]
+            self._manifest.remove_roots(named)
+            self._manifest.remove_failed(named)
+        return len(gone)
+
+    def remove_collection(self, name: str) -> int:
+        """Take out all documents of a collection; the files stay. Returns how many there were.
+
+        Raises:
+            IndexFolderError: another process is writing, or the index is damaged.
+        """
+        with self._writing() as changes:
+            gone = [document.source for document in self._manifest.documents(name)]
+            changes.take_out(gone)
+            self._manifest.remove_roots(root.path for root in self._manifest.roots() if root.collection == name)
+        return len(gone)
+
+    def close(self) -> None:
+        """Give back the database's memory and files, and a model that was loaded here."""
+        self._store.close()
+        super().close()
+        self._model.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Changes]:
+        """Hold the lock over an index in good order."""
+        with sole_writer(self.folder), chroma_errors(self._store.folder):
+            with self._lock:
+                if self._manifest.unfinished() or self._manifest.chroma_folder():
+                    self._store.close()
+                    repair.recover(self.folder, self._manifest, self._model)
+                    self._open_vectors()
+                self._renew_vectors()
+                if self._store.count() != self._manifest.count_chunks():
+                    repair.mend(self._manifest, self._store, self._model)
+                    self._generation = self._manifest.generation()
+            yield Changes(self._manifest, self._store, self._model, self._own_change)
+
+    @contextmanager
+    def _own_change(self) -> Iterator[None]:
+        """Change the manifest without taking that for the change of another process."""
+        with self._lock:
+            yield
+            self._generation = self._manifest.generation()
+
+    # The vectors in Chroma
+
+    def _open_vectors(self) -> None:
+        generation = self._manifest.generation()  # read first: what is written meanwhile is then seen as new
+        self._store = VectorStore(repair.chroma_folder(self.folder, self._manifest), self._model.fingerprint)
+        self._generation = generation
+
+    def _renew_vectors(self) -> None:
+        """Open the vectors again if another process has changed them, for Chroma looks for such changes only then.
+
+        A writer must do so too, or else it would save an old state over the new one.
+        """
+        if self._generation != self._manifest.generation():
+            self._store.close()
+            self._open_vectors()
+
+    @contextmanager
+    def _vectors_open(self) -> Iterator[VectorStore]:
+        with self._lock, chroma_errors(self._store.folder):
+            self._renew_vectors()
+            yield self._store

@@ -1,0 +1,65 @@
+"""What `DocumentIndex` says of what it did and what it holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jina_rag.fingerprint import Fingerprint
+from jina_rag.rag.store.catalog import FailedDocument, Root
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What `DocumentIndex.add` or `sync` did, each document in one of the lists.
+
+    Attributes:
+        added: Sources that are new.
+        updated: Sources whose content or collection has changed.
+        unchanged: Sources that were left as they are.
+        removed: Sources whose files are gone; `add` removes nothing.
+        moved: Sources whose files were moved: before and now.
+        failed: Sources that could not be read or embedded; what the index knew of them is kept. With them are the
+            folders that could not be looked through.
+        n_chunks: Chunks of the new and updated documents.
+        n_embedded: Texts that were embedded for them; all others had a vector already.
+        stopped: Whether it ended early because it was asked to.
+    """
+
+    added: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    moved: tuple[tuple[str, str], ...] = ()
+    failed: tuple[FailedDocument, ...] = ()
+    n_chunks: int = 0
+    n_embedded: int = 0
+    stopped: bool = False
+
+
+AddReport = SyncReport
+
+
+@dataclass(frozen=True)
+class IndexStatus:
+    """What an index holds, at a glance.
+
+    Attributes:
+        folder: Where it is.
+        fingerprint: The model, quantisation and width that it was made with.
+        n_documents: How many documents it has.
+        n_chunks: How many chunks can be found.
+        n_bytes: What it takes up on disk.
+        collections: How many documents there are in each collection.
+        roots: The files and folders that `sync` looks through.
+        failed: Files that could not be added, and why.
+        is_being_written: Whether a process is writing at this moment.
+    """
+
+    folder: Path
+    fingerprint: Fingerprint
+    n_documents: int
+    n_chunks: int
+    n_bytes: int
+    collections: dict[str, int]
+    roots: tuple[Root, ...]
+    failed: tuple[FailedDocument, ...]
+    is_being_written: bool

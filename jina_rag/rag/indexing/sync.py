@@ -1,0 +1,135 @@
+"""What a writer does to an index: take documents in, move them between collections, take them out."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from jina_rag.rag.indexing import rebuild as repair
+from jina_rag.rag.indexing.index_model import IndexModel
+from jina_rag.rag.indexing.ingest import AddProgressCallback, Ingestion, IngestionResult, ProgressMeter, StopCallback
+from jina_rag.rag.indexing.reports import SyncReport
+from jina_rag.rag.indexing.scan import Survey, is_below, make_plan
+from jina_rag.rag.store.catalog import Manifest, Root
+from jina_rag.rag.store.vectors import VectorStore
+
+Twins = Mapping[str, Sequence[str]]
+"""For a new document the known ones with the same content, by their sources."""
+
+
+class Changes:
+    """Changes to an index whose lock is held and whose vectors agree with its manifest."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        store: VectorStore,
+        model: IndexModel,
+        own_change: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """Take the parts of an index.
+
+        Args:
+            manifest: The truth.
+            store: Chroma.
+            model: Loaded only if there is something to read.
+            own_change: Wraps a change of the manifest, so that it isn't taken for that of another process.
+        """
+        self._manifest = manifest
+        self._store = store
+        self._model = model
+        self._own_change = own_change
+
+    def bring_in(
+        self,
+        found: Survey,
+        on_progress: AddProgressCallback | None,
+        should_stop: StopCallback,
+        *,
+        retry_failed: bool,
+    ) -> tuple[SyncReport, Twins]:
+        """Add what is new or has changed; nothing goes. Arguments and errors as those of `DocumentIndex.add`."""
+        known = {document.source: document for document in self._manifest.documents()}
+        plan = make_plan(found, known, {} if retry_failed else {item.source: item for item in self._manifest.failed()})
+        self._move(plan.elsewhere)
+        result = IngestionResult()
+        if plan.tasks:
+            progress = ProgressMeter(on_progress, plan.tasks, len(found.files) - len(plan.tasks))
+            ingestion = Ingestion(self._manifest, self._store, self._model.embedder, self._own_change)
+            result = ingestion.run(plan.tasks, progress, should_stop)
+            self._clear_up(result)
+        report = SyncReport(
+            added=tuple(result.added),
+            updated=tuple(sorted([*result.updated, *plan.elsewhere])),
+            unchanged=tuple(sorted([*plan.unchanged, *result.unchanged])),
+            failed=(*found.lost, *sorted([*plan.failed, *result.failed], key=lambda item: item.source)),
+            n_chunks=result.n_chunks,
+            n_embedded=result.n_embedded,
+            stopped=result.stopped,
+        )
+        return report, result.twins
+
+    def take_out_gone(self, report: SyncReport, twins: Twins, roots: Sequence[Root], found: Survey) -> SyncReport:
+        """Take out what was below `roots` and is gone from the disk.
+
+        Returns:
+            `report` with that in it: a new file whose content is that of one that is gone has moved.
+        """
+        files = {str(file) for file in found.files}
+        known = [document.source for document in self._manifest.documents()]
+        gone = {
+            source
+            for source in known
+            if source not in files and any(is_below(source, root.path) for root in roots) and found.is_gone(source)
+        }
+        self.take_out(sorted(gone))
+        self._manifest.remove_roots(gone)
+        self._manifest.remove_failed(
+            item.source for item in self._manifest.failed() if item.source not in files and found.is_gone(item.source)
+        )
+        moved = _moved(twins, gone)
+        return replace(
+            report,
+            added=tuple(sorted(set(report.added) - {now for _, now in moved})),
+            removed=tuple(sorted(gone - {before for before, _ in moved})),
+            moved=moved,
+        )
+
+    def take_out(self, sources: Iterable[str]) -> None:
+        """Take out documents with their chunks and vectors."""
+        sources = list(sources)
+        if not sources:
+            return
+        self._manifest.begin(sources)
+        self._store.delete(chunk.id for source in sources for chunk in self._manifest.chunks_of(source))
+        with self._own_change():
+            self._manifest.remove(sources)
+        self._manifest.forget_unused_vectors()
+
+    def _clear_up(self, result: IngestionResult) -> None:
+        """Take what was begun and came to nothing out of Chroma again, and remember what failed."""
+        unfinished = self._manifest.unfinished()
+        if unfinished:
+            with self._own_change():
+                repair.mend(self._manifest, self._store, self._model, unfinished)
+        self._manifest.add_failed(result.failed)
+        if not result.stopped and result.updated:
+            self._manifest.forget_unused_vectors()
+
+    def _move(self, elsewhere: dict[str, str]) -> None:
+        """Put documents into other collections, by source."""
+        for source, collection in elsewhere.items():
+            self._store.describe(self._manifest.chunks_of(source), collection)
+        for collection in set(elsewhere.values()):
+            with self._own_change():
+                self._manifest.move([source for source, name in elsewhere.items() if name == collection], collection)
+
+
+def _moved(twins: Twins, gone: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """Where files were and are; of several copies that appeared for one that is gone, the first is it."""
+    left = set(gone)
+    moved: list[tuple[str, str]] = []
+    for now, known in twins.items():
+        if before := next((source for source in known if source in left), None):
+            left.remove(before)
+            moved.append((before, now))
+    return tuple(moved)

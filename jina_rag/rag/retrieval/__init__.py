@@ -1,0 +1,1 @@
+"""Passages for a query: search, fusion, reranking and snippets."""

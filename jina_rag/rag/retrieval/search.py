@@ -1,0 +1,284 @@
+"""Which passages are about a question: by meaning, by words, or by both."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from jina_rag.embedder import Embedder
+from jina_rag.errors import BackendError, IndexFolderError
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.indexing.index import DocumentIndex
+from jina_rag.rag.retrieval.rerank import Reranker
+from jina_rag.rag.store.filters import Filters
+from jina_rag.vectors import FloatArray
+
+DEFAULT_K = 5
+
+Mode = Literal["hybrid", "dense", "lexical"]
+"""By meaning and words, by meaning (cosine similarity of vectors), or by words (BM25)."""
+
+Fusion = Literal["ranks", "scores"]
+"""How hybrid search joins its two sides; see `search`."""
+
+RRF_CONSTANT = 5
+"""How much of its weight a candidate loses with each rank. The usual 60 was no better on any set of questions."""
+
+LEXICAL_WEIGHT = 0.2
+"""Of the BM25 score beside the cosine similarity, where scores are joined."""
+
+_CANDIDATES = 30  # of each side, or twice as many as are asked for; more brought noise only
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Where one side of a search puts a passage.
+
+    Attributes:
+        rank: Its place, from 1.
+        score: The side's own score: cosine similarity, or BM25.
+    """
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A passage that was found.
+
+    Attributes:
+        chunk: The passage.
+        score: What the results are ordered by: the reranker's score if one was asked, the fused score in hybrid search,
+            else cosine similarity or BM25. Only good for comparing the results of one search; higher is better.
+        similarity: Cosine similarity of question and passage, between -1 and 1, in every mode; of a question longer
+            than the model reads, which only lexical search takes, that of its beginning.
+        dense: Rank and cosine similarity among the candidates by meaning; None if it was not one of them.
+        lexical: Rank and BM25 score among the candidates by words; None if it was not one of them.
+        before: The chunks before it in its document, in order, as many as were asked for.
+        after: The chunks after it.
+        retrieval_score: What `score` was before the reranker had its say; None if none was asked.
+    """
+
+    chunk: Chunk
+    score: float
+    similarity: float
+    dense: Rank | None = None
+    lexical: Rank | None = None
+    before: tuple[Chunk, ...] = ()
+    after: tuple[Chunk, ...] = ()
+    retrieval_score: float | None = None
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to look for passages.
+
+    Attributes:
+        k: How many to find.
+        mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical").
+        fusion: How hybrid search joins the two, by "ranks" or by "scores"; see `search`.
+        filters: Where to look; None looks everywhere.
+        diversity: From 0, the best ones however alike they are, to 1, the most unlike ones.
+        neighbours: How many chunks before and after each passage to read with it.
+    """
+
+    k: int = DEFAULT_K
+    mode: Mode = "hybrid"
+    fusion: Fusion = "ranks"
+    filters: Filters | None = None
+    diversity: float = 0.0
+    neighbours: int = 0
+
+
+def search(
+    index: DocumentIndex,
+    query: str,
+    k: int = DEFAULT_K,
+    *,
+    mode: Mode = "hybrid",
+    fusion: Fusion = "ranks",
+    filters: Filters | None = None,
+    diversity: float = 0.0,
+    neighbours: int = 0,
+    reranker: Reranker | None = None,
+) -> list[SearchResult]:
+    """The `k` passages that answer `query` best, best first; fewer if fewer are found, none for a blank query.
+
+    Args:
+        index: Where to look.
+        query: A question or some words; "words in quotes" are looked for as they stand.
+        k: How many passages.
+        mode: By meaning and words (hybrid), by meaning (dense), or by words (lexical).
+        fusion: How hybrid search joins the two. "ranks" is reciprocal rank fusion, the sum of
+            `1 / (RRF_CONSTANT + rank)` over both sides, which serves every model alike. "scores" adds the cosine
+            similarity and the BM25 score (divided by the best one) with weights 1 - `LEXICAL_WEIGHT` and
+            `LEXICAL_WEIGHT`: better with all-MiniLM-L6-v2, above all for questions in other words than the
+            document's, but a model whose similarities lie closer together needs another weight.
+        filters: Which documents count; None for all.
+        diversity: From 0, which orders by score alone, to 1, which shuns passages that resemble those above them
+            (maximal marginal relevance).
+        neighbours: How many chunks before and after each passage to fetch with it.
+        reranker: A model that reads the best `max(30, 2 * k)` candidates with the query and puts them in order.
+
+    Raises:
+        InputTooLongError: `query` is longer than the model reads. Lexical search takes it nevertheless.
+        InvalidTextError: `query` is no text.
+        BackendError: the model or the reranker failed.
+        IndexFolderError: the index can't be read.
+        ValueError: an argument is out of its range.
+    """
+    _check(k, mode, fusion, diversity, neighbours)
+    if not query.strip():
+        return []
+    vector = _embed(index.embedder, query, mode)
+    n = max(_CANDIDATES, 2 * k)
+    dense = index.nearest(vector, n, filters) if mode != "lexical" else []
+    lexical = index.matching(query, n, filters) if mode != "dense" else []
+    candidates = _join(index, vector, dense, lexical)
+    score = _scoring(candidates, mode, fusion)
+    scored = (replace(candidate, score=score(candidate)) for candidate in candidates)
+    results = sorted(scored, key=lambda result: (-result.score, -result.similarity, result.chunk.id))
+    if reranker and results:
+        results = _reranked(reranker, query, results[:n])
+    if diversity:
+        results = _diversified(index, results, k, diversity)
+    return [_with_neighbours(index, result, neighbours) for result in results[:k]]
+
+
+def search_with(
+    index: DocumentIndex,
+    query: str,
+    options: SearchOptions,
+    *,
+    k: int | None = None,
+    reranker: Reranker | None = None,
+) -> list[SearchResult]:
+    """`search` as some options have it; `k`, if it is given, instead of theirs."""
+    return search(
+        index,
+        query,
+        options.k if k is None else k,
+        mode=options.mode,
+        fusion=options.fusion,
+        filters=options.filters,
+        diversity=options.diversity,
+        neighbours=options.neighbours,
+        reranker=reranker,
+    )
+
+
+def _check(k: int, mode: str, fusion: str, diversity: float, neighbours: int) -> None:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}.")
+    for name, value, known in (("mode", mode, get_args(Mode)), ("fusion", fusion, get_args(Fusion))):
+        if value not in known:
+            raise ValueError(f"There is no {name} {value!r}. Take one of: {', '.join(known)}.")
+    if not 0 <= diversity <= 1:
+        raise ValueError(f"diversity must be between 0 and 1, not {diversity}.")
+    if neighbours < 0:
+        raise ValueError(f"neighbours must be at least 0, not {neighbours}.")
+
+
+def _embed(embedder: Embedder, query: str, mode: Mode) -> FloatArray:
+    if mode == "lexical":  # nothing depends on the vector but what is shown
+        embedder = Embedder(embedder.backend, embedder.spec, dimensions=embedder.dimensions, truncate=True)
+    return embedder.embed_query(query)
+
+
+def _join(
+    index: DocumentIndex,
+    query: FloatArray,
+    dense: Sequence[tuple[Chunk, float]],
+    lexical: Sequence[tuple[Chunk, float]],
+) -> list[SearchResult]:
+    """The candidates of both sides, each once, not scored yet."""
+    chunks = {chunk.id: chunk for chunk, _ in [*dense, *lexical]}
+    by_meaning, by_words = _ranks(dense), _ranks(lexical)
+    similarities = {id_: rank.score for id_, rank in by_meaning.items()}
+    for id_, vector in _vectors(index, [id_ for id_ in by_words if id_ not in by_meaning]).items():
+        similarities[id_] = float(vector @ query)
+    return [
+        SearchResult(chunks[id_], 0.0, similarity, by_meaning.get(id_), by_words.get(id_))
+        for id_, similarity in similarities.items()
+    ]
+
+
+def _ranks(found: Sequence[tuple[Chunk, float]]) -> dict[str, Rank]:
+    return {chunk.id: Rank(place, score) for place, (chunk, score) in enumerate(found, start=1)}
+
+
+def _vectors(index: DocumentIndex, ids: Sequence[str]) -> dict[str, FloatArray]:
+    """The vectors of chunks by id, without those that a writer has removed since they were found."""
+    try:
+        return dict(zip(ids, index.vectors(ids), strict=True))
+    except IndexFolderError:
+        left = [id_ for id_ in ids if index.chunk(id_)]
+        if len(left) == len(ids):
+            raise
+        return _vectors(index, left)
+
+
+def _scoring(candidates: Sequence[SearchResult], mode: Mode, fusion: Fusion) -> Callable[[SearchResult], float]:
+    """What orders the results of a search."""
+    best = max((result.lexical.score for result in candidates if result.lexical), default=1.0)
+
+    def bm25(result: SearchResult) -> float:
+        return result.lexical.score if result.lexical else 0.0
+
+    def reciprocal_ranks(result: SearchResult) -> float:
+        return sum(1 / (RRF_CONSTANT + side.rank) for side in (result.dense, result.lexical) if side)
+
+    def weighted_scores(result: SearchResult) -> float:
+        return (1 - LEXICAL_WEIGHT) * result.similarity + LEXICAL_WEIGHT * bm25(result) / best
+
+    if mode == "hybrid":
+        return reciprocal_ranks if fusion == "ranks" else weighted_scores
+    return bm25 if mode == "lexical" else lambda result: result.similarity
+
+
+def _reranked(reranker: Reranker, query: str, results: Sequence[SearchResult]) -> list[SearchResult]:
+    """The same passages, best first by the reranker."""
+    scores = reranker.score(query, [result.chunk.text for result in results])
+    if scores.shape != (len(results),) or not np.isfinite(scores).all():
+        raise BackendError(f"{reranker.name} did not give a number for each passage. Leave it out, or take another.")
+    order = np.argsort(-scores, kind="stable")
+    return [
+        replace(results[place], score=float(scores[place]), retrieval_score=results[place].score) for place in order
+    ]
+
+
+def _diversified(index: DocumentIndex, results: Sequence[SearchResult], k: int, diversity: float) -> list[SearchResult]:
+    """The first `k` by maximal marginal relevance (Carbonell and Goldstein, 1998).
+
+    The score counts as a part of the best one, because fused scores are much smaller than the similarities between
+    passages that they are weighed against. A reranker's scores may be of any size and sign; there the rank counts.
+    """
+    by_id = _vectors(index, [result.chunk.id for result in results])
+    results = [result for result in results if result.chunk.id in by_id]
+    if not results:
+        return []
+    vectors = np.stack([by_id[result.chunk.id] for result in results])
+    if results[0].retrieval_score is None:
+        scores = np.array([result.score for result in results])
+    else:
+        scores = 1 / (RRF_CONSTANT + 1.0 + np.arange(len(results)))
+    relevance = scores / scores[0] if scores[0] > 0 else scores
+    likeness = np.zeros(len(results))
+    chosen: list[int] = []
+    for _ in range(min(k, len(results))):
+        worth = (1 - diversity) * relevance - diversity * likeness
+        worth[chosen] = -np.inf
+        chosen.append(int(worth.argmax()))
+        likeness = np.maximum(likeness, vectors @ vectors[chosen[-1]])
+    return [results[place] for place in chosen]
+
+
+def _with_neighbours(index: DocumentIndex, result: SearchResult, n: int) -> SearchResult:
+    if not n:
+        return result
+    around = index.neighbours(result.chunk, n)
+    position = result.chunk.position
+    before = tuple(chunk for chunk in around if chunk.position < position)
+    return replace(result, before=before, after=tuple(chunk for chunk in around if chunk.position > position))

@@ -1,0 +1,1 @@
+"""What an index keeps: documents and chunks in SQLite, vectors in Chroma."""

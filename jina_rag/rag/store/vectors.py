@@ -1,0 +1,269 @@
+"""The vectors of an index in Chroma: a folder that plain Chroma, LangChain and LlamaIndex open too."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from jina_rag.errors import IndexFolderError, MissingDependencyError
+from jina_rag.fingerprint import Fingerprint
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.store.catalog import file_kind
+from jina_rag.subprocesses import module_command, module_environment
+from jina_rag.vectors import FloatArray
+
+if TYPE_CHECKING:
+    from chromadb.api.client import Client
+
+COLLECTION = "documents"
+"""The collection's name in Chroma."""
+
+CHROMA_FOLDER = "chroma"
+"""The folder's name in that of the index."""
+
+_IDS_AT_A_TIME = 1000
+_UPSERTED_AT_A_TIME = 64  # Chroma lets no other thread of Python run meanwhile: searches wait no longer than this takes
+_LEAST_CANDIDATES = 200  # HNSW looks no wider than it must: among as many, it misses hardly one of the best
+
+_NEARLY_NOTHING = 2**20  # bytes; Chroma does not always say that it was the disk
+
+_spellings = count()
+_MAX_SPELLINGS = 64
+
+T = TypeVar("T")
+
+
+class VectorStore:
+    """One Chroma collection, opened."""
+
+    def __init__(self, folder: Path, fingerprint: Fingerprint) -> None:
+        """Open it; it is made if there is none. No model is loaded.
+
+        Args:
+            folder: Chroma's own.
+            fingerprint: What the vectors are made with.
+
+        Raises:
+            FingerprintMismatchError: the vectors were made with another model.
+            IndexFolderError: they can't be read.
+            MissingDependencyError: chromadb is not installed.
+        """
+        self.folder = folder
+        self._client = _open_client(folder)
+        from jina_rag.chroma import open_collection
+
+        try:
+            with chroma_errors(folder):
+                self._collection = open_collection(self._client, COLLECTION, fingerprint)
+        except BaseException:
+            self._client.close()
+            raise
+
+    def count(self) -> int:
+        """How many vectors there are."""
+        return self._collection.count()
+
+    def ids(self, source: str | None = None) -> set[str]:
+        """The ids of all vectors, or of those of one document."""
+        where = {"source": source} if source is not None else None
+        return set(self._collection.get(where=where, include=[])["ids"])  # type: ignore[arg-type]
+
+    def upsert(self, chunks: Sequence[Chunk], vectors: Sequence[FloatArray], collections: Mapping[str, str]) -> None:
+        """Add or replace chunks.
+
+        Args:
+            chunks: Of any documents.
+            vectors: One for each chunk, of shape (d,).
+            collections: The collection of each document by its source.
+        """
+        from jina_rag.chroma import upsert_documents
+
+        for start in range(0, len(chunks), _UPSERTED_AT_A_TIME):
+            part = chunks[start : start + _UPSERTED_AT_A_TIME]
+            upsert_documents(
+                self._collection,
+                ids=[chunk.id for chunk in part],
+                documents=[chunk.text for chunk in part],
+                metadatas=[chunk_metadata(chunk, collections[chunk.source]) for chunk in part],
+                embeddings=np.stack(vectors[start : start + _UPSERTED_AT_A_TIME]),
+            )
+
+    def describe(self, chunks: Sequence[Chunk], collection: str) -> None:
+        """Renew what stands beside the vectors of chunks."""
+        for part in slices(chunks, _IDS_AT_A_TIME):
+            self._collection.update(
+                ids=[chunk.id for chunk in part], metadatas=[dict(chunk_metadata(chunk, collection)) for chunk in part]
+            )
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Delete vectors."""
+        for part in slices(sorted(ids), _IDS_AT_A_TIME):
+            self._collection.delete(ids=list(part))
+
+    def existing(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids there are."""
+        return set(self._collection.get(ids=list(ids), include=[])["ids"]) if ids else set()
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, FloatArray]:
+        """Vectors by their ids; unknown ones are left out."""
+        found: dict[str, FloatArray] = {}
+        for part in slices(ids, _IDS_AT_A_TIME):
+            stored = self._collection.get(ids=list(part), include=["embeddings"])
+            assert stored["embeddings"] is not None
+            found.update(zip(stored["ids"], np.asarray(stored["embeddings"], np.float32), strict=True))
+        return found
+
+    def nearest(
+        self, vector: FloatArray, n: int, n_vectors: int, ids: Sequence[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """The ids of the nearest vectors with their cosine similarity, best first; only among `ids` if given.
+
+        Args:
+            vector: Of shape (d,), unit length.
+            n: How many at least, if there are so many.
+            n_vectors: How many there are; Chroma counts slowly, and the caller has done it.
+            ids: Where to look; None for everywhere.
+        """
+        n_results = min(n_vectors if ids is None else len(ids), max(n, _LEAST_CANDIDATES))
+        if not n_results:
+            return []
+        among = list(ids) if ids is not None else None
+        found = self._collection.query(
+            query_embeddings=vector[np.newaxis], n_results=n_results, ids=among, include=["distances"]
+        )
+        assert found["distances"] is not None
+        nearest = zip(found["ids"][0], found["distances"][0], strict=True)
+        return [(id_, 1.0 - float(distance)) for id_, distance in nearest]
+
+    def close(self) -> None:
+        """Give back memory and files."""
+        self._client.close()
+
+
+def chunk_metadata(chunk: Chunk, collection: str) -> Mapping[str, str | int]:
+    """What Chroma keeps beside a chunk: where it stands, for filters of all frameworks."""
+    kind = file_kind(chunk.source)
+    # LlamaIndex deletes a document's nodes by this name for it.
+    return {**chunk.metadata, "document_id": chunk.source, "collection": collection, **({"kind": kind} if kind else {})}
+
+
+def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """`items` in parts of `size`, the last one shorter."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+@contextmanager
+def chroma_errors(folder: Path) -> Iterator[None]:
+    """Say in our words that the vectors can't be read or written."""
+    from chromadb.errors import ChromaError
+
+    try:
+        yield
+    except ChromaError as error:
+        raise IndexFolderError(_explained(folder, str(error))) from error
+    # What Chroma's engine itself stumbles over (PyO3) is not even an Exception.
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise IndexFolderError(_explained(folder, str(error))) from error
+
+
+def _explained(folder: Path, error: str) -> str:
+    index = folder.parent
+    if "disk is full" in error or "No space left" in error or _is_disk_full(index):
+        return f"The disk of {index} is full. Free some space and run the same command again: what is stored is kept."
+    if "readonly" in error or "Permission denied" in error or "Read-only" in error:
+        return f"{folder} can't be written ({error}). Give yourself the right to write to it and the files in it."
+    return (
+        f"The vectors in {folder} can't be used ({error}). Make them again with `jina-rag rebuild --index {index}`: "
+        "no text is embedded again for that."
+    )
+
+
+def _is_disk_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _NEARLY_NOTHING
+    except OSError:
+        return False
+
+
+def _open_client(folder: Path) -> "Client":
+    try:
+        from chromadb import PersistentClient
+        from chromadb.api.client import Client
+        from chromadb.config import Settings
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("chromadb", "rag") from error
+
+    # Within a process Chroma opens a path once and hands the same state to all. Spelled differently, with more slashes
+    # at its end, it is another path, and an index can renew its state whoever else has the folder open.
+    path = f"{folder.parent.resolve() / folder.name}{os.sep * (next(_spellings) % _MAX_SPELLINGS)}"
+    with chroma_errors(folder):
+        try:
+            client = PersistentClient(path, Settings(anonymized_telemetry=False))
+        except OSError as error:
+            raise IndexFolderError(_explained(folder, str(error))) from error
+    assert isinstance(client, Client)  # its declared type knows no close()
+    return client
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect_folder` found in a Chroma folder.
+
+    Attributes:
+        ids: Of all vectors.
+        fingerprint: What it was filled with, as JSON; None if it doesn't say.
+        fault: What is wrong with the folder itself; empty if all can be read.
+    """
+
+    ids: frozenset[str] = frozenset()
+    fingerprint: str | None = None
+    fault: str = ""
+
+
+def inspect_folder(folder: Path) -> Inspection:
+    """Read everything in a Chroma folder once, in a process of its own: damaged files can end the one that reads."""
+    if not (folder / "chroma.sqlite3").is_file():
+        return Inspection(fault=f"{folder} is not there, or empty")
+    command = module_command("jina_rag.rag.store.vectors", str(folder.absolute()))
+    done = subprocess.run(  # noqa: S603 - our own module
+        command, env=module_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"the reading process ended with {done.returncode}"])[-1]
+        return Inspection(fault=last)
+    found = json.loads(done.stdout)
+    return Inspection(frozenset(found["ids"]), found["fingerprint"], found["fault"])
+
+
+def _inspect(folder: Path) -> dict[str, object]:
+    """What `inspect_folder` reports, as JSON takes it. Raises whatever Chroma does."""
+    from jina_rag.chroma import FINGERPRINT_KEY
+
+    client = _open_client(folder)
+    collection = client.get_collection(COLLECTION, embedding_function=None)
+    ids = collection.get(include=[])["ids"]
+    n_bad = 0
+    for part in slices(ids, _IDS_AT_A_TIME):
+        stored = np.asarray(collection.get(ids=list(part), include=["embeddings"])["embeddings"], np.float32)
+        n_bad += int((~(np.abs(np.linalg.norm(stored, axis=1) - 1) < 1e-2)).sum())
+        # A search from here and there goes through the graph, which nothing else reads.
+        collection.query(query_embeddings=stored[:1], n_results=min(10, len(ids)), include=["distances"])
+    client.close()
+    fault = f"{n_bad} vectors are damaged" if n_bad else ""
+    return {"ids": ids, "fingerprint": (collection.metadata or {}).get(FINGERPRINT_KEY), "fault": fault}
+
+
+if __name__ == "__main__":
+    json.dump(_inspect(Path(sys.argv[1])), sys.stdout)

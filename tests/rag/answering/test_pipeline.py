@@ -1,0 +1,246 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import jina_rag.rag
+from jina_rag import Embedder
+from jina_rag.errors import GenerationError, IndexFolderError
+from jina_rag.rag import (
+    NO_ANSWER,
+    Answer,
+    ChatGenerator,
+    CitationMark,
+    DocumentIndex,
+    ExtractiveGenerator,
+    Filters,
+    Found,
+    Message,
+    RagPipeline,
+    SearchOptions,
+    SearchResult,
+    Stage,
+    Text,
+    Turn,
+)
+from jina_rag.rag.answering.generation import WaitCallback
+from tests.rag.documents.pdf import write_pdf
+
+
+@pytest.fixture
+def pipeline(index: DocumentIndex, notes: Path, embedder: Embedder) -> RagPipeline:
+    write_pdf(notes / "manual.pdf", ["Io has many volcanoes.", "Jupiter has a great storm."])
+    index.add([notes])
+    return RagPipeline(index, ExtractiveGenerator(embedder), k=2)
+
+
+def test_an_answer_cites_the_passage_it_comes_from(pipeline: RagPipeline, notes: Path) -> None:
+    answer = pipeline.ask("Why does Mars look red, is it because of rust?")
+    assert answer.text == "Mars looks red because of iron rust. [1]"
+    assert answer.answered
+    (citation,) = answer.citations
+    assert citation.verified
+    assert citation.result is answer.passages[0]
+    assert citation.result.chunk.source == str(notes / "mars.md")
+    assert len(answer.passages) == 2
+    assert answer.unknown_numbers == ()
+
+
+def test_an_answer_from_a_pdf_names_the_page(pipeline: RagPipeline) -> None:
+    (citation,) = pipeline.ask("Has Jupiter a great storm?").citations
+    assert citation.result.chunk.page == 2
+
+
+def test_a_question_that_the_documents_do_not_answer(pipeline: RagPipeline) -> None:
+    answer = pipeline.ask("Who won the football cup?")
+    assert (answer.text, answer.answered, answer.citations) == (NO_ANSWER, False, ())
+
+
+def test_streaming_gives_the_same_answer(pipeline: RagPipeline) -> None:
+    question = "Why does Mars look red, is it because of rust?"
+    passages = pipeline.search(question)
+    text = "".join(pipeline.stream(question, passages))
+    assert pipeline.finish(question, text, passages) == pipeline.ask(question)
+
+
+def test_a_run_tells_stages_passages_text_and_marks(pipeline: RagPipeline) -> None:
+    run = pipeline.start("Why does Mars look red, is it because of rust?")
+    events = list(run)
+    assert [event.name for event in events if isinstance(event, Stage)] == ["searching", "reading", "answering"]
+    (found,) = (event for event in events if isinstance(event, Found))
+    assert found.passages == run.answer.passages
+    assert "".join(event.text for event in events if isinstance(event, Text | CitationMark)) == run.answer.text
+    assert [event.numbers for event in events if isinstance(event, CitationMark)] == [(1,)]
+    assert run.answer == pipeline.ask(run.answer.question)
+    timings = run.answer.timings
+    assert timings is not None
+    assert min(timings.searching, timings.reading) > 0
+    assert timings.total == pytest.approx(timings.searching + timings.reading + timings.answering)
+
+
+class SlowWriter(ExtractiveGenerator):
+    """Writes one word after another, for ever, and knows whether it was closed; before that it waits in a queue."""
+
+    closed = False
+
+    def stream(
+        self,
+        question: str,  # noqa: ARG002
+        passages: Sequence[SearchResult],  # noqa: ARG002
+        history: Sequence[Turn] = (),  # noqa: ARG002
+        on_wait: WaitCallback | None = None,
+    ) -> Iterator[str]:
+        assert on_wait
+        try:
+            for n_ahead in (2, 1, 0):
+                on_wait(n_ahead)
+                yield ""
+            while True:
+                yield "Mars looks red because of iron rust [1]. "
+        finally:
+            self.closed = True
+
+
+def test_an_answer_can_be_stopped_and_what_had_come_stays(pipeline: RagPipeline, embedder: Embedder) -> None:
+    writer = SlowWriter(embedder)
+    pipeline = RagPipeline(pipeline.index, writer, k=2)
+    ended: list[Answer] = []
+    with pipeline.start("Why is Mars red?", on_end=ended.append) as run:
+        stages = [event for event in islice(run, 12) if isinstance(event, Stage)]
+        assert not run.answer.stopped
+    assert [(stage.name, stage.n_ahead) for stage in stages] == [
+        ("searching", 0),
+        ("reading", 0),
+        ("waiting", 2),
+        ("waiting", 1),
+        ("reading", 0),
+        ("answering", 0),
+    ]
+    assert writer.closed
+    assert run.answer.stopped
+    assert run.answer.text.startswith("Mars looks red")
+    assert run.answer.citations[0].verified
+    assert ended == [run.answer]
+    with pytest.raises(StopIteration):
+        next(run)
+
+
+def test_a_failure_ends_a_run_and_what_had_come_stays(pipeline: RagPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Iterator[str]:
+        yield "Mars looks red [1]"
+        raise GenerationError("The server is gone. Start it again.")
+
+    monkeypatch.setattr(ExtractiveGenerator, "stream", broken)
+    ended: list[Answer] = []
+    run = pipeline.start("Why is Mars red?", on_end=ended.append)
+    with pytest.raises(GenerationError, match="server is gone"):
+        list(run)
+    assert [(answer.text, answer.stopped) for answer in ended] == [("Mars looks red [1]", True)]
+
+
+def test_options_reach_the_search(pipeline: RagPipeline) -> None:
+    question = "Which planet has clouds or rings or storms?"
+    only_text = SearchOptions(k=9, filters=Filters(kinds=(".txt",)))
+    assert {Path(r.chunk.source).suffix for r in pipeline.search(question, only_text)} == {".txt"}
+    assert len(pipeline.search(question, SearchOptions(k=1))) == 1
+    assert pipeline.search(question, SearchOptions(mode="dense"))[0].lexical is None
+    around = pipeline.search("Has Jupiter a great storm?", SearchOptions(k=1, neighbours=1))[0]
+    assert [chunk.text for chunk in around.before] == ["Io has many volcanoes."]
+    assert pipeline.ask(question, only_text).passages == tuple(pipeline.search(question, only_text))
+
+
+def test_neighbours_are_read_and_checked_too(pipeline: RagPipeline) -> None:
+    seen: list[str] = []
+
+    class Model:
+        name = "scripted"
+
+        def fits(self, messages: Sequence[Message]) -> bool:
+            return bool(messages)
+
+        def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:  # noqa: ARG002
+            seen.append(messages[-1]["content"])
+            yield "There are many volcanoes on Io [1]."
+
+    options = SearchOptions(k=1, neighbours=1)
+    answer = RagPipeline(pipeline.index, ChatGenerator(Model()), options=options).ask("Has Jupiter a great storm?")
+    assert answer.passages[0].chunk.text == "Jupiter has a great storm."
+    assert "Io has many" in seen[0]
+    assert answer.verified
+
+
+def test_an_answer_in_plain_types(pipeline: RagPipeline) -> None:
+    answer = pipeline.ask("Why does Mars look red, is it because of rust?")
+    told = json.loads(json.dumps(answer.as_dict()))
+    assert (told["answered"], told["verified"], told["stopped"]) == (True, True, False)
+    assert told["citations"][0]["id"] == told["passages"][0]["chunk"]["id"]
+    assert told["claims"][0]["verbatim"]
+    assert told["timings"]["searching"] > 0
+
+
+@pytest.mark.parametrize("question", ["", " \n"])
+def test_a_blank_question_is_refused(pipeline: RagPipeline, question: str) -> None:
+    with pytest.raises(GenerationError, match="question is empty"):
+        pipeline.ask(question)
+
+
+def test_a_folder_opens_with_its_own_model(tmp_path: Path, notes: Path, minilm: Embedder) -> None:
+    with pytest.raises(IndexFolderError):
+        RagPipeline.open(tmp_path / "index")
+    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
+        index.add([notes])
+    with RagPipeline.open(tmp_path / "index") as pipeline:
+        assert pipeline.ask("What are Saturn's rings made of?").text == "Saturn has rings made of ice. [1]"
+
+
+def test_what_was_opened_is_closed_and_what_was_handed_over_is_not(
+    tmp_path: Path, notes: Path, minilm: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[DocumentIndex] = []
+    close = DocumentIndex.close
+
+    def noted(index: DocumentIndex) -> None:
+        closed.append(index)
+        close(index)
+
+    monkeypatch.setattr(DocumentIndex, "close", noted)
+    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
+        index.add([notes])
+        with RagPipeline(index, ExtractiveGenerator(minilm, index)):
+            pass
+        assert not closed
+    with RagPipeline.open(tmp_path / "index") as pipeline:
+        pass
+    assert closed == [index, pipeline.index]
+    with pytest.raises(GenerationError):
+        RagPipeline.open(tmp_path / "index", llm="nowhere.gguf")
+    assert len(closed) == 3
+
+
+@pytest.mark.parametrize("llm", [None, "smollm2"])
+def test_nothing_needs_a_network(
+    llm: str | None,
+    tmp_path: Path,
+    notes: Path,
+    minilm: Embedder,
+    socket_disabled: None,  # noqa: ARG001 - not even this machine's own addresses
+) -> None:
+    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
+        assert not index.add([notes]).failed
+    with RagPipeline.open(tmp_path / "index", llm=llm, k=2) as pipeline:
+        assert pipeline.search("Saturn's rings")
+        with pipeline.start("What are Saturn's rings made of?") as run:
+            text = "".join(event.text for event in islice(run, 40) if isinstance(event, Text))
+    assert text
+
+
+def test_public_names_exist_and_are_cheap() -> None:
+    assert all(getattr(jina_rag.rag, name) is not None for name in jina_rag.rag.__all__)
+    heavy = {"numpy", "chromadb", "openai", "rich.table"}
+    code = f"import sys, jina_rag.rag, jina_rag.cli; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,213 @@
+"""The doctor finds each kind of damage, and what it advises mends it."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pytest
+
+from jina_rag import Embedder
+from jina_rag.errors import IndexFolderError
+from jina_rag.rag import DocumentIndex, rebuild
+from jina_rag.rag.indexing.check import Problem, doctor
+from jina_rag.rag.store.catalog import Manifest
+from jina_rag.testing import fake_embedder
+
+ADD = """
+import sys
+from jina_rag.rag import DocumentIndex
+from jina_rag.testing import fake_embedder
+with DocumentIndex.create_or_open(sys.argv[1], fake_embedder()) as index:
+    index.add([sys.argv[2]])
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds an index of 1,200 chunks, so many that Chroma has saved its graph."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "many").mkdir()
+    for number in range(1200):
+        (place / "many" / f"{number}.txt").write_text(f"Moon {number} is covered in dust{number}.")
+    subprocess.run([sys.executable, "-c", ADD, str(place / "whole"), str(place / "many")], check=True)
+    return place
+
+
+@pytest.fixture
+def folder_of_many(place: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(place / "whole", tmp_path / "index")
+
+
+def _graph_file(folder: Path, name: str) -> Path:
+    return next(folder.glob(f"chroma/*/{name}"))
+
+
+def _truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def _overwrite(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 3)
+        file.write(b"\xa7" * (size // 3))
+
+
+def _other_vectors(folder: Path) -> None:
+    shutil.rmtree(folder / "chroma")
+    (folder.parent / "1.txt").write_text("Another text.")
+    with DocumentIndex.create_or_open(folder.parent / "other", fake_embedder(32)) as other:
+        other.add([folder.parent / "1.txt"])
+    shutil.copytree(folder.parent / "other" / "chroma", folder / "chroma")
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no folder": (lambda folder: shutil.rmtree(folder / "chroma"), "is not there"),
+    "truncated database": (lambda folder: _truncate(folder / "chroma" / "chroma.sqlite3"), "can't be used"),
+    "overwritten database": (lambda folder: _overwrite(folder / "chroma" / "chroma.sqlite3"), "can't be used"),
+    "truncated graph": (lambda folder: _truncate(_graph_file(folder, "data_level0.bin")), "can't be used"),
+    "overwritten graph": (lambda folder: _overwrite(_graph_file(folder, "data_level0.bin")), "can't be used"),
+    "truncated header": (lambda folder: _truncate(_graph_file(folder, "header.bin")), "can't be used"),
+    "no names": (lambda folder: _graph_file(folder, "index_metadata.pickle").unlink(), "can't be used"),
+    "other vectors": (_other_vectors, "of another model"),
+}
+
+FAULTS = {
+    "DELETE FROM lexical WHERE rowid < 4": "3 chunks that can't be found",
+    "INSERT INTO lexical (rowid, text) VALUES (9999, 'x')": "2 words of chunks that are gone",
+    "DELETE FROM chunks WHERE number = 5": "1 documents whose chunks are not as many",
+    "DELETE FROM documents WHERE source LIKE '%/77.txt'": "1 chunks without a document",
+    "DELETE FROM vectors WHERE digest < x'10'": "whose vectors are not kept",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_and_mended(folder_of_many: Path, embedder: Embedder, damage: str) -> None:
+    harm, message = DAMAGES[damage]
+    harm(folder_of_many)
+    problems = doctor(folder_of_many)
+    assert message in problems[0].what
+    assert all(problem.why for problem in problems)
+    assert {problem.remedy for problem in problems} == {f"jina-rag rebuild --index {folder_of_many}"}
+    assert rebuild(folder_of_many, embedder) == 0
+    _assert_whole(folder_of_many, embedder)
+
+
+def test_rows_that_disagree_are_found_and_mended(folder_of_many: Path, embedder: Embedder) -> None:
+    assert doctor(folder_of_many) == []
+    with DocumentIndex.open(folder_of_many, embedder) as index:
+        index._store.delete([chunk.id for chunk in index.sample(7)])
+        strange = np.ones((1, 64), np.float32)
+        index._store._collection.add(ids=["stranger"], embeddings=strange, documents=["?"])
+        with index._manifest._write() as connection:
+            for statement in FAULTS:
+                connection.execute(statement)
+    found = "\n".join(problem.what for problem in doctor(folder_of_many))
+    for message in (*FAULTS.values(), "chunks have no vector in Chroma", "vectors of chunks that the index does not"):
+        assert message in found
+    rebuild(folder_of_many, embedder)
+    with DocumentIndex.open(folder_of_many, embedder) as index:
+        assert index.count_chunks() == 1198
+        index.sync()
+    _assert_whole(folder_of_many, embedder)
+    assert doctor(folder_of_many) == []
+
+
+def _assert_whole(folder: Path, embedder: Embedder) -> None:
+    with DocumentIndex.open(folder, embedder) as index:
+        assert index.count_chunks() == 1200
+        assert index._manifest.faults() == {}
+        assert index._store.ids() == set(index._manifest.chunk_ids())
+        assert index.nearest(embedder.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
+
+
+def test_rebuilding_embeds_nothing_that_is_kept(
+    folder_of_many: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(folder_of_many / "chroma")
+    monkeypatch.setattr(embedder, "embed_documents", _die)
+    seen: list[tuple[int, int]] = []
+    assert rebuild(folder_of_many, embedder, lambda done, total: seen.append((done, total))) == 0
+    assert seen[-1] == (1200, 1200)
+
+
+def test_rebuilding_goes_on_where_it_was_stopped(folder_of_many: Path) -> None:
+    narrow, n_asked = fake_embedder(32), 0
+
+    def stop_soon() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return n_asked > 3
+
+    with pytest.raises(IndexFolderError, match="was stopped, and the index is as it was"):
+        rebuild(folder_of_many, narrow, should_stop=stop_soon)
+    (problem,) = doctor(folder_of_many)
+    assert problem.what == "A rebuild was interrupted."
+    with DocumentIndex.open(folder_of_many, fake_embedder()) as index:
+        assert index.count_chunks() == 1200
+    assert rebuild(folder_of_many, narrow) == 1200 - 3 * 128
+    assert doctor(folder_of_many) == []
+
+
+@pytest.mark.parametrize("moment", ["before the folders", "between the folders", "before the manifest"])
+def test_a_swap_that_was_interrupted_is_finished(
+    folder_of_many: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder, rename = folder_of_many, Path.rename
+
+    def die_at_new(path: Path, target: Path) -> Path:
+        return _die() if path.name == "chroma.new" else rename(path, target)
+
+    with monkeypatch.context() as patch:
+        if moment == "before the folders":
+            patch.setattr(Path, "rename", _die)
+        elif moment == "between the folders":
+            patch.setattr(Path, "rename", die_at_new)
+        else:
+            patch.setattr(Manifest, "settle", _die)
+        with pytest.raises(Killed):
+            rebuild(folder, embedder)
+    problems: list[Problem] = doctor(folder)
+    assert len(problems) == 1
+    assert "about to put the new vectors" in problems[0].what
+    with DocumentIndex.open(folder, embedder) as index:
+        assert index.nearest(embedder.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
+    assert doctor(folder) == []
+    assert sorted(path.name for path in folder.glob("chroma*")) == ["chroma"]
+
+
+def test_a_damaged_manifest_is_found(index: DocumentIndex, notes: Path) -> None:
+    index.add([notes])
+    index.close()
+    _overwrite(index.folder / "index.sqlite3")
+    (problem,) = doctor(index.folder)
+    assert "is damaged" in problem.what
+    assert problem.remedy.startswith(f"mv {index.folder} {index.folder}.damaged")
+
+
+def test_what_a_killed_process_left_is_found(index: DocumentIndex, notes: Path) -> None:
+    index.add([notes])
+    index._manifest.begin([str(notes / "mars.md")])
+    (problem,) = index.doctor()
+    assert "1 documents were being written" in problem.what
+    assert problem.remedy == f"jina-rag sync --index {index.folder}"
+    index.sync()
+    assert index.doctor() == []
+
+
+def test_no_index(tmp_path: Path) -> None:
+    with pytest.raises(IndexFolderError, match="jina-rag add"):
+        doctor(tmp_path)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here."""
+
+
+def _die(*_: object, **__: object) -> NoReturn:
+    raise Killed
