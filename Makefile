@@ -37,6 +37,7 @@ test-browser: $(VENV)/.browser  ## the page in a real browser
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 format: $(VENV)/.test
