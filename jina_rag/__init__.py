@@ -34,7 +34,8 @@ from jina_rag.models import ModelFile, ModelSpec, Prompts, get_model_spec, list_
 
 if TYPE_CHECKING:
     from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
-    from jina_rag.embedder import Embedder, EmbedderConfig, EmbeddingResult, shared_embedder
+    from jina_rag.embedder import Embedder, EmbeddingResult
+    from jina_rag.shared import EmbedderConfig, shared_embedder
 
 __version__ = "0.1.0"
 
@@ -73,10 +74,10 @@ __all__ = [
 # These need numpy, which alone takes longer to import than all the rest: they load at first use.
 _LAZY = {
     "Embedder": "jina_rag.embedder",
-    "EmbedderConfig": "jina_rag.embedder",
+    "EmbedderConfig": "jina_rag.shared",
     "EmbeddingResult": "jina_rag.embedder",
     "LlamaCppOptions": "jina_rag.backends.llama_cpp.backend",
-    "shared_embedder": "jina_rag.embedder",
+    "shared_embedder": "jina_rag.shared",
 }
 
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from jina_rag.backends.remote.address import BACKEND_VARIABLE
-from jina_rag.embedder import Embedder, EmbedderConfig, shared_embedder
+from jina_rag.embedder import Embedder
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import DEFAULT_MODEL
+from jina_rag.shared import EmbedderConfig, shared_embedder
 from jina_rag.vectors import FloatArray
 
 try:
@@ -58,7 +59,7 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
         embedder: Embedder | None = None,
         fingerprint: Fingerprint | None = None,
     ) -> None:
-        """Keep settings; nothing is loaded or fetched.
+        """Keep settings; nothing is loaded or downloaded.
 
         Args:
             model: As for `Embedder.from_pretrained`, likewise what follows.

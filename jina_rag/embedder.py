@@ -4,34 +4,21 @@ import asyncio
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
+from jina_rag.agreement import AGREEMENT, vectors_agree
 from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
 from jina_rag.backends.llama_cpp.backend import LlamaCppBackend, LlamaCppOptions
 from jina_rag.errors import BackendError, FingerprintMismatchError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import DEFAULT_MODEL, InputType, ModelSpec, get_model_spec, parse_model_name
 from jina_rag.vectors import FloatArray, cosine_similarity, truncate_dimensions
-
-AGREEMENT = 0.9995
-"""The cosine above which two engines run the same weights: both round as they compute, but not by more."""
-
-PROBE_TEXTS = (
-    "Which planet is known as the Red Planet?",
-    "a",
-    "  Spaces,\n\nlines and\ttabs stay as they are.  ",
-    "Où était le phare? Cafe\u0301 au lait, s'il vous plai\u0302t.",
-    "灯台守は毎朝、天気を日記に書いた。 😀",
-    "def f(x): return {'a': x ** 2, 'b': [1, 2, 3]}",
-    " ".join(f"On day {day} the wind had force {day % 9}." for day in range(12)),
-)
-"""What `vectors_agree` embeds: what prompts, pooling, normal forms and vocabularies get wrong."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,7 @@ class Embedder:
         truncate: bool = False,
         weights: str | None = None,
     ) -> None:
-        """Take ready parts; `from_pretrained` and `from_file` fetch them.
+        """Take ready parts; `from_pretrained` and `from_file` pass them.
 
         Args:
             backend: The engine, with the model in it.
@@ -79,7 +66,7 @@ class Embedder:
             quantization: How the weights are stored, for the fingerprint.
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long, and say so in the result, instead of refusing them.
-            weights: For the fingerprint, in place of the engine's own identity: see `standing_in_for`.
+            weights: For the fingerprint, in place of the engine's own identity: see `with_fingerprint_of`.
 
         Raises:
             InvalidDimensionsError: the model was not trained for `dimensions`.
@@ -93,7 +80,7 @@ class Embedder:
         self._weights = weights
         if backend.dimensions != spec.dimensions:
             raise BackendError(
-                f"The engine gives vectors of {backend.dimensions} numbers and {spec.name} has {spec.dimensions}. "
+                f"The engine gives vectors of {backend.dimensions} dimensions and {spec.name} has {spec.dimensions}. "
                 "Name the model whose weights these are."
             )
 
@@ -109,13 +96,13 @@ class Embedder:
         cache_dir: Path | None = None,
         backend: str | None = None,
     ) -> Self:
-        """A model by its name; its file is fetched from the hub if it is not on this machine yet.
+        """A model by its name; its file is downloaded from the hub if it is not on this machine yet.
 
-        With a `backend` nothing is fetched: another engine has the model, a server or torch in this process.
+        With a `backend` nothing is downloaded: another engine has the model, a server or torch in this process.
 
         Args:
             model: A name or alias from `list_models()`, `name:QUANTIZATION`, or "auto": the default model where its
-                file is at hand or can be fetched, else the bundled one. With a backend, "auto" is what that holds.
+                file is at hand or can be downloaded, else the bundled one. With a backend, "auto" is what that holds.
             quantization: How the weights are stored; None takes the model's default, or what the backend says.
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long instead of refusing them.
@@ -126,7 +113,7 @@ class Embedder:
 
         Raises:
             UnknownModelError, InvalidDimensionsError: the name, quantisation or width does not exist.
-            ModelNotFoundError: the file is not here and could not be fetched.
+            ModelNotFoundError: the file is not here and could not be downloaded.
             ModelLoadError, ChecksumError: the file cannot be used.
             BackendUnavailableError: the backend does not answer.
             BackendError: it cannot be used for this model.
@@ -275,7 +262,7 @@ class Embedder:
         """Cosine of every vector of `a` with every vector of `b`: (m, d) and (n, d) give (m, n)."""
         return cosine_similarity(a, b)
 
-    def standing_in_for(self, other: "Embedder", *, least: float = AGREEMENT) -> Self:
+    def with_fingerprint_of(self, other: "Embedder", *, least: float = AGREEMENT) -> Self:
         """This engine under the fingerprint of another that gives the same vectors, for collections made with that.
 
         Two engines that run the same weights may name them differently, so their fingerprints differ. Here both embed
@@ -324,73 +311,6 @@ class Embedder:
         return [prompt + text for text in texts]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmbedderConfig:
-    """What it takes to make an `Embedder` again, in this process or another; for adapters that store settings.
-
-    The fields are `Embedder.from_pretrained`'s arguments.
-    """
-
-    model: str = DEFAULT_MODEL
-    quantization: str | None = None
-    dimensions: int | None = None
-    truncate: bool = False
-    options: LlamaCppOptions = field(default_factory=LlamaCppOptions)
-    backend: str | None = None
-
-    def check(self) -> None:
-        """Refuse settings that no model fits, without loading or fetching anything. "auto" passes.
-
-        Raises:
-            UnknownModelError, InvalidDimensionsError: the model, quantisation or width does not exist.
-            UnknownBackendError: the backend's setting names no engine.
-        """
-        if self.backend is not None:
-            from jina_rag.backends.remote.address import parse_backend
-
-            parse_backend(self.backend)
-        if self.model != "auto":
-            spec, named = parse_model_name(self.model)
-            if self.backend is None:  # another engine may store weights in other ways
-                spec.file(self.quantization or named)
-            spec.check_dimensions(self.dimensions)
-
-
-@lru_cache(maxsize=8)
-def shared_embedder(config: EmbedderConfig) -> Embedder:
-    """The embedder of a configuration, made at the first call and kept for the next: for adapters, which come and go.
-
-    Raises as `Embedder.from_pretrained` does.
-    """
-    return Embedder.from_pretrained(
-        config.model,
-        quantization=config.quantization,
-        dimensions=config.dimensions,
-        truncate=config.truncate,
-        options=config.options,
-        backend=config.backend,
-    )
-
-
-def vectors_agree(a: Embedder, b: Embedder) -> float:
-    """How far two embedders give the same vectors: the lowest cosine over a few telling texts, 1.0 at best.
-
-    Equal weights in two engines give 0.9995 and more; another quantisation less, another model or prompt far less.
-
-    Raises:
-        FingerprintMismatchError: their widths differ, so that no vector has a cosine with another.
-    """
-    if a.dimensions != b.dimensions:
-        raise FingerprintMismatchError(
-            f"{a!r} and {b!r} give vectors of different widths. Pass the same dimensions to both."
-        )
-    pairs = [
-        (a.embed(PROBE_TEXTS, input_type).vectors, b.embed(PROBE_TEXTS, input_type).vectors)
-        for input_type in ("query", "document")
-    ]
-    return min(float(np.sum(one * other, axis=-1).min()) for one, other in pairs)
-
-
 def _only(result: EmbeddingResult) -> FloatArray:
     vector: FloatArray = result.vectors[0]
     return vector
@@ -407,7 +327,7 @@ def _check_unit_length(vectors: FloatArray) -> None:
     if bad.size:
         raise BackendError(
             f"The engine gave no usable vector for text {bad[0]} (length {lengths[bad[0]]}). The model's file may be "
-            "damaged: fetch it again with `jina-rag download --force`."
+            "damaged: download it again with `jina-rag download --force`."
         )
 
 

@@ -3,7 +3,7 @@
 JinaRagError
 ├── UnknownModelError           no such model, task or quantisation
 ├── InvalidDimensionsError      a width that the model was not trained for
-├── ModelNotFoundError          the weights are not here and could not be fetched
+├── ModelNotFoundError          the weights are not here and could not be downloaded
 ├── ModelLoadError              the weights are here and cannot be used
 │   └── ChecksumError           the weights are not the ones that were published
 ├── InvalidTextError            a text that the model cannot read

@@ -132,7 +132,7 @@ class ModelSpec:
         if dimensions not in trained:
             widths = ", ".join(map(str, trained))
             raise InvalidDimensionsError(
-                f"{self.name} was not trained for vectors of {dimensions} numbers. Choose one of: {widths}."
+                f"{self.name} was not trained for {dimensions} dimensions. Choose one of: {widths}."
             )
         return dimensions
 

@@ -14,7 +14,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 def normalize(vectors: FloatArray) -> FloatArray:
     """Scale each vector to unit length; a vector of zeros stays as it is.
 
-    Vectors whose squares would overflow or vanish in float32 are scaled by their largest number first.
+    Vectors whose squares would overflow or vanish in float32 are scaled by their largest component first.
     """
     largest = np.abs(vectors).max(axis=-1, keepdims=True, initial=0.0)
     scaled: FloatArray = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)
@@ -24,7 +24,7 @@ def normalize(vectors: FloatArray) -> FloatArray:
 
 
 def truncate_dimensions(vectors: FloatArray, dimensions: int) -> FloatArray:
-    """Keep the first `dimensions` numbers of each vector and make it unit length again.
+    """Keep the first `dimensions` dimensions of each vector and make it unit length again.
 
     The order matters: a Matryoshka model is trained on vectors that are cut first and normalised after.
 
@@ -48,13 +48,13 @@ def cosine_similarity(a: FloatArray, b: FloatArray) -> FloatArray:
 def quantize_int8(vectors: FloatArray) -> NDArray[np.int8]:
     """Unit vectors as whole numbers from -127 to 127: a quarter of the memory, the same order of neighbours nearly.
 
-    The scale is the same for every number (1.0 becomes 127), so rows need no calibration and stay comparable.
+    The scale is the same for every dimension (1.0 becomes 127), so rows need no calibration and stay comparable.
     """
     return np.round(normalize(vectors) * 127).astype(np.int8)
 
 
 def quantize_binary(vectors: FloatArray) -> NDArray[np.uint8]:
-    """One bit for each number, 1 where it is above zero, packed eight to a byte with the first in the highest bit.
+    """One bit for each dimension, 1 where it is above zero, packed eight to a byte with the first in the highest bit.
 
     Shape (n, d) gives (n, ceil(d / 8)). This is sentence-transformers' `ubinary` layout.
     """

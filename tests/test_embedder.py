@@ -180,7 +180,7 @@ def test_unknown_models_are_refused_before_anything_is_fetched() -> None:
 
 
 def test_an_engine_of_another_width_is_refused() -> None:
-    with pytest.raises(BackendError, match="32 numbers and fake has 64"):
+    with pytest.raises(BackendError, match="32 dimensions and fake has 64"):
         Embedder(FakeBackend(32), FAKE_SPEC)
 
 

@@ -14,12 +14,13 @@ from llama_index.embeddings.jina_rag import JinaRagEmbedding
 from typer.testing import CliRunner
 
 from jina_rag import BackendError, Embedder, FingerprintMismatchError, Prompts, get_model_spec
+from jina_rag.agreement import vectors_agree
 from jina_rag.backends.registry import make_backend
 from jina_rag.backends.remote.address import BACKEND_VARIABLE
 from jina_rag.chroma import JinaRagEmbeddingFunction, open_collection, upsert_documents
 from jina_rag.cli import app
 from jina_rag.download import find_model_file
-from jina_rag.embedder import EmbedderConfig, shared_embedder, vectors_agree
+from jina_rag.shared import EmbedderConfig, shared_embedder
 from jina_rag.testing import FAKE_SPEC, FakeBackend
 from tests.backends import processes
 from tests.backends.servers import TeiStandin, VllmStandin, running
@@ -118,19 +119,19 @@ def test_another_engine_is_refused_until_its_vectors_are_seen_to_agree(client: C
         with pytest.raises(FingerprintMismatchError, match="weights 'fake-64' there and 'vllm/org/fake' here"):
             open_collection(client, "planets", there)
         assert vectors_agree(here, there) > 0.9999
-        stand_in = there.standing_in_for(here)
+        stand_in = there.with_fingerprint_of(here)
         assert stand_in.fingerprint == here.fingerprint
         open_collection(client, "planets", stand_in)
         with served(f"{url}?weights=fake-64") as stated:  # the same in one line, on the user's word
             open_collection(client, "planets", stated)
 
 
-def test_one_that_does_not_agree_does_not_stand_in() -> None:
+def test_one_that_does_not_agree_keeps_its_own_fingerprint() -> None:
     other = dataclasses.replace(FAKE_SPEC, prompts=Prompts("Q: ", "P: "))
     with running(VllmStandin()) as url, Embedder(make_backend(url, other), other) as there:
         with pytest.raises(FingerprintMismatchError, match=r"the cosine of one text is 0\.\d+, and 0\.9995 is needed"):
-            there.standing_in_for(Embedder(FakeBackend(), FAKE_SPEC))
-        with pytest.raises(FingerprintMismatchError, match="different widths"):
+            there.with_fingerprint_of(Embedder(FakeBackend(), FAKE_SPEC))
+        with pytest.raises(FingerprintMismatchError, match="different dimensions"):
             vectors_agree(there, Embedder(FakeBackend(), FAKE_SPEC, dimensions=32))
 
 

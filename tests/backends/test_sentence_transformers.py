@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from jina_rag import BackendError, Embedder, InputTooLongError, MissingDependencyError, ModelLoadError
+from jina_rag.agreement import vectors_agree
 from jina_rag.backends.registry import make_backend
 from jina_rag.backends.sentence_transformers import SentenceTransformersBackend
-from jina_rag.embedder import vectors_agree
 from jina_rag.models import InputType
 from jina_rag.testing import TINY_SPEC
 from tests.reference.texts import TEXTS
@@ -84,7 +84,7 @@ def test_vectors_and_counts_are_those_of_the_gguf_file(pair: tuple[Embedder, Emb
         assert np.sum(there.vectors * here.vectors, axis=1).min() >= 0.9999
         assert there.token_counts == here.token_counts
     assert vectors_agree(torch, llama) >= 0.9999
-    assert torch.standing_in_for(llama).fingerprint == llama.fingerprint
+    assert torch.with_fingerprint_of(llama).fingerprint == llama.fingerprint
 
 
 def test_long_texts_are_refused_or_cut_and_said_to_be(pair: tuple[Embedder, Embedder]) -> None:

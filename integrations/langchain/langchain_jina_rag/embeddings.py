@@ -13,7 +13,7 @@ from jina_rag.models import DEFAULT_MODEL
 class JinaRagEmbeddings(BaseModel, Embeddings):
     """Embeddings of a GGUF model in this process, each text with the prompt that the model was trained on.
 
-    Making one checks the settings, and neither fetches nor loads anything; the first text does. Equal settings share
+    Making one checks the settings, and neither downloads nor loads anything; the first text does. Equal settings share
     one loaded model.
 
     Example:
@@ -84,7 +84,7 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
 
     @property
     def embedder(self) -> Embedder:
-        """The embedder underneath; the first use fetches and loads its model."""
+        """The embedder underneath; the first use downloads and loads its model."""
         return shared_embedder(self._config)
 
     @property
