@@ -14,13 +14,13 @@ from jina_rag.rag import (
     Chunk,
     CitationMark,
     CitationStream,
-    PassagePlace,
     SearchResult,
+    SourceContext,
     Stage,
     Timings,
     page_image,
     passage_boxes,
-    read_place,
+    read_source_context,
 )
 
 MARGIN = 700
@@ -189,12 +189,12 @@ def page_picture(chunk: Chunk, spans: Sequence[tuple[int, int]], width: int) -> 
     return page_image(chunk.source, page, whole, cited=[box for boxes in parts for box in boxes], width=width)
 
 
-def text_around(chunk: Chunk) -> tuple[PassagePlace, str | None]:
+def text_around(chunk: Chunk) -> tuple[SourceContext, str | None]:
     """A passage and the text around it; if the document can't be read any more, the passage alone and why."""
     try:
-        return read_place(chunk, margin=MARGIN), None
+        return read_source_context(chunk, margin=MARGIN), None
     except (DocumentError, MissingDependencyError) as error:
-        return PassagePlace("", chunk.text, ""), str(error)
+        return SourceContext("", chunk.text, ""), str(error)
 
 
 def keep_feedback(folder: Path, answer: Answer, *, helpful: bool) -> None:

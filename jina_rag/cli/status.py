@@ -54,7 +54,7 @@ def _print_status(state: "IndexStatus") -> None:
         ("Collections", ", ".join(f"{name} ({count:,})" for name, count in state.collections.items()) or "none"),
         ("Model", model),
         ("Size", file_size(state.n_bytes)),
-        ("Added from", ", ".join(relative(root.path) for root in state.roots) or "nowhere yet"),
+        ("Added from", ", ".join(relative(path.path) for path in state.tracked_paths) or "nowhere yet"),
     ]
     if state.is_being_written:
         lines.append(("Now", "another process is writing to it"))
@@ -70,7 +70,7 @@ def _status_as_dict(state: "IndexStatus", documents: "list[IndexedDocument] | No
         "bytes_on_disk": state.n_bytes,
         "collections": state.collections,
         "model": asdict(state.fingerprint),
-        "roots": [asdict(root) for root in state.roots],
+        "tracked_paths": [asdict(path) for path in state.tracked_paths],
         "failed": [asdict(failed) for failed in state.failed],
         "is_being_written": state.is_being_written,
     }

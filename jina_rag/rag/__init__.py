@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         find_cited_spans,
         find_claims,
     )
-    from jina_rag.rag.citations.source_context import Box, PassagePlace, page_image, passage_boxes, read_place
+    from jina_rag.rag.citations.source_context import Box, SourceContext, page_image, passage_boxes, read_source_context
     from jina_rag.rag.documents.discovery import READERS, Document, Page, ReadLimits, find_documents, read_document
     from jina_rag.rag.indexing.check import Problem
     from jina_rag.rag.indexing.contents import IndexContents
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.retrieval.retriever import IndexSearcher
     from jina_rag.rag.retrieval.search import Rank, SearchOptions, SearchResult, search
     from jina_rag.rag.retrieval.snippets import excerpt
-    from jina_rag.rag.store.catalog import IndexedDocument, Root
+    from jina_rag.rag.store.catalog import IndexedDocument, TrackedPath
     from jina_rag.rag.store.filters import Filters
 
 __all__ = [
@@ -86,20 +86,20 @@ __all__ = [
     "Message",
     "OpenAIChatModel",
     "Page",
-    "PassagePlace",
     "Problem",
     "RagPipeline",
     "Rank",
     "ReadLimits",
     "Reranker",
-    "Root",
     "SearchOptions",
     "SearchResult",
     "SentenceReranker",
+    "SourceContext",
     "Stage",
     "SyncReport",
     "Text",
     "Timings",
+    "TrackedPath",
     "Turn",
     "excerpt",
     "find_citations",
@@ -113,7 +113,7 @@ __all__ = [
     "passage_boxes",
     "read_document",
     "read_index_settings",
-    "read_place",
+    "read_source_context",
     "rebuild",
     "search",
     "split_document",
@@ -160,9 +160,9 @@ _MODULES = {
         "read_index_settings",
         "rebuild",
     ),
-    "store.catalog": ("IndexedDocument", "Root"),
+    "store.catalog": ("IndexedDocument", "TrackedPath"),
     "answering.pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "Stage", "Timings"),
-    "citations.source_context": ("Box", "PassagePlace", "page_image", "passage_boxes", "read_place"),
+    "citations.source_context": ("Box", "SourceContext", "page_image", "passage_boxes", "read_source_context"),
     "retrieval.rerank": ("Reranker", "SentenceReranker", "make_reranker"),
     "retrieval.search": ("Rank", "SearchOptions", "SearchResult", "search"),
     "retrieval.retriever": ("IndexSearcher",),

@@ -125,7 +125,7 @@ def test_status_says_what_is_there(index: Run, notes: Path) -> None:
     state = json.loads(index("status", "--json", "--documents").stdout)
     assert state["documents"] == state["chunks"] == 2
     assert state["model"]["model"] == "fake"
-    assert state["roots"][0]["path"] == str(notes)
+    assert state["tracked_paths"][0]["path"] == str(notes)
     assert [Path(failed["source"]).name for failed in state["failed"]] == ["bad.txt"]
     assert [Path(document["source"]).name for document in state["listed"]] == ["mars.md", "saturn.txt"]
 

@@ -1,4 +1,4 @@
-"""Where a passage stands: its lines on the page of a PDF, a picture of that page, and the text around it."""
+"""A passage in its source: its lines on the page of a PDF, a picture of that page, and the text around it."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -22,8 +22,8 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PassagePlace:
-    """A passage and what stands around it on its page.
+class SourceContext:
+    """A passage and the text around it on its page.
 
     Attributes:
         before: The text before it.
@@ -39,13 +39,13 @@ class PassagePlace:
 def passage_boxes(
     path: Path | str, page_number: int, spans: Sequence[tuple[int, int]], text: str | None = None
 ) -> list[list[Box]]:
-    """Where stretches of text stand on a page of a PDF as it is shown: for each a box for each of its lines.
+    """Where spans of text are on a page of a PDF as it is shown: for each span one box a line.
 
     Args:
         path: The PDF.
         page_number: Counted from 1, as `Chunk.page`.
         spans: Where each begins and ends in the text of the page, as `Chunk.start` and `Chunk.end`.
-        text: What the first one says, such as `Chunk.text`; given, it is compared with what stands there now.
+        text: The text of the first span, such as `Chunk.text`; if given, it is compared with what is there now.
 
     Raises:
         DocumentError: the file is gone, can't be read, or no longer has the text in this place.
@@ -76,7 +76,7 @@ def page_image(
     return base64.b64decode(run_job("page_image", arguments, ReadLimits()))
 
 
-def read_place(chunk: Chunk, *, margin: int = 1500) -> PassagePlace:
+def read_source_context(chunk: Chunk, *, margin: int = 1500) -> SourceContext:
     """The passage with up to `margin` characters before and after it, from the document as it is now.
 
     Raises:
@@ -89,7 +89,7 @@ def read_place(chunk: Chunk, *, margin: int = 1500) -> PassagePlace:
     if text[chunk.start : chunk.end] != chunk.text:
         raise DocumentError(f"{chunk.source} has changed since it was indexed. Add it again, then ask again.")
     before, after = text[: chunk.start], text[chunk.end :]
-    return PassagePlace(before[-margin:] if margin else "", chunk.text, after[:margin])
+    return SourceContext(before[-margin:] if margin else "", chunk.text, after[:margin])
 
 
 def _resolved(path: Path | str) -> str:

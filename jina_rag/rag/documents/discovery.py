@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 IGNORE_FILE = ".jinaragignore"
-"""A file of this name at the top of a folder says what to pass over in it, in the language of .gitignore."""
+"""A file of this name at the top of a folder lists what to pass over in it, in the syntax of .gitignore."""
 
 _ALWAYS_EXCLUDED = ("__pycache__/", "node_modules/", "site-packages/")
 """Folders of other people's files. A pattern such as `!node_modules/` brings one back."""
@@ -46,7 +46,7 @@ _ADDRESS = re.compile(r"(https?|ftps?|s3|gs):/", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")
 
 FolderErrorCallback = Callable[[Path, DocumentError], None]
-"""Told of a folder that can't be listed, and why."""
+"""Called with a folder that can't be listed, and why."""
 
 
 def find_documents(
@@ -61,10 +61,10 @@ def find_documents(
 
     Args:
         paths: Files, folders, patterns such as `notes/**/*.md`, and file:// addresses of any of them.
-        exclude: What to pass over in folders and patterns, in the language of .gitignore, each counted from the folder
+        exclude: What to pass over in folders and patterns, in the syntax of .gitignore, each counted from the folder
             or from the pattern's part without wildcards. The lines of a folder's own `.jinaragignore` come before
             these. A file that is named itself is always taken.
-        on_error: Told of folders that can't be listed, which are then passed over. Without it, the first one raises.
+        on_error: Called with each folder that can't be listed, which is then passed over; without it, the first raises.
 
     Raises:
         DocumentError: a path doesn't exist, a pattern fits nothing, a file was named whose kind can't be read, or a

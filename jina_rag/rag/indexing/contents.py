@@ -68,7 +68,7 @@ class IndexContents:
             n_chunks=self.count_chunks(),
             n_bytes=_bytes_on_disk(self.folder),
             collections=collections,
-            roots=tuple(self._manifest.roots()),
+            tracked_paths=tuple(self._manifest.tracked_paths()),
             failed=tuple(self._manifest.failed()),
             is_being_written=is_being_written(self.folder),
         )

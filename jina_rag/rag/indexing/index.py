@@ -1,4 +1,4 @@
-"""`DocumentIndex`: documents in a folder that can be searched, added and taken out."""
+"""`DocumentIndex`: documents in a folder that can be searched, added and removed."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,13 +25,13 @@ from jina_rag.rag.indexing.opening import (
 )
 from jina_rag.rag.indexing.reports import AddReport, IndexStatus, SyncReport
 from jina_rag.rag.indexing.scan import (
-    Survey,
-    as_roots,
+    ScanResult,
     as_sources,
+    as_tracked_paths,
     is_below,
     named_places,
-    root_for,
-    survey,
+    scan,
+    tracked_path_for,
     without_covered,
 )
 from jina_rag.rag.indexing.sync import Changes
@@ -193,8 +193,8 @@ class DocumentIndex(IndexContents):
         Args:
             paths: Files, folders, glob patterns and file:// addresses; remembered for `sync`, a pattern as the files
                 that it named.
-            on_progress: Told how far it has come.
-            collection: Where the documents go; one that is elsewhere moves.
+            on_progress: Called with the progress.
+            collection: Where the documents go; one that is in another moves.
             exclude: Patterns, as in .gitignore, of what to leave out below folders.
             should_stop: Asked between batches whether to end early. Documents that are complete by then stay.
             retry_failed: Read files again that failed before and have not changed since.
@@ -206,13 +206,13 @@ class DocumentIndex(IndexContents):
             Otherwise, if the model is not loaded yet, as `embedder` does.
         """
         paths = list(paths)
-        found = Survey()
+        found = ScanResult()
         files = find_documents(paths, exclude, on_error=found.note)
         found.files.update(dict.fromkeys(files, collection))
         with self._writing() as changes:
-            roots = as_roots(paths, collection, exclude)
-            self._manifest.add_roots(without_covered(roots, [*roots, *self._manifest.roots()]))
-            report, _ = changes.bring_in(found, on_progress, should_stop, retry_failed=retry_failed)
+            tracked = as_tracked_paths(paths, collection, exclude)
+            self._manifest.add_tracked_paths(without_covered(tracked, [*tracked, *self._manifest.tracked_paths()]))
+            report, _ = changes.add(found, on_progress, should_stop, retry_failed=retry_failed)
             return report
 
     def sync(
@@ -228,11 +228,11 @@ class DocumentIndex(IndexContents):
         """Make the index agree with what is on the disk: add what is new or has changed, remove what is gone.
 
         A folder that has vanished as a whole, or is suddenly empty, is taken for a disk that is not mounted: nothing
-        from there is removed. A document that `remove` took out comes back if its file is still there.
+        from there is removed. A document that `remove` removed comes back if its file is still there.
 
         Args:
             paths: As for `add`; None for everything that was ever added.
-            on_progress: Told how far it has come.
+            on_progress: Called with the progress.
             collection: Where the documents go; None leaves each where its folder was added to.
             exclude: Patterns of what to leave out; None for those that the folder was added with.
             should_stop: Asked between batches whether to end early. Nothing is removed then.
@@ -244,26 +244,27 @@ class DocumentIndex(IndexContents):
             Otherwise as `add` does.
         """
         with self._writing() as changes:
-            remembered = self._manifest.roots()
+            remembered = self._manifest.tracked_paths()
             known = {document.source for document in self._manifest.documents()}
             if paths is None:
                 if not remembered:
                     raise DocumentError("Nothing has been added yet. Name the folder: jina-rag sync FOLDER")
-                roots = remembered
+                tracked = remembered
             else:
-                roots = [
-                    root_for(place, remembered, collection, exclude) for place in named_places(paths, exclude or ())
+                tracked = [
+                    tracked_path_for(place, remembered, collection, exclude)
+                    for place in named_places(paths, exclude or ())
                 ]
-            found = survey(roots, known)
+            found = scan(tracked, known)
             if paths is not None:
                 if found.lost:
                     raise DocumentError(found.lost[0].reason)
-                self._manifest.add_roots(without_covered(roots, [*roots, *remembered]))
-            report, twins = changes.bring_in(found, on_progress, should_stop, retry_failed=retry_failed)
-            return report if report.stopped else changes.take_out_gone(report, twins, roots, found)
+                self._manifest.add_tracked_paths(without_covered(tracked, [*tracked, *remembered]))
+            report, duplicates = changes.add(found, on_progress, should_stop, retry_failed=retry_failed)
+            return report if report.stopped else changes.remove_missing(report, duplicates, tracked, found)
 
     def remove(self, sources: Iterable[Path | str]) -> int:
-        """Take documents out, by their `source`, their path or a folder that they are in; the files stay.
+        """Remove documents, by their `source`, their path or a folder that they are in; the files stay.
 
         Returns:
             How many there were.
@@ -274,24 +275,26 @@ class DocumentIndex(IndexContents):
         paths = as_sources(sources)
         with self._writing() as changes:
             gone = self._manifest.sources_below(paths)
-            changes.take_out(gone)
-            names = [root.path for root in self._manifest.roots()]
+            changes.remove(gone)
+            names = [item.path for item in self._manifest.tracked_paths()]
             names += [item.source for item in self._manifest.failed()]
             named = [name for name in names if any(is_below(name, path) for path in paths)]
-            self._manifest.remove_roots(named)
+            self._manifest.remove_tracked_paths(named)
             self._manifest.remove_failed(named)
         return len(gone)
 
     def remove_collection(self, name: str) -> int:
-        """Take out all documents of a collection; the files stay. Returns how many there were.
+        """Remove all documents of a collection; the files stay. Returns how many there were.
 
         Raises:
             IndexFolderError: another process is writing, or the index is damaged.
         """
         with self._writing() as changes:
             gone = [document.source for document in self._manifest.documents(name)]
-            changes.take_out(gone)
-            self._manifest.remove_roots(root.path for root in self._manifest.roots() if root.collection == name)
+            changes.remove(gone)
+            self._manifest.remove_tracked_paths(
+                item.path for item in self._manifest.tracked_paths() if item.collection == name
+            )
         return len(gone)
 
     def close(self) -> None:

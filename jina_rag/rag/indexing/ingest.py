@@ -97,7 +97,7 @@ class FileTask:
 
 
 @dataclass
-class Reading:
+class ParsedDocument:
     """A document that was read and has new chunks, on its way into the index."""
 
     task: FileTask
@@ -105,7 +105,7 @@ class Reading:
     chunks: Sequence[Chunk]
     to_store: Sequence[Chunk]
     stale: frozenset[str]
-    twins: tuple[str, ...]
+    duplicates: tuple[str, ...]
     n_taken: int = 0
     failed: bool = False
 
@@ -128,7 +128,7 @@ class IngestionResult:
         updated: Sources whose content had changed.
         unchanged: Sources that had only been written again.
         failed: Those that could not be read or embedded.
-        twins: For a new source the known ones with the same content.
+        duplicates: For a new source the known ones with the same content.
         n_chunks: Chunks of the added and updated documents.
         n_embedded: Texts that were embedded; the others had a vector already.
         stopped: Whether it ended because it was asked to.
@@ -138,7 +138,7 @@ class IngestionResult:
     updated: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: list[FailedDocument] = field(default_factory=list)
-    twins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    duplicates: dict[str, tuple[str, ...]] = field(default_factory=dict)
     n_chunks: int = 0
     n_embedded: int = 0
     stopped: bool = False
@@ -155,10 +155,10 @@ class _Group:
         complete: The documents that are complete with this group.
     """
 
-    parts: Sequence[tuple[Reading, Sequence[Chunk]]]
+    parts: Sequence[tuple[ParsedDocument, Sequence[Chunk]]]
     vectors: dict[bytes, FloatArray]
     new: frozenset[bytes]
-    complete: Sequence[Reading]
+    complete: Sequence[ParsedDocument]
 
 
 class Ingestion:
@@ -184,7 +184,7 @@ class Ingestion:
         self._embedder = embedder
         self._own_change = own_change
         self._result = IngestionResult()
-        self._waiting: deque[Reading] = deque()
+        self._waiting: deque[ParsedDocument] = deque()
         self._recent: deque[dict[bytes, FloatArray]] = deque(maxlen=_GROUPS_BEHIND + 2)
         self._batch_size = _LEAST_BATCH
         self._touched: list[tuple[str, int, int]] = []
@@ -210,7 +210,7 @@ class Ingestion:
         self._manifest.touch(self._touched)
         return self._result
 
-    def _take_in(self, outcome: "Reading | _Unchanged | FailedDocument", progress: "ProgressMeter") -> None:
+    def _take_in(self, outcome: "ParsedDocument | _Unchanged | FailedDocument", progress: "ProgressMeter") -> None:
         if isinstance(outcome, FailedDocument):
             self._result.failed.append(outcome)
             progress.document_done(outcome.source)
@@ -232,22 +232,25 @@ class Ingestion:
                 return
             self._embed_parts(list(self._next_parts()), writing, progress)
 
-    def _next_parts(self) -> Iterator[tuple[Reading, Sequence[Chunk]]]:
+    def _next_parts(self) -> Iterator[tuple[ParsedDocument, Sequence[Chunk]]]:
         """The next batch: documents with those of their chunks that are in it."""
         room = self._batch_size
         while self._waiting and room:
-            reading = self._waiting[0]
-            part = reading.to_store[reading.n_taken : reading.n_taken + room]
-            reading.n_taken += len(part)
+            parsed = self._waiting[0]
+            part = parsed.to_store[parsed.n_taken : parsed.n_taken + room]
+            parsed.n_taken += len(part)
             room -= len(part)
-            if reading.n_taken == len(reading.to_store):
+            if parsed.n_taken == len(parsed.to_store):
                 self._waiting.popleft()
-            yield reading, part
+            yield parsed, part
 
     def _embed_parts(
-        self, parts: Sequence[tuple[Reading, Sequence[Chunk]]], writing: "_WriteBehind", progress: "ProgressMeter"
+        self,
+        parts: Sequence[tuple[ParsedDocument, Sequence[Chunk]]],
+        writing: "_WriteBehind",
+        progress: "ProgressMeter",
     ) -> None:
-        parts = [(reading, part) for reading, part in parts if not reading.failed]
+        parts = [(parsed, part) for parsed, part in parts if not parsed.failed]
         try:
             vectors, new = self._vectors_of([chunk.text for _, part in parts for chunk in part])
         except _FAULTS_OF_A_DOCUMENT as error:
@@ -257,10 +260,10 @@ class Ingestion:
             else:
                 self._fail(parts[0][0], error, progress)
             return
-        complete = [reading for reading, _ in parts if reading.n_taken == len(reading.to_store)]
+        complete = [parsed for parsed, _ in parts if parsed.n_taken == len(parsed.to_store)]
         writing.put(_Group(parts, vectors, new, complete))
-        for reading, part in parts:
-            self._note(reading, len(part), progress)
+        for parsed, part in parts:
+            self._note(parsed, len(part), progress)
 
     def _vectors_of(self, texts: Sequence[str]) -> tuple[dict[bytes, FloatArray], frozenset[bytes]]:
         """The vectors of texts by digest, and which had to be embedded."""
@@ -282,32 +285,32 @@ class Ingestion:
         fitting = int(texts_per_second * _SECONDS_PER_BATCH)
         self._batch_size = min(_LARGEST_BATCH, 2 * self._batch_size, max(_LEAST_BATCH, fitting))
 
-    def _fail(self, reading: Reading, error: Exception, progress: "ProgressMeter") -> None:
-        reading.failed = True
-        if self._waiting and self._waiting[0] is reading:
+    def _fail(self, parsed: ParsedDocument, error: Exception, progress: "ProgressMeter") -> None:
+        parsed.failed = True
+        if self._waiting and self._waiting[0] is parsed:
             self._waiting.popleft()
-        self._result.failed.append(_failed(reading.task, error, reading.document.size, reading.document.mtime_ns))
-        progress.document_done(reading.document.source)
+        self._result.failed.append(_failed(parsed.task, error, parsed.document.size, parsed.document.mtime_ns))
+        progress.document_done(parsed.document.source)
 
-    def _note(self, reading: Reading, n_chunks: int, progress: "ProgressMeter") -> None:
-        source, is_complete = reading.document.source, reading.n_taken == len(reading.to_store)
-        progress.chunks_stored(source, n_chunks, reading.task.size * n_chunks // max(1, len(reading.to_store)))
+    def _note(self, parsed: ParsedDocument, n_chunks: int, progress: "ProgressMeter") -> None:
+        source, is_complete = parsed.document.source, parsed.n_taken == len(parsed.to_store)
+        progress.chunks_stored(source, n_chunks, parsed.task.size * n_chunks // max(1, len(parsed.to_store)))
         if not is_complete:
             return
-        (self._result.updated if reading.task.known else self._result.added).append(source)
-        self._result.n_chunks += len(reading.chunks)
-        if reading.twins and not reading.task.known:
-            self._result.twins[source] = reading.twins
+        (self._result.updated if parsed.task.known else self._result.added).append(source)
+        self._result.n_chunks += len(parsed.chunks)
+        if parsed.duplicates and not parsed.task.known:
+            self._result.duplicates[source] = parsed.duplicates
         progress.document_done(source)
 
-    def _read(self, task: FileTask) -> Reading | _Unchanged | FailedDocument:
+    def _read(self, task: FileTask) -> ParsedDocument | _Unchanged | FailedDocument:
         """In the reading thread: what a file holds."""
         source, size, mtime_ns = str(task.path), -1, -1
         try:
             size, mtime_ns, sha256 = _file_state(task.path)
             if task.known and sha256 and task.known.sha256 == sha256:
                 return _Unchanged(task, size, mtime_ns)
-            document, (size, mtime_ns, sha256) = _read_while_it_keeps_still(task.path)
+            document, (size, mtime_ns, sha256) = _read_stable(task.path)
         except MissingDependencyError as error:  # of this kind of file; others may be readable
             return _failed(task, error)
         except _FAULTS_OF_A_DOCUMENT as error:
@@ -332,29 +335,29 @@ class Ingestion:
         )
         to_store = [chunk for chunk in chunks if old.get(chunk.id) != chunk]
         stale = frozenset(old) - {chunk.id for chunk in chunks}
-        return Reading(task, row, chunks, to_store, stale, tuple(self._manifest.sources_with(sha256)))
+        return ParsedDocument(task, row, chunks, to_store, stale, tuple(self._manifest.sources_with(sha256)))
 
     def _write(self, group: _Group) -> None:
         """In the writing thread: put a group into the index."""
         chunks = [chunk for _, part in group.parts for chunk in part]
-        collections = {reading.document.source: reading.document.collection for reading, _ in group.parts}
+        collections = {parsed.document.source: parsed.document.collection for parsed, _ in group.parts}
         self._manifest.begin(collections, {digest: group.vectors[digest] for digest in group.new})
         self._store.upsert(chunks, [group.vectors[text_digest(chunk.text)] for chunk in chunks], collections)
-        complete = [reading for reading in group.complete if not reading.failed]
-        self._store.delete(id_ for reading in complete for id_ in reading.stale)
+        complete = [parsed for parsed in group.complete if not parsed.failed]
+        self._store.delete(id_ for parsed in complete for id_ in parsed.stale)
         if complete:
             with self._own_change():
-                self._manifest.replace([(reading.document, reading.chunks) for reading in complete])
+                self._manifest.replace([(parsed.document, parsed.chunks) for parsed in complete])
 
 
 class ProgressMeter:
-    """Counts what is done, and tells the caller if it wants to know."""
+    """Counts what is done, and reports it to the caller."""
 
     def __init__(self, on_progress: AddProgressCallback | None, tasks: Sequence[FileTask], n_unchanged: int) -> None:
         """Start the clock.
 
         Args:
-            on_progress: Who is told.
+            on_progress: Called after each step; None for nobody.
             tasks: What there is to do.
             n_unchanged: How many more documents there are, with nothing to do for them.
         """
@@ -370,16 +373,16 @@ class ProgressMeter:
         """Some chunks of a document have their vectors."""
         self._chunks_done += n_chunks
         self._bytes_of[source] = self._bytes_of.get(source, 0) + n_bytes
-        self._tell(source)
+        self._report(source)
 
     def document_done(self, source: str) -> None:
         """A document is done, in whichever way."""
         self._documents_done += 1
         self._bytes_of.pop(source, None)
         self._bytes_done += self._sizes[source]
-        self._tell(source)
+        self._report(source)
 
-    def _tell(self, source: str) -> None:
+    def _report(self, source: str) -> None:
         if self._on_progress:
             state = AddProgress(
                 source=source,
@@ -423,11 +426,11 @@ def _pool(name: str) -> Iterator[ThreadPoolExecutor]:
 
 def _read_ahead(
     pool: ThreadPoolExecutor,
-    read: Callable[[FileTask], Reading | _Unchanged | FailedDocument],
+    read: Callable[[FileTask], ParsedDocument | _Unchanged | FailedDocument],
     tasks: Iterable[FileTask],
-) -> Iterator[Reading | _Unchanged | FailedDocument]:
+) -> Iterator[ParsedDocument | _Unchanged | FailedDocument]:
     """What each file holds, in order, while the next ones are being read."""
-    pending: deque[tuple[FileTask, Future[Reading | _Unchanged | FailedDocument]]] = deque()
+    pending: deque[tuple[FileTask, Future[ParsedDocument | _Unchanged | FailedDocument]]] = deque()
     for task in tasks:
         while pending and (
             len(pending) >= _FILES_AHEAD or task.size + sum(other.size for other, _ in pending) > _BYTES_AHEAD
@@ -438,7 +441,7 @@ def _read_ahead(
         yield pending.popleft()[1].result()
 
 
-def _read_while_it_keeps_still(path: Path) -> tuple[Document, tuple[int, int, str]]:
+def _read_stable(path: Path) -> tuple[Document, tuple[int, int, str]]:
     """A document and the state of its file, which was the same before and after. A second attempt is made."""
     for _ in range(2):
         before = _file_state(path)

@@ -1,10 +1,10 @@
-"""What `DocumentIndex` says of what it did and what it holds."""
+"""What `DocumentIndex` reports: what it did, and what it holds."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.rag.store.catalog import FailedDocument, Root
+from jina_rag.rag.store.catalog import FailedDocument, TrackedPath
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class SyncReport:
         removed: Sources whose files are gone; `add` removes nothing.
         moved: Sources whose files were moved: before and now.
         failed: Sources that could not be read or embedded; what the index knew of them is kept. With them are the
-            folders that could not be looked through.
+            folders that could not be listed.
         n_chunks: Chunks of the new and updated documents.
         n_embedded: Texts that were embedded for them; all others had a vector already.
         stopped: Whether it ended early because it was asked to.
@@ -40,7 +40,7 @@ AddReport = SyncReport
 
 @dataclass(frozen=True)
 class IndexStatus:
-    """What an index holds, at a glance.
+    """What an index holds.
 
     Attributes:
         folder: Where it is.
@@ -49,7 +49,7 @@ class IndexStatus:
         n_chunks: How many chunks can be found.
         n_bytes: What it takes up on disk.
         collections: How many documents there are in each collection.
-        roots: The files and folders that `sync` looks through.
+        tracked_paths: The files and folders that `sync` searches.
         failed: Files that could not be added, and why.
         is_being_written: Whether a process is writing at this moment.
     """
@@ -60,6 +60,6 @@ class IndexStatus:
     n_chunks: int
     n_bytes: int
     collections: dict[str, int]
-    roots: tuple[Root, ...]
+    tracked_paths: tuple[TrackedPath, ...]
     failed: tuple[FailedDocument, ...]
     is_being_written: bool

@@ -1,4 +1,4 @@
-"""What lies below the files and folders that were added, and what has gone from there."""
+"""Which documents are below the tracked paths now, and what has to be done about each."""
 
 import os
 import shlex
@@ -10,23 +10,23 @@ from pathlib import Path
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.discovery import find_documents, is_pattern, local_path
 from jina_rag.rag.indexing.ingest import FileTask
-from jina_rag.rag.store.catalog import FailedDocument, IndexedDocument, Root
+from jina_rag.rag.store.catalog import FailedDocument, IndexedDocument, TrackedPath
 
 
 @dataclass
-class Survey:
-    """What stands below some roots now.
+class ScanResult:
+    """The documents that are below some tracked paths now.
 
     Attributes:
         files: The collection of each document's path.
-        lost: Roots that have vanished as a whole, and folders that can't be looked through, with the reason.
+        lost: Tracked paths that have vanished as a whole, and folders that can't be listed, with the reason.
     """
 
     files: dict[Path, str] = field(default_factory=dict)
     lost: list[FailedDocument] = field(default_factory=list)
 
     def note(self, folder: Path, error: DocumentError) -> None:
-        """Remember a folder that can't be looked through."""
+        """Remember a folder that can't be listed."""
         self.lost.append(FailedDocument(str(folder), str(error)))
 
     def is_gone(self, source: str) -> bool:
@@ -34,23 +34,23 @@ class Survey:
         return not any(is_below(source, item.source) for item in self.lost) and _is_gone_or_left_out(Path(source))
 
 
-def survey(roots: Sequence[Root], known: Collection[str]) -> Survey:
-    """Look through roots. Where one lies within another, its own collection counts.
+def scan(tracked: Sequence[TrackedPath], known: Collection[str]) -> ScanResult:
+    """Find the documents below tracked paths. Where one lies within another, its own collection counts.
 
     Args:
-        roots: Any that were ever added.
+        tracked: Where to search.
         known: The sources of the documents that the index has.
 
     Raises:
-        DocumentError: a root was never there, or is a file of a kind that can't be read.
+        DocumentError: a tracked path was never there, or is a file of a kind that can't be read.
     """
-    found = Survey()
-    for root in sorted(roots, key=lambda root: len(root.path)):
-        if lost := _why_lost(Path(root.path), known):
-            found.lost.append(FailedDocument(root.path, lost))
-        elif os.path.lexists(root.path) or root.path not in known:  # else it is a file that was deleted
-            files = find_documents([root.path], root.exclude, on_error=found.note)
-            found.files.update(dict.fromkeys(files, root.collection))
+    found = ScanResult()
+    for item in sorted(tracked, key=lambda item: len(item.path)):
+        if lost := _why_lost(Path(item.path), known):
+            found.lost.append(FailedDocument(item.path, lost))
+        elif os.path.lexists(item.path) or item.path not in known:  # else it is a file that was deleted
+            files = find_documents([item.path], item.exclude, on_error=found.note)
+            found.files.update(dict.fromkeys(files, item.collection))
     return found
 
 
@@ -61,18 +61,18 @@ class Plan:
     Attributes:
         tasks: Files that are new, or may have changed.
         unchanged: Sources to be left alone.
-        elsewhere: Sources that have not changed and go into another collection, with its name.
+        moved_to: Sources that have not changed and go into another collection, with its name.
         failed: Files that have failed before and not changed since.
     """
 
     tasks: list[FileTask] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
-    elsewhere: dict[str, str] = field(default_factory=dict)
+    moved_to: dict[str, str] = field(default_factory=dict)
     failed: list[FailedDocument] = field(default_factory=list)
 
 
-def make_plan(found: Survey, known: dict[str, IndexedDocument], failed: dict[str, FailedDocument]) -> Plan:
-    """Compare what was found with what the index knows, at the price of a look at each file's size and time.
+def make_plan(found: ScanResult, known: dict[str, IndexedDocument], failed: dict[str, FailedDocument]) -> Plan:
+    """Compare what was found with what the index knows, at the price of one `stat` for each file.
 
     Args:
         found: Files with their collections.
@@ -94,7 +94,7 @@ def make_plan(found: Survey, known: dict[str, IndexedDocument], failed: dict[str
             if document.collection == collection:
                 plan.unchanged.append(source)
             else:
-                plan.elsewhere[source] = collection
+                plan.moved_to[source] = collection
         else:
             plan.tasks.append(FileTask(path, state[0], collection, document))
     return plan
@@ -113,9 +113,9 @@ def named_places(paths: Iterable[Path | str], exclude: Sequence[str] = ()) -> It
             yield path.resolve()
 
 
-def as_roots(paths: Iterable[Path | str], collection: str, exclude: Sequence[str]) -> list[Root]:
-    """What to remember of `paths` that were added: files and folders, for a pattern the files that it named."""
-    return [Root(str(place), collection, tuple(exclude)) for place in named_places(paths, exclude)]
+def as_tracked_paths(paths: Iterable[Path | str], collection: str, exclude: Sequence[str]) -> list[TrackedPath]:
+    """What to track of `paths` that were added: files and folders, for a pattern the files that it named."""
+    return [TrackedPath(str(place), collection, tuple(exclude)) for place in named_places(paths, exclude)]
 
 
 def as_sources(paths: Iterable[Path | str]) -> list[str]:
@@ -127,26 +127,28 @@ def _without_dots(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
-def without_covered(roots: Sequence[Root], known: Sequence[Root]) -> list[Root]:
-    """`roots` without the files that a known folder brings anyway."""
-    folders = [root for root in known if Path(root.path).is_dir() and not root.exclude]
+def without_covered(tracked: Sequence[TrackedPath], known: Sequence[TrackedPath]) -> list[TrackedPath]:
+    """`tracked` without the files that a known folder brings anyway."""
+    folders = [item for item in known if Path(item.path).is_dir() and not item.exclude]
 
-    def is_covered(root: Root) -> bool:
+    def is_covered(item: TrackedPath) -> bool:
         return any(
-            is_below(root.path, folder.path) and root.path != folder.path and root.collection == folder.collection
+            is_below(item.path, folder.path) and item.path != folder.path and item.collection == folder.collection
             for folder in folders
         )
 
-    return [root for root in roots if Path(root.path).is_dir() or not is_covered(root)]
+    return [item for item in tracked if Path(item.path).is_dir() or not is_covered(item)]
 
 
-def root_for(path: Path, remembered: Sequence[Root], collection: str | None, exclude: Sequence[str] | None) -> Root:
-    """A path as a root: what is not said is taken from the nearest folder above it that was added."""
-    above = [root for root in remembered if is_below(str(path), root.path)]
-    nearest = max(above, key=lambda root: len(root.path), default=Root(str(path)))
+def tracked_path_for(
+    path: Path, remembered: Sequence[TrackedPath], collection: str | None, exclude: Sequence[str] | None
+) -> TrackedPath:
+    """A path to track: what is not given is taken from the nearest folder above it that was added."""
+    above = [item for item in remembered if is_below(str(path), item.path)]
+    nearest = max(above, key=lambda item: len(item.path), default=TrackedPath(str(path)))
     same = nearest.path == str(path)
     patterns = exclude if exclude is not None else nearest.exclude if same else ()
-    return Root(str(path), collection or nearest.collection, tuple(patterns))
+    return TrackedPath(str(path), collection or nearest.collection, tuple(patterns))
 
 
 def is_below(source: str, folder: str) -> bool:
@@ -155,13 +157,13 @@ def is_below(source: str, folder: str) -> bool:
 
 
 def _why_lost(path: Path, known: Collection[str]) -> str | None:
-    """Why what stood at a root can't be judged now; None if it can. A disk that is not mounted is no deletion."""
+    """Why a tracked path can't be compared with the index now; None if it can. A disk may not be mounted."""
     n_known = sum(is_below(source, str(path)) for source in known)
     if not n_known:
         return None
     remedy = (
-        f"and the index has {n_known:,} documents from there: is a disk not mounted? If they are gone for good, take "
-        f"them out with `jina-rag rm {shlex.quote(str(path))}`."
+        f"and the index has {n_known:,} documents from there: is a disk not mounted? If they are gone for good, "
+        f"remove them with `jina-rag rm {shlex.quote(str(path))}`."
     )
     try:
         if path.is_dir():
@@ -169,7 +171,7 @@ def _why_lost(path: Path, known: Collection[str]) -> str | None:
         is_deleted_file = str(path) in known and any(path.parent.iterdir())
         return None if path.exists() or is_deleted_file else f"{path} is not there, {remedy}"
     except OSError as error:
-        return f"{path} can't be looked through ({error.strerror}), {remedy}"
+        return f"{path} can't be listed ({error.strerror}), {remedy}"
 
 
 def _is_gone_or_left_out(path: Path) -> bool:

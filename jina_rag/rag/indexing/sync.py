@@ -1,4 +1,4 @@
-"""What a writer does to an index: take documents in, move them between collections, take them out."""
+"""What a writer does to an index: add documents, move them between collections, remove them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -8,11 +8,11 @@ from jina_rag.rag.indexing import rebuild as repair
 from jina_rag.rag.indexing.index_model import IndexModel
 from jina_rag.rag.indexing.ingest import AddProgressCallback, Ingestion, IngestionResult, ProgressMeter, StopCallback
 from jina_rag.rag.indexing.reports import SyncReport
-from jina_rag.rag.indexing.scan import Survey, is_below, make_plan
-from jina_rag.rag.store.catalog import Manifest, Root
+from jina_rag.rag.indexing.scan import ScanResult, is_below, make_plan
+from jina_rag.rag.store.catalog import Manifest, TrackedPath
 from jina_rag.rag.store.vectors import VectorStore
 
-Twins = Mapping[str, Sequence[str]]
+Duplicates = Mapping[str, Sequence[str]]
 """For a new document the known ones with the same content, by their sources."""
 
 
@@ -39,18 +39,18 @@ class Changes:
         self._model = model
         self._own_change = own_change
 
-    def bring_in(
+    def add(
         self,
-        found: Survey,
+        found: ScanResult,
         on_progress: AddProgressCallback | None,
         should_stop: StopCallback,
         *,
         retry_failed: bool,
-    ) -> tuple[SyncReport, Twins]:
+    ) -> tuple[SyncReport, Duplicates]:
         """Add what is new or has changed; nothing goes. Arguments and errors as those of `DocumentIndex.add`."""
         known = {document.source: document for document in self._manifest.documents()}
         plan = make_plan(found, known, {} if retry_failed else {item.source: item for item in self._manifest.failed()})
-        self._move(plan.elsewhere)
+        self._move(plan.moved_to)
         result = IngestionResult()
         if plan.tasks:
             progress = ProgressMeter(on_progress, plan.tasks, len(found.files) - len(plan.tasks))
@@ -59,17 +59,19 @@ class Changes:
             self._clear_up(result)
         report = SyncReport(
             added=tuple(result.added),
-            updated=tuple(sorted([*result.updated, *plan.elsewhere])),
+            updated=tuple(sorted([*result.updated, *plan.moved_to])),
             unchanged=tuple(sorted([*plan.unchanged, *result.unchanged])),
             failed=(*found.lost, *sorted([*plan.failed, *result.failed], key=lambda item: item.source)),
             n_chunks=result.n_chunks,
             n_embedded=result.n_embedded,
             stopped=result.stopped,
         )
-        return report, result.twins
+        return report, result.duplicates
 
-    def take_out_gone(self, report: SyncReport, twins: Twins, roots: Sequence[Root], found: Survey) -> SyncReport:
-        """Take out what was below `roots` and is gone from the disk.
+    def remove_missing(
+        self, report: SyncReport, duplicates: Duplicates, tracked: Sequence[TrackedPath], found: ScanResult
+    ) -> SyncReport:
+        """Remove what was below `tracked` and is gone from the disk.
 
         Returns:
             `report` with that in it: a new file whose content is that of one that is gone has moved.
@@ -79,14 +81,14 @@ class Changes:
         gone = {
             source
             for source in known
-            if source not in files and any(is_below(source, root.path) for root in roots) and found.is_gone(source)
+            if source not in files and any(is_below(source, item.path) for item in tracked) and found.is_gone(source)
         }
-        self.take_out(sorted(gone))
-        self._manifest.remove_roots(gone)
+        self.remove(sorted(gone))
+        self._manifest.remove_tracked_paths(gone)
         self._manifest.remove_failed(
             item.source for item in self._manifest.failed() if item.source not in files and found.is_gone(item.source)
         )
-        moved = _moved(twins, gone)
+        moved = _moved(duplicates, gone)
         return replace(
             report,
             added=tuple(sorted(set(report.added) - {now for _, now in moved})),
@@ -94,8 +96,8 @@ class Changes:
             moved=moved,
         )
 
-    def take_out(self, sources: Iterable[str]) -> None:
-        """Take out documents with their chunks and vectors."""
+    def remove(self, sources: Iterable[str]) -> None:
+        """Remove documents with their chunks and vectors."""
         sources = list(sources)
         if not sources:
             return
@@ -106,7 +108,7 @@ class Changes:
         self._manifest.forget_unused_vectors()
 
     def _clear_up(self, result: IngestionResult) -> None:
-        """Take what was begun and came to nothing out of Chroma again, and remember what failed."""
+        """Remove from Chroma what was begun and not finished, and remember what failed."""
         unfinished = self._manifest.unfinished()
         if unfinished:
             with self._own_change():
@@ -115,20 +117,24 @@ class Changes:
         if not result.stopped and result.updated:
             self._manifest.forget_unused_vectors()
 
-    def _move(self, elsewhere: dict[str, str]) -> None:
-        """Put documents into other collections, by source."""
-        for source, collection in elsewhere.items():
+    def _move(self, moved_to: dict[str, str]) -> None:
+        """Put documents into other collections.
+
+        Args:
+            moved_to: The new collection of each source.
+        """
+        for source, collection in moved_to.items():
             self._store.describe(self._manifest.chunks_of(source), collection)
-        for collection in set(elsewhere.values()):
+        for collection in set(moved_to.values()):
             with self._own_change():
-                self._manifest.move([source for source, name in elsewhere.items() if name == collection], collection)
+                self._manifest.move([source for source, name in moved_to.items() if name == collection], collection)
 
 
-def _moved(twins: Twins, gone: Collection[str]) -> tuple[tuple[str, str], ...]:
+def _moved(duplicates: Duplicates, gone: Collection[str]) -> tuple[tuple[str, str], ...]:
     """Where files were and are; of several copies that appeared for one that is gone, the first is it."""
     left = set(gone)
     moved: list[tuple[str, str]] = []
-    for now, known in twins.items():
+    for now, known in duplicates.items():
         if before := next((source for source in known if source in left), None):
             left.remove(before)
             moved.append((before, now))

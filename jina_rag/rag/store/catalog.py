@@ -103,7 +103,7 @@ class FailedDocument:
     """A document that could not be added, and why.
 
     Attributes:
-        source: The file's absolute path, or a folder that could not be looked through.
+        source: The file's absolute path, or a folder that could not be listed.
         reason: A sentence or two for people.
         size: Of the file in bytes when that happened; -1 where the cause may lie outside of the file.
         mtime_ns: When the file had last been changed, in nanoseconds since 1970.
@@ -118,7 +118,7 @@ class FailedDocument:
 
 
 @dataclass(frozen=True)
-class Root:
+class TrackedPath:
     """A file or folder that was added, for a later `sync`.
 
     Attributes:
@@ -371,7 +371,7 @@ class Manifest:
         with self._write() as connection:
             connection.execute("DELETE FROM vectors WHERE digest NOT IN (SELECT digest FROM chunks)")
 
-    # Collections, roots and failures
+    # Collections, tracked paths and failures
 
     def move(self, sources: Iterable[str], collection: str) -> None:
         """Put documents into another collection."""
@@ -381,21 +381,21 @@ class Manifest:
             )
             _advance(connection)
 
-    def roots(self) -> list[Root]:
+    def tracked_paths(self) -> list[TrackedPath]:
         """What was added, by path."""
         with self._read() as connection:
             rows = connection.execute("SELECT path, collection, exclude FROM roots ORDER BY path")
-            return [Root(path, collection, tuple(json.loads(exclude))) for path, collection, exclude in rows]
+            return [TrackedPath(path, collection, tuple(json.loads(exclude))) for path, collection, exclude in rows]
 
-    def add_roots(self, roots: Iterable[Root]) -> None:
+    def add_tracked_paths(self, paths: Iterable[TrackedPath]) -> None:
         """Remember what was added."""
         with self._write() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO roots VALUES (?, ?, ?)",
-                [(root.path, root.collection, json.dumps(root.exclude)) for root in roots],
+                [(path.path, path.collection, json.dumps(path.exclude)) for path in paths],
             )
 
-    def remove_roots(self, paths: Iterable[str]) -> None:
+    def remove_tracked_paths(self, paths: Iterable[str]) -> None:
         """Forget that these were added."""
         with self._write() as connection:
             connection.executemany("DELETE FROM roots WHERE path = ?", [(path,) for path in paths])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from jina_rag.errors import DocumentError
 from jina_rag.rag.chunking import Chunk, split_document
-from jina_rag.rag.citations.source_context import Box, page_image, passage_boxes, read_place
+from jina_rag.rag.citations.source_context import Box, page_image, passage_boxes, read_source_context
 from jina_rag.rag.documents.discovery import read_document
 from jina_rag.testing import fake_embedder
 from tests.rag.documents.pdf import PdfLine, paragraph, write_contents, write_laid_out_pdf
@@ -131,14 +131,14 @@ def test_the_text_around_a_passage_is_shown(tmp_path: Path) -> None:
     text = "# One\n\n" + "first words. " * 10 + "\n\nThe middle of it.\n\n" + "last words. " * 10
     path.write_text(text)
     chunk = _chunk(path, "middle")
-    place = read_place(chunk)
+    place = read_source_context(chunk)
     assert place.before + place.text + place.after == text
     assert place.text == chunk.text
-    near = read_place(chunk, margin=5)
+    near = read_source_context(chunk, margin=5)
     assert (near.before, near.after) == (place.before[-5:], place.after[:5])
-    assert read_place(chunk, margin=0).before == ""
+    assert read_source_context(chunk, margin=0).before == ""
     path.write_text(text.replace("middle", "center"))
     with pytest.raises(DocumentError, match="has changed"):
-        read_place(chunk)
+        read_source_context(chunk)
     with pytest.raises(DocumentError, match="has changed"):
-        read_place(replace(chunk, page=7))
+        read_source_context(replace(chunk, page=7))

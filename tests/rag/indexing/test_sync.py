@@ -99,7 +99,7 @@ def test_an_address_and_a_pattern_are_remembered_as_what_they_name(index: Docume
     folder.mkdir()
     (folder / "pluto.md").write_text("Pluto is a dwarf planet.")
     index.add([notes.as_uri(), str(folder / "*.md")], exclude=["x*"])
-    assert [root.path for root in index.status().roots] == [str(folder / "pluto.md"), str(notes)]
+    assert [root.path for root in index.status().tracked_paths] == [str(folder / "pluto.md"), str(notes)]
     (notes / "uranus.txt").write_text("Uranus lies on its side.")
     (folder / "ceres.md").write_text("Ceres is a dwarf planet, too.")
     assert index.sync([notes.as_uri()]).added == (str(notes / "uranus.txt"),)
@@ -260,7 +260,7 @@ def test_a_file_that_was_added_by_itself_may_go(index: DocumentIndex, notes: Pat
     index.add([notes / "mars.md", notes / "venus.txt"])
     (notes / "mars.md").unlink()
     assert _counts(index.sync()) == {"unchanged": 1, "removed": 1}
-    assert [root.path for root in index.status().roots] == [str(notes / "venus.txt")]
+    assert [root.path for root in index.status().tracked_paths] == [str(notes / "venus.txt")]
 
 
 def test_a_folder_that_can_not_be_looked_through_keeps_its_documents(

@@ -14,7 +14,7 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag import DocumentIndex, rebuild
-from jina_rag.rag.store.catalog import VERSION, Manifest, Root
+from jina_rag.rag.store.catalog import VERSION, Manifest, TrackedPath
 
 TABLES_OF_VERSION_1 = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -84,7 +84,7 @@ def test_an_index_of_version_1_is_brought_up_to_date(
         assert stored is not None
         assert (stored[0]["title"], stored[0]["collection"]) == ("Mars", "default")
         assert len(index.add([notes]).unchanged) == 3
-        assert index.status().roots == (Root(str(notes)),)
+        assert index.status().tracked_paths == (TrackedPath(str(notes)),)
 
 
 def test_a_migration_that_is_interrupted_changes_nothing(
