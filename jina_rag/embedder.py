@@ -170,17 +170,17 @@ class Embedder:
         spec.check_dimensions(dimensions)  # before anything is sent
         stated = quantization or named
         backend = make_backend(setting, spec)
-        served = backend.served
-        if stated and served.quantization and stated.upper() != served.quantization:
+        info = backend.server_info
+        if stated and info.quantization and stated.upper() != info.quantization:
             raise BackendError(
-                f"The engine has {spec.name} in {served.quantization}, not {stated.upper()}. Leave the quantisation "
+                f"The engine has {spec.name} in {info.quantization}, not {stated.upper()}. Leave the quantisation "
                 "out, or have the engine load the other file."
             )
-        limit = min(spec.max_input_tokens, served.max_input_tokens or spec.max_input_tokens)
+        limit = min(spec.max_input_tokens, info.max_input_tokens or spec.max_input_tokens)
         return cls(
             backend,
             replace(spec, max_input_tokens=limit),
-            quantization=(stated or served.quantization).upper(),
+            quantization=(stated or info.quantization).upper(),
             dimensions=dimensions,
             truncate=truncate,
         )

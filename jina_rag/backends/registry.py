@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from jina_rag.backends.remote.address import BackendAddress, Kind, parse_backend
-from jina_rag.backends.remote.backend import Engine, EngineMaker, RemoteBackend, ServedBackend, known_row
+from jina_rag.backends.remote.backend import DescribedBackend, Engine, EngineMaker, RemoteBackend, known_row
 from jina_rag.backends.remote.elastic import connect_elastic
 from jina_rag.backends.remote.http import HttpConnection
 from jina_rag.backends.remote.jina_api import connect_jina
@@ -13,7 +13,7 @@ from jina_rag.errors import BackendError
 from jina_rag.models import DEFAULT_MODEL, ModelSpec, get_model_spec
 
 
-def make_backend(setting: str | BackendAddress, spec: ModelSpec) -> ServedBackend:
+def make_backend(setting: str | BackendAddress, spec: ModelSpec) -> DescribedBackend:
     """The engine that a setting names; it is reached, or its model loaded, at the first need.
 
     Args:
@@ -69,7 +69,7 @@ _CONNECT: dict[Kind, EngineMaker] = {
 
 def _info(address: BackendAddress) -> dict[str, object] | None:
     """What TEI says of itself, or None from any other server."""
-    http = HttpConnection(address.url, address.key, patience=address.time_limits, n_connections=1)
+    http = HttpConnection(address.url, address.key, policy=address.retry_policy, n_connections=1)
     try:
         return ask_info(http)
     finally:

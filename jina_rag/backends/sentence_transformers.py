@@ -13,7 +13,7 @@ import numpy as np
 
 from jina_rag.backends.base import BackendResult, ProgressCallback, encode_utf8
 from jina_rag.backends.remote.address import BackendAddress
-from jina_rag.backends.remote.backend import Served
+from jina_rag.backends.remote.backend import ServerInfo
 from jina_rag.errors import BackendError, InputTooLongError, MissingDependencyError, ModelLoadError
 from jina_rag.models import BUNDLED_MODEL, ModelSpec
 from jina_rag.vectors import FloatArray
@@ -41,14 +41,14 @@ class SentenceTransformersBackend:
     @property
     def identity(self) -> str:
         """The commit of the repository or the SHA-256 of the file, and how torch keeps the weights."""
-        return self.address.weights or self.served.identity
+        return self.address.weights or self.server_info.identity
 
     @property
-    def served(self) -> Served:
+    def server_info(self) -> ServerInfo:
         """What is known of the loaded model."""
         model = self._loaded()
         dtype = str(model.dtype).removeprefix("torch.")
-        return Served(
+        return ServerInfo(
             kind="sentence-transformers",
             name=self._name,
             identity=f"sentence-transformers/{self._revision(model)}/{dtype}",

@@ -18,7 +18,7 @@ from jina_rag import BackendError, BackendUnavailableError, Embedder, InputTooLo
 from jina_rag.backends.registry import make_backend, served_model
 from jina_rag.backends.remote import backend as remote
 from jina_rag.backends.remote.address import parse_backend
-from jina_rag.backends.remote.http import RefusedError, retry_after_s
+from jina_rag.backends.remote.http import StatusError, retry_after_s
 from jina_rag.testing import FAKE_SPEC, FakeBackend, random_texts
 from tests.backends.processes import free_port
 from tests.backends.servers import (
@@ -114,7 +114,7 @@ def test_retry_after_is_a_number_or_a_date(value: str, expected: float | None) -
 
 
 def test_a_server_that_asks_for_more_patience_than_there_is(vllm: VllmStandin, vllm_url: str) -> None:
-    with connected(f"{vllm_url}?patience=2") as embedder:
+    with connected(f"{vllm_url}?retry_timeout=2") as embedder:
         vllm.faults.append(answers(429, {"error": {"message": "come back tomorrow"}}, Retry_After="86400"))
         began = time.monotonic()
         with pytest.raises(BackendUnavailableError, match="come back tomorrow"):
@@ -195,7 +195,7 @@ def test_too_large_a_request_is_halved(vllm: VllmStandin, vllm_url: str) -> None
 def test_one_text_too_large_is_told(vllm: VllmStandin, vllm_url: str) -> None:
     with connected(vllm_url) as embedder:
         vllm.faults.append(answers(413, b"Payload Too Large"))
-        with pytest.raises(RefusedError, match="413: Payload Too Large"):
+        with pytest.raises(StatusError, match="413: Payload Too Large"):
             embedder.embed_documents(["one"])
 
 
@@ -215,7 +215,7 @@ def test_a_server_that_stays_away_loses_nothing_that_was_finished() -> None:
     # All different: equal ones travel once, so how many are sent again would depend on which requests came through.
     texts = [f"{index} {text}" for index, text in enumerate(random_texts(500, words=10))]
     port = free_port()
-    backend = make_backend(f"http://127.0.0.1:{port}?patience=1&concurrency=2", FAKE_SPEC)
+    backend = make_backend(f"http://127.0.0.1:{port}?retry_timeout=1&concurrency=2", FAKE_SPEC)
     with running(server, port):
         embedder = Embedder(backend, FAKE_SPEC)
         server.faults.extend([changes(lambda body: body)] * 4 + [resets] * 1000)
@@ -243,17 +243,17 @@ class OneAnswerComesLate:
         self.first_is_there = threading.Event()
         self.sent: list[str] = []
 
-    def describe(self) -> remote.Served:
-        return remote.Served(kind="fake", name="fake", identity="fake", dimensions=64, max_batch_texts=2)
+    def describe(self) -> remote.ServerInfo:
+        return remote.ServerInfo(kind="fake", name="fake", identity="fake", dimensions=64, max_batch_texts=2)
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[remote.Piece]:  # noqa: ARG002
-        return [remote.Piece(payload=text, n_tokens=None) for text in texts]
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[remote.RemoteInput]:  # noqa: ARG002
+        return [remote.RemoteInput(payload=text, n_tokens=None) for text in texts]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return FakeBackend().count_tokens(texts)
 
-    def send(self, pieces: Sequence[remote.Piece], cancelled: threading.Event) -> remote.Answer:
-        texts = [str(piece.payload) for piece in pieces]
+    def send(self, inputs: Sequence[remote.RemoteInput], cancelled: threading.Event) -> remote.EmbeddingResponse:
+        texts = [str(item.payload) for item in inputs]
         self.sent.extend(texts)
         if self.is_away and texts[0] == "text 0":
             self.first_is_there.set()
@@ -261,7 +261,7 @@ class OneAnswerComesLate:
         elif self.is_away:
             assert self.first_is_there.wait(10)
             raise BackendUnavailableError("It is away.")
-        return remote.Answer(vectors=FakeBackend().embed(texts, max_tokens=512).vectors)
+        return remote.EmbeddingResponse(vectors=FakeBackend().embed(texts, max_tokens=512).vectors)
 
     def close(self) -> None:
         pass
@@ -283,7 +283,7 @@ def test_what_is_answered_after_another_request_has_failed_is_counted_and_kept()
 def test_a_server_that_comes_back_is_waited_for() -> None:
     server, port = VllmStandin(), free_port()
     with running(server, port):
-        embedder = connected(f"http://127.0.0.1:{port}?patience=20")
+        embedder = connected(f"http://127.0.0.1:{port}?retry_timeout=20")
 
     def come_back() -> None:
         time.sleep(0.5)
@@ -321,14 +321,14 @@ class ComesBackAsAnother(OneAnswerComesLate):
         self.identity = "first"
         self.both_are_there = threading.Barrier(2, timeout=10)
 
-    def describe(self) -> remote.Served:
+    def describe(self) -> remote.ServerInfo:
         return replace(super().describe(), identity=self.identity)
 
-    def send(self, pieces: Sequence[remote.Piece], cancelled: threading.Event) -> remote.Answer:
+    def send(self, inputs: Sequence[remote.RemoteInput], cancelled: threading.Event) -> remote.EmbeddingResponse:
         if self.identity == "first":
             self.both_are_there.wait()
             self.interrupted_at, self.identity = time.monotonic(), "second"
-        return super().send(pieces, cancelled)
+        return super().send(inputs, cancelled)
 
 
 def test_no_vector_of_another_model_is_kept() -> None:
@@ -357,14 +357,14 @@ def test_a_server_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) 
 def test_nobody_at_the_address() -> None:
     began = time.monotonic()
     with pytest.raises(BackendUnavailableError, match=r"cannot be used: .*refused.* Check that it runs"):
-        connected(f"http://127.0.0.1:{free_port()}?patience=1")
+        connected(f"http://127.0.0.1:{free_port()}?retry_timeout=1")
     assert time.monotonic() - began < 3
 
 
 def test_a_port_that_never_answers() -> None:
     expected = pytest.raises(BackendUnavailableError, match="takes too long to answer")
     with socket.create_server(("127.0.0.1", 0)) as silent, expected:
-        connected(f"http://127.0.0.1:{silent.getsockname()[1]}?timeout=0.3&patience=0.5")
+        connected(f"http://127.0.0.1:{silent.getsockname()[1]}?timeout=0.3&retry_timeout=0.5")
 
 
 def test_something_else_at_the_address() -> None:
@@ -430,9 +430,9 @@ class LlamaServerStandin(VllmStandin):
 class TestLlamaServer:
     def test_what_it_says_of_itself(self) -> None:
         with running(LlamaServerStandin()) as url:
-            served = make_backend(url, FAKE_SPEC).served
-        assert (served.quantization, served.max_input_tokens) == ("Q4_K_M", 512)
-        assert served.identity == "llama-server/some.gguf/Q4_K_M/1000 parameters/700 bytes"
+            info = make_backend(url, FAKE_SPEC).server_info
+        assert (info.quantization, info.max_input_tokens) == ("Q4_K_M", 512)
+        assert info.identity == "llama-server/some.gguf/Q4_K_M/1000 parameters/700 bytes"
 
     def test_a_physical_batch_that_is_too_small_is_no_passing_matter(self) -> None:
         message = (

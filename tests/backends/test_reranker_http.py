@@ -29,7 +29,7 @@ from tests.backends.servers import (
 
 QUERY = "What is red?"
 TEXTS = ["Mars is red.", "Ice is white.", "Red iron rust is red."]
-QUICK = "?patience=0.2"
+QUICK = "?retry_timeout=0.2"
 
 
 def relevance(query: str, text: str) -> float:

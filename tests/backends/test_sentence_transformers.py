@@ -122,8 +122,8 @@ def test_widths_are_cut_here(pair: tuple[Embedder, Embedder]) -> None:
 @needs_torch
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"sentence-transformers\?model=/path"):
-        make_backend(f"sentence-transformers?model={tmp_path}", TINY_SPEC).served  # noqa: B018
+        make_backend(f"sentence-transformers?model={tmp_path}", TINY_SPEC).server_info  # noqa: B018
     with pytest.raises(BackendError, match="torch has no type 'float7'"):
-        make_backend("sentence-transformers?dtype=float7", TINY_SPEC).served  # noqa: B018
+        make_backend("sentence-transformers?dtype=float7", TINY_SPEC).server_info  # noqa: B018
     with pytest.raises(BackendError, match="in no repository"):
-        make_backend("sentence-transformers", TINY_SPEC).served  # noqa: B018
+        make_backend("sentence-transformers", TINY_SPEC).server_info  # noqa: B018

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from jina_rag.backends.remote.http import KeySource, Patience
+from jina_rag.backends.remote.http import KeySource, RetryPolicy
 from jina_rag.errors import UnknownBackendError
 
 BACKEND_VARIABLE = "JINA_RAG_BACKEND"
@@ -47,7 +47,7 @@ class BackendAddress:
         key_env: The environment variable that holds the key; empty for the usual one.
         key_file: A file that holds the key.
         timeout: Seconds to wait for one answer.
-        patience: Seconds in which to try again when the server is away or busy.
+        retry_timeout: Seconds in which to try again when the server is away or busy.
         concurrency: Requests on their way at a time.
         weights: The fingerprint's `weights` that these vectors are known to agree with, stated by the user.
         tokenizer: A tokenizer.json, to count with where the server can't.
@@ -64,7 +64,7 @@ class BackendAddress:
     key_env: str = ""
     key_file: str = ""
     timeout: float = 120.0
-    patience: float = 90.0
+    retry_timeout: float = 90.0
     concurrency: int = 4
     weights: str = ""
     tokenizer: str = ""
@@ -81,9 +81,9 @@ class BackendAddress:
         return KeySource(variable=variable, file=Path(self.key_file) if self.key_file else None)
 
     @property
-    def time_limits(self) -> Patience:
+    def retry_policy(self) -> RetryPolicy:
         """How long to wait."""
-        return Patience(request_s=self.timeout, total_s=self.patience)
+        return RetryPolicy(timeout_s=self.timeout, total_s=self.retry_timeout)
 
     def __str__(self) -> str:
         return self.url or self.kind

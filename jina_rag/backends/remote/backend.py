@@ -19,7 +19,7 @@ import numpy as np
 
 from jina_rag.backends.base import BackendResult, EmbeddingBackend, ProgressCallback, encode_utf8
 from jina_rag.backends.remote.address import BackendAddress
-from jina_rag.backends.remote.http import RefusedError
+from jina_rag.backends.remote.http import StatusError
 from jina_rag.errors import BackendError, BackendUnavailableError, InputTooLongError, UnknownModelError
 from jina_rag.models import ModelSpec, get_model_spec, list_models
 from jina_rag.vectors import FloatArray
@@ -39,7 +39,7 @@ _Row: TypeAlias = tuple[FloatArray, int | None]  # a vector, and the tokens read
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class ServerInfo:
     """What a server says of its model.
 
     Attributes:
@@ -66,13 +66,13 @@ class Served:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class RemoteInput:
     """A text as it is sent.
 
     Attributes:
         payload: The text or its tokens.
         n_tokens: How many it has before any cut; None where nobody can tell.
-        task: What a service that adds prompts itself is told; only pieces of one task travel together.
+        task: What a service that adds prompts itself is told; only inputs of one task travel together.
         limit: Tokens to cut it to; None leaves it whole.
     """
 
@@ -93,11 +93,11 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class EmbeddingResponse:
     """What came back for one request.
 
     Attributes:
-        vectors: float32 of shape (n, d), in the order of the pieces.
+        vectors: float32 of shape (n, d), in the order of the inputs.
         n_tokens: What the server says that it read in all; None where it doesn't say, or where it is no exact count.
         token_counts: The same for each text, where it says.
     """
@@ -110,7 +110,7 @@ class Answer:
 class Engine(Protocol):
     """One kind of server: what differs from the next kind, and nothing else. Safe to call from many threads."""
 
-    def describe(self) -> Served:
+    def describe(self) -> ServerInfo:
         """Ask the server what it is.
 
         Raises:
@@ -118,7 +118,7 @@ class Engine(Protocol):
             BackendError: it cannot be used for this model; the message says why.
         """
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[Piece]:
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """Texts, prompts included, as they are to be sent; one of more than `max_tokens` gets that as its limit."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -128,7 +128,7 @@ class Engine(Protocol):
             BackendError: this server can't tell.
         """
 
-    def send(self, pieces: Sequence[Piece], cancelled: Event) -> Answer:
+    def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
         """One request, tried again as long as that may help and nobody has cancelled it."""
 
     @property
@@ -142,11 +142,11 @@ class Engine(Protocol):
 EngineMaker: TypeAlias = Callable[[BackendAddress, ModelSpec], Engine]
 
 
-class ServedBackend(EmbeddingBackend, Protocol):
+class DescribedBackend(EmbeddingBackend, Protocol):
     """An engine that was set up by somebody else, and can say what is in it."""
 
     @property
-    def served(self) -> Served:
+    def server_info(self) -> ServerInfo:
         """What it says of its model. Raises as `Engine.describe` does."""
 
 
@@ -155,7 +155,7 @@ class _Connected:
     """An engine that has been asked what it is."""
 
     engine: Engine
-    served: Served
+    info: ServerInfo
     dimensions: int
     pid: int = field(default_factory=os.getpid)
     checked_at: float = field(default_factory=time.monotonic)
@@ -178,7 +178,7 @@ class RemoteBackend:
         self._connected: _Connected | None = None
         self._identity: str | None = None
         self._lock = Lock()
-        self._kept: dict[Piece, _Row] = {}
+        self._kept: dict[RemoteInput, _Row] = {}
 
     @property
     def dimensions(self) -> int:
@@ -188,12 +188,12 @@ class RemoteBackend:
     @property
     def identity(self) -> str:
         """What the server's model is, or what its user stated that it is."""
-        return self.address.weights or self.served.identity
+        return self.address.weights or self.server_info.identity
 
     @property
-    def served(self) -> Served:
+    def server_info(self) -> ServerInfo:
         """What the server says of its model."""
-        return self._connection().served
+        return self._connection().info
 
     def embed(
         self,
@@ -212,25 +212,25 @@ class RemoteBackend:
         """
         encode_utf8(texts)
         connected = self._connection()
-        limit = min(max_tokens, connected.served.max_input_tokens or max_tokens)
+        limit = min(max_tokens, connected.info.max_input_tokens or max_tokens)
         prepare = partial(connected.engine.prepare, max_tokens=limit)
         positions: dict[str, list[int]] = {}
         for index, text in enumerate(texts):
             positions.setdefault(text, []).append(index)
-        pieces = dict(zip(positions, self._in_slices(connected, list(positions), prepare), strict=True))
-        _refuse_long(positions, pieces, limit, truncate=truncate)
-        n_equal: dict[Piece, int] = {}
-        for text, piece in pieces.items():
-            n_equal[piece] = n_equal.get(piece, 0) + len(positions[text])
+        inputs = dict(zip(positions, self._in_slices(connected, list(positions), prepare), strict=True))
+        _refuse_long(positions, inputs, limit, truncate=truncate)
+        n_equal: dict[RemoteInput, int] = {}
+        for text, item in inputs.items():
+            n_equal[item] = n_equal.get(item, 0) + len(positions[text])
         done = self._embed_all(connected, n_equal, on_progress)
         vectors = np.empty((len(texts), connected.dimensions), np.float32)
         counts: list[int | None] = [None] * len(texts)
-        for text, piece in pieces.items():
-            vectors[positions[text]], n_tokens = done[piece]
+        for text, item in inputs.items():
+            vectors[positions[text]], n_tokens = done[item]
             for index in positions[text]:
                 counts[index] = n_tokens
         known = tuple(count for count in counts if count is not None)
-        cut = sorted(index for text, piece in pieces.items() if piece.limit is not None for index in positions[text])
+        cut = sorted(index for text, item in inputs.items() if item.limit is not None for index in positions[text])
         return BackendResult(vectors, known if len(known) == len(texts) else (), tuple(cut))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -264,13 +264,13 @@ class RemoteBackend:
 
     def _connect(self) -> _Connected:
         engine = self._make_engine(self.address, self.spec)
-        served = engine.describe()
-        self._accept(served)
-        dimensions = served.dimensions
+        info = engine.describe()
+        self._accept(info)
+        dimensions = info.dimensions
         if dimensions is None:
-            (piece,) = engine.prepare([self.spec.prompts.document + "a"], max_tokens=self.spec.max_input_tokens)
-            dimensions = engine.send([piece], Event()).vectors.shape[-1]
-        return _Connected(engine, served, dimensions)
+            (item,) = engine.prepare([self.spec.prompts.document + "a"], max_tokens=self.spec.max_input_tokens)
+            dimensions = engine.send([item], Event()).vectors.shape[-1]
+        return _Connected(engine, info, dimensions)
 
     def _check_same(self, connected: _Connected) -> None:
         began = time.monotonic()
@@ -278,13 +278,13 @@ class RemoteBackend:
         self._accept(connected.engine.describe())
         connected.checked_at = began
 
-    def _accept(self, served: Served) -> None:
+    def _accept(self, info: ServerInfo) -> None:
         """Take a server for the one that was there before, or refuse to go on."""
         if self._identity is None:
-            self._identity = served.identity
-        if served.identity != self._identity:
+            self._identity = info.identity
+        if info.identity != self._identity:
             raise BackendError(
-                f"{self.address} now holds another model ({served.identity} instead of {self._identity}). Make the "
+                f"{self.address} now holds another model ({info.identity} instead of {self._identity}). Make the "
                 "embedder anew, and rebuild what was made with the other."
             )
 
@@ -292,7 +292,7 @@ class RemoteBackend:
         self, connected: _Connected, texts: Sequence[str], work: Callable[[Sequence[str]], list[Result]]
     ) -> list[Result]:
         """Do something with as many texts at a time as the server takes, several times at once."""
-        size = connected.served.max_batch_texts
+        size = connected.info.max_batch_texts
         slices = [texts[start : start + size] for start in range(0, len(texts), size)]
         if len(slices) <= 1:
             return work(texts) if texts else []
@@ -300,12 +300,12 @@ class RemoteBackend:
             return [result for part in threads.map(work, slices) for result in part]
 
     def _embed_all(
-        self, connected: _Connected, n_equal: dict[Piece, int], on_progress: ProgressCallback | None
-    ) -> dict[Piece, _Row]:
-        """A row for each piece; `n_equal` says how many texts each stands for."""
-        done = {piece: row for piece in n_equal if (row := self._kept.get(piece)) is not None}
+        self, connected: _Connected, n_equal: dict[RemoteInput, int], on_progress: ProgressCallback | None
+    ) -> dict[RemoteInput, _Row]:
+        """A row for each input; `n_equal` says how many texts each stands for."""
+        done = {item: row for item in n_equal if (row := self._kept.get(item)) is not None}
         _report(on_progress, n_equal, done)
-        batches = list(pack([piece for piece in n_equal if piece not in done], connected.served))
+        batches = list(pack([item for item in n_equal if item not in done], connected.info))
         cancelled = Event()
         with ThreadPoolExecutor(max(1, min(self.address.concurrency, len(batches)))) as threads:
             futures = {threads.submit(self._embed_batch, connected, batch, cancelled): batch for batch in batches}
@@ -322,14 +322,14 @@ class RemoteBackend:
                 if isinstance(error, BackendUnavailableError):
                     raise _telling_how_far(error, n_equal, done) from error
                 raise
-        for piece in done:
-            self._kept.pop(piece, None)
+        for item in done:
+            self._kept.pop(item, None)
         return done
 
-    def _embed_batch(self, connected: _Connected, batch: Sequence[Piece], cancelled: Event) -> list[_Row]:
+    def _embed_batch(self, connected: _Connected, batch: Sequence[RemoteInput], cancelled: Event) -> list[_Row]:
         try:
             answer = connected.engine.send(batch, cancelled)
-        except RefusedError as error:
+        except StatusError as error:
             if not error.is_too_large or len(batch) == 1:
                 raise
             middle = len(batch) // 2
@@ -338,10 +338,10 @@ class RemoteBackend:
         if connected.engine.interrupted_at >= connected.checked_at:
             self._check_same(connected)
         self._check(answer, batch, connected.dimensions)
-        counts: Sequence[int | None] = answer.token_counts or [piece.n_read for piece in batch]
+        counts: Sequence[int | None] = answer.token_counts or [item.n_read for item in batch]
         return list(zip(answer.vectors, counts, strict=True))
 
-    def _check(self, answer: Answer, batch: Sequence[Piece], dimensions: int) -> None:
+    def _check(self, answer: EmbeddingResponse, batch: Sequence[RemoteInput], dimensions: int) -> None:
         """Refuse what is no answer to the request; it is better to stop than to store it."""
         if answer.vectors.shape != (len(batch), dimensions):
             raise BackendError(
@@ -353,7 +353,7 @@ class RemoteBackend:
                 f"{self.address} gave vectors with numbers that are none. Look into its log; the model's file may be "
                 "damaged."
             )
-        known = [piece.n_read for piece in batch if piece.n_read is not None]
+        known = [item.n_read for item in batch if item.n_read is not None]
         if answer.n_tokens is None or len(known) < len(batch) or answer.n_tokens == sum(known):
             return
         if answer.n_tokens < sum(known):
@@ -381,22 +381,22 @@ class RemoteBackend:
         return f"RemoteBackend({str(self.address)!r}, {self.spec.name!r})"
 
 
-def pack(pieces: Sequence[Piece], served: Served) -> Iterator[list[Piece]]:
-    """Fill requests up to the server's limits, in order; a larger piece goes alone, and so does each task."""
-    batch: list[Piece] = []
+def pack(inputs: Sequence[RemoteInput], info: ServerInfo) -> Iterator[list[RemoteInput]]:
+    """Fill requests up to the server's limits, in order; a larger input goes alone, and so does each task."""
+    batch: list[RemoteInput] = []
     n_tokens = n_bytes = 0
-    for piece in pieces:
+    for item in inputs:
         # Where nobody counts, a byte is taken for a token, which is more than it can be.
-        tokens, size = piece.n_read or piece.n_bytes, piece.n_bytes
+        tokens, size = item.n_read or item.n_bytes, item.n_bytes
         if batch and (
-            len(batch) == served.max_batch_texts
-            or n_tokens + tokens > served.max_batch_tokens
-            or n_bytes + size > served.max_batch_bytes
-            or piece.task != batch[0].task
+            len(batch) == info.max_batch_texts
+            or n_tokens + tokens > info.max_batch_tokens
+            or n_bytes + size > info.max_batch_bytes
+            or item.task != batch[0].task
         ):
             yield batch
             batch, n_tokens, n_bytes = [], 0, 0
-        batch.append(piece)
+        batch.append(item)
         n_tokens += tokens
         n_bytes += size
     if batch:
@@ -428,13 +428,13 @@ def check_model(name: str, spec: ModelSpec, address: BackendAddress) -> None:
         raise BackendError(f"{address} holds {known.name}, not {spec.name}. Name the model that it holds.")
 
 
-def check_cuts(pieces: Sequence[Piece], max_input_tokens: int | None, where: str) -> bool:
-    """Whether a piece is to be cut by the server, which can only do that at its own limit.
+def check_cuts(inputs: Sequence[RemoteInput], max_input_tokens: int | None, where: str) -> bool:
+    """Whether an input is to be cut by the server, which can only do that at its own limit.
 
     Raises:
         BackendError: it is to be cut elsewhere.
     """
-    limits = {piece.limit for piece in pieces if piece.limit is not None}
+    limits = {item.limit for item in inputs if item.limit is not None}
     if limits and limits != {max_input_tokens}:
         raise BackendError(
             f"{where} can't cut a text to {max(limits):,} tokens: its own limit is another, or not known. Split the "
@@ -469,9 +469,11 @@ def rows_to_vectors(rows: Sequence[object], where: str) -> FloatArray:
     return vectors
 
 
-def _refuse_long(positions: dict[str, list[int]], pieces: dict[str, Piece], max_tokens: int, *, truncate: bool) -> None:
+def _refuse_long(
+    positions: dict[str, list[int]], inputs: dict[str, RemoteInput], max_tokens: int, *, truncate: bool
+) -> None:
     """Hold to the contract: no text is cut unasked, and the first that would have to be is named."""
-    too_long = {positions[text][0]: piece for text, piece in pieces.items() if piece.limit is not None}
+    too_long = {positions[text][0]: item for text, item in inputs.items() if item.limit is not None}
     if too_long and not truncate:
         index = min(too_long)
         n_tokens = too_long[index].n_tokens
@@ -479,24 +481,24 @@ def _refuse_long(positions: dict[str, list[int]], pieces: dict[str, Piece], max_
         raise InputTooLongError(index, n_tokens, max_tokens)
 
 
-def _report(on_progress: ProgressCallback | None, n_equal: dict[Piece, int], rows: Iterable[Piece]) -> None:
-    if on_progress and (n_texts := sum(n_equal[piece] for piece in rows)):
+def _report(on_progress: ProgressCallback | None, n_equal: dict[RemoteInput, int], rows: Iterable[RemoteInput]) -> None:
+    if on_progress and (n_texts := sum(n_equal[item] for item in rows)):
         on_progress(n_texts)
 
 
-def _finished(futures: "dict[Future[list[_Row]], list[Piece]]") -> dict[Piece, _Row]:
+def _finished(futures: "dict[Future[list[_Row]], list[RemoteInput]]") -> dict[RemoteInput, _Row]:
     return {
-        piece: row
+        item: row
         for future, batch in futures.items()
         if future.done() and not future.cancelled() and future.exception() is None
-        for piece, row in zip(batch, future.result(), strict=True)
+        for item, row in zip(batch, future.result(), strict=True)
     }
 
 
 def _telling_how_far(
-    error: BackendUnavailableError, n_equal: dict[Piece, int], done: Iterable[Piece]
+    error: BackendUnavailableError, n_equal: dict[RemoteInput, int], done: Iterable[RemoteInput]
 ) -> BackendUnavailableError:
-    n_done, n_texts = sum(n_equal[piece] for piece in done), sum(n_equal.values())
+    n_done, n_texts = sum(n_equal[item] for item in done), sum(n_equal.values())
     return BackendUnavailableError(
         f"{error} {n_done:,} of {n_texts:,} texts were finished and are kept: pass the same ones again to go on there."
     )

@@ -14,13 +14,21 @@ from typing import Any
 from weakref import finalize
 
 from jina_rag.backends.remote.address import BackendAddress
-from jina_rag.backends.remote.backend import Answer, Engine, Piece, Served, check_model, rows_to_vectors, surely_fits
+from jina_rag.backends.remote.backend import (
+    EmbeddingResponse,
+    Engine,
+    RemoteInput,
+    ServerInfo,
+    check_model,
+    rows_to_vectors,
+    surely_fits,
+)
 from jina_rag.backends.remote.http import (
-    FIRST_PATIENCE_S,
-    PassingError,
-    RefusedError,
-    is_passing,
-    retried,
+    FIRST_RETRY_S,
+    RetryableError,
+    StatusError,
+    is_retryable,
+    retry,
     retry_after_s,
 )
 from jina_rag.backends.remote.jina_api import family_name, without_prompt
@@ -67,12 +75,14 @@ class ElasticEngine:
         )
         finalize(self, self._client.close)
 
-    def describe(self) -> Served:
+    def describe(self) -> ServerInfo:
         """Ask for the endpoint, and make it if that was wished."""
         try:
-            patience_s = self._address.patience if self._described else min(FIRST_PATIENCE_S, self._address.patience)
-            answer = self._try(lambda: self._client.inference.get(inference_id=self._endpoint), patience_s=patience_s)
-        except RefusedError as error:
+            retry_s = (
+                self._address.retry_timeout if self._described else min(FIRST_RETRY_S, self._address.retry_timeout)
+            )
+            answer = self._try(lambda: self._client.inference.get(inference_id=self._endpoint), retry_s=retry_s)
+        except StatusError as error:
             if error.status != _NOT_FOUND:
                 raise
             answer = {"endpoints": [self._create()]}
@@ -81,7 +91,7 @@ class ElasticEngine:
         name = str(settings.get("model_id") or endpoint["inference_id"])
         self._check(endpoint, service, name)
         self._adds_prompts, self._described = _ADDS_PROMPTS[service], True
-        return Served(
+        return ServerInfo(
             kind="elastic",
             name=name,
             identity=f"elastic/{service}/{name}/{self._spec.task}",
@@ -89,7 +99,7 @@ class ElasticEngine:
             max_batch_texts=_BATCH_TEXTS,
         )
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[Piece]:
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """Texts, without prompts where the service adds them; none that might be too long, for it may cut silently."""
         counts: Sequence[int | None] = [None] * len(texts)
         if self._tokenizer or not all(surely_fits(text, max_tokens) for text in texts):
@@ -105,16 +115,16 @@ class ElasticEngine:
             )
         return self._tokenizer.count_tokens(texts)
 
-    def send(self, pieces: Sequence[Piece], cancelled: Event) -> Answer:
+    def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
         """`POST _inference/text_embedding/ENDPOINT`."""
-        if any(piece.limit is not None for piece in pieces):
+        if any(item.limit is not None for item in inputs):
             raise BackendError("Elastic can't be asked to cut a text. Split those that are too long yourself.")
-        texts = [str(piece.payload) for piece in pieces]
+        texts = [str(item.payload) for item in inputs]
         answer = self._try(
             lambda: self._client.inference.text_embedding(
                 inference_id=self._endpoint,
                 input=texts,
-                input_type=pieces[0].task or None,
+                input_type=inputs[0].task or None,
                 timeout=f"{self._address.timeout:.0f}s",
             ),
             cancelled=cancelled,
@@ -124,7 +134,7 @@ class ElasticEngine:
                 f"{self._address} gave {', '.join(answer) or 'nothing'} instead of vectors of floats. Set the "
                 "endpoint's element_type to float."
             )
-        return Answer(
+        return EmbeddingResponse(
             vectors=rows_to_vectors([row["embedding"] for row in answer["text_embedding"]], self._address.url)
         )
 
@@ -132,13 +142,13 @@ class ElasticEngine:
         """Close the connections."""
         self._client.close()
 
-    def _piece(self, text: str, n_tokens: int | None, max_tokens: int) -> Piece:
+    def _piece(self, text: str, n_tokens: int | None, max_tokens: int) -> RemoteInput:
         limit = max_tokens if n_tokens is not None and n_tokens > max_tokens else None
         if not self._adds_prompts:
-            return Piece(payload=text, n_tokens=n_tokens, limit=limit)
+            return RemoteInput(payload=text, n_tokens=n_tokens, limit=limit)
         input_type, bare = without_prompt(text, self._spec)
         task = self._spec.task if self._spec.task != "retrieval" else "search" if input_type == "query" else "ingest"
-        return Piece(payload=bare, n_tokens=n_tokens, limit=limit, task=str(task))
+        return RemoteInput(payload=bare, n_tokens=n_tokens, limit=limit, task=str(task))
 
     def _check(self, endpoint: Mapping[str, Any], service: str, name: str) -> None:
         if endpoint.get("task_type") != "text_embedding":
@@ -171,11 +181,11 @@ class ElasticEngine:
         )
         return made
 
-    def _try(self, call: Callable[[], Any], *, patience_s: float | None = None, cancelled: Event | None = None) -> Any:  # noqa: ANN401 - the client's
-        return retried(
+    def _try(self, call: Callable[[], Any], *, retry_s: float | None = None, cancelled: Event | None = None) -> Any:  # noqa: ANN401 - the client's
+        return retry(
             lambda: self._translated(call),
             where=self._address.url,
-            patience_s=patience_s or self._address.patience,
+            retry_s=retry_s or self._address.retry_timeout,
             cancelled=cancelled or Event(),
         )
 
@@ -187,12 +197,12 @@ class ElasticEngine:
             return call().body
         except ApiError as error:
             status, text = error.meta.status, self._without_key(str(error.message))
-            if is_passing(status):
+            if is_retryable(status):
                 if status >= 500:
                     self.interrupted_at = time.monotonic()
-                raise PassingError(f"it answers {status}: {text}", retry_after_s(error.meta.headers)) from error
+                raise RetryableError(f"it answers {status}: {text}", retry_after_s(error.meta.headers)) from error
             hint = f"Put a key in {self._address.key}." if status in (401, 403) else "Check the endpoint's settings."
-            raise RefusedError.make(
+            raise StatusError.make(
                 f"{self._address} refuses the request ({status}: {text}). {hint}", status, text
             ) from error
         except (SSLError, SerializationError) as error:  # another try would meet the same
@@ -202,7 +212,7 @@ class ElasticEngine:
             ) from error
         except TransportError as error:
             self.interrupted_at = time.monotonic()
-            raise PassingError(self._without_key(str(error.message))) from error
+            raise RetryableError(self._without_key(str(error.message))) from error
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 CONNECT_TIMEOUT_S = 5.0
-FIRST_PATIENCE_S = 10.0
+FIRST_RETRY_S = 10.0
 """For a server's first answer, in seconds: a wrong address should be told quickly."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 20.0
@@ -46,15 +46,15 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to wait, in seconds.
 
     Attributes:
-        request_s: For one answer, from the first byte sent to the last one read.
+        timeout_s: For one answer, from the first byte sent to the last one read.
         total_s: For a server that is away or busy, over all tries of one request.
     """
 
-    request_s: float = 120.0
+    timeout_s: float = 120.0
     total_s: float = 90.0
 
 
@@ -86,7 +86,7 @@ class KeySource:
         return f"the file {self.file}" if self.file else f"the environment variable {self.variable}"
 
 
-class RefusedError(BackendError):
+class StatusError(BackendError):
     """The server understood, and said no.
 
     Attributes:
@@ -98,7 +98,7 @@ class RefusedError(BackendError):
     text: str = ""
 
     @classmethod
-    def make(cls, message: str, status: int, text: str = "") -> "RefusedError":
+    def make(cls, message: str, status: int, text: str = "") -> "StatusError":
         """An error whose attributes survive pickling."""
         error = cls(message)
         error.status, error.text = status, text
@@ -110,7 +110,7 @@ class RefusedError(BackendError):
         return self.status == _TOO_LARGE
 
 
-class PassingError(Exception):
+class RetryableError(Exception):
     """What may be over at the next try; `retried` makes a `BackendUnavailableError` of the last one."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
@@ -172,7 +172,7 @@ class Reply:
 class HttpConnection:
     """Pooled connections to one server."""
 
-    def __init__(self, url: str, key: KeySource, *, patience: Patience, n_connections: int) -> None:
+    def __init__(self, url: str, key: KeySource, *, policy: RetryPolicy, n_connections: int) -> None:
         """Open nothing yet.
 
         Raises:
@@ -180,7 +180,7 @@ class HttpConnection:
         """
         httpx = _httpx()
         self.url = url.rstrip("/")
-        self.patience = patience
+        self.policy = policy
         self.permanent: re.Pattern[str] | None = None  # what a 5xx says that will not pass
         self.interrupted_at = -math.inf  # when the server was away last, as time.monotonic() tells it
         self._key_source = key
@@ -188,15 +188,15 @@ class HttpConnection:
         _warn_of_open_key(self.url, self._key)
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=httpx.Timeout(patience.request_s, connect=CONNECT_TIMEOUT_S),
+            timeout=httpx.Timeout(policy.timeout_s, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=n_connections, max_keepalive_connections=n_connections),
             follow_redirects=False,
         )
         finalize(self, self._client.close)
 
-    def get(self, path: str, *, patience_s: float | None = None) -> Reply:
-        """Ask for something, for no longer than `patience_s` where that is given. Raises as `post` does."""
-        return self._request("GET", path, None, patience_s, None)
+    def get(self, path: str, *, retry_s: float | None = None) -> Reply:
+        """Ask for something, for no longer than `retry_s` where that is given. Raises as `post` does."""
+        return self._request("GET", path, None, retry_s, None)
 
     def post(self, path: str, body: Mapping[str, object], *, cancelled: Event | None = None) -> Reply:
         """Send JSON and read the whole answer.
@@ -207,8 +207,8 @@ class HttpConnection:
             cancelled: Set by another thread, it ends the waiting for a server that is away.
 
         Raises:
-            RefusedError: the server says that the request is wrong.
-            BackendUnavailableError: it could not be reached or was busy until patience ran out.
+            StatusError: the server says that the request is wrong.
+            BackendUnavailableError: it could not be reached or was busy for as long as the policy allows.
             BackendError: it redirects, or cannot be trusted.
         """
         return self._request("POST", path, json.dumps(body, ensure_ascii=False).encode(), None, cancelled)
@@ -218,18 +218,18 @@ class HttpConnection:
         self._client.close()
 
     def _request(
-        self, method: str, path: str, body: bytes | None, patience_s: float | None, cancelled: Event | None
+        self, method: str, path: str, body: bytes | None, retry_s: float | None, cancelled: Event | None
     ) -> Reply:
-        return retried(
+        return retry(
             lambda: self._once(method, path, body),
             where=self.url,
-            patience_s=min(self.patience.total_s, patience_s or self.patience.total_s),
+            retry_s=min(self.policy.total_s, retry_s or self.policy.total_s),
             cancelled=cancelled or Event(),
         )
 
     def _once(self, method: str, path: str, body: bytes | None) -> Reply:
         httpx = _httpx()
-        deadline = time.monotonic() + self.patience.request_s
+        deadline = time.monotonic() + self.policy.timeout_s
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             with self._client.stream(method, self.url + path, content=body, headers=headers) as response:
@@ -237,7 +237,7 @@ class HttpConnection:
         except httpx.HTTPError as error:  # of transport: statuses are judged below
             self.interrupted_at = time.monotonic()
             raise _explained(error, self.url) from error
-        except PassingError:
+        except RetryableError:
             self.interrupted_at = time.monotonic()
             raise
         return self._judged(reply)
@@ -255,30 +255,30 @@ class HttpConnection:
                 f"{self.url} redirects to {target}, and a key must not follow. If you trust it, name that address."
             )
         if reply.status in (401, 403):
-            raise RefusedError.make(
+            raise StatusError.make(
                 f"{self.url} wants {'another' if self._key else 'a'} key ({reply.status}"
                 f"{f': {text}' if text else ''}). Put it in {self._key_source}.",
                 reply.status,
                 text,
             )
-        if is_passing(reply.status) and not (self.permanent and self.permanent.search(text)):
+        if is_retryable(reply.status) and not (self.permanent and self.permanent.search(text)):
             if reply.status != _BUSY:
                 self.interrupted_at = time.monotonic()
-            raise PassingError(f"it answers {reply.status}: {text}", retry_after_s(reply.headers))
-        raise RefusedError.make(
+            raise RetryableError(f"it answers {reply.status}: {text}", retry_after_s(reply.headers))
+        raise StatusError.make(
             f"{self.url} refuses the request ({reply.status}: {text}). Check its settings and the model's name there.",
             reply.status,
             text,
         )
 
 
-def retried(send: Callable[[], Result], *, where: str, patience_s: float, cancelled: Event) -> Result:
-    """Call until it works, until something other than `PassingError` comes of it, or until patience runs out.
+def retry(send: Callable[[], Result], *, where: str, retry_s: float, cancelled: Event) -> Result:
+    """Call until it works, until something other than `RetryableError` comes of it, or until the time is over.
 
     Args:
         send: What to call.
         where: The server, for messages.
-        patience_s: Seconds in which to try; no try is begun after them.
+        retry_s: Seconds in which to try; no try is begun after them.
         cancelled: Set by another thread, it ends the waiting.
 
     Raises:
@@ -287,16 +287,16 @@ def retried(send: Callable[[], Result], *, where: str, patience_s: float, cancel
     tenacity = _tenacity()
     began = time.monotonic()
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(PassingError),
+        retry=tenacity.retry_if_exception_type(RetryableError),
         wait=_wait,
-        stop=tenacity.stop_any(tenacity.stop_before_delay(patience_s), tenacity.stop_when_event_set(cancelled)),
+        stop=tenacity.stop_any(tenacity.stop_before_delay(retry_s), tenacity.stop_when_event_set(cancelled)),
         sleep=tenacity.sleep_using_event(cancelled),
         before_sleep=lambda state: _logger.info("%s: %s; trying again.", where, state.outcome.exception()),
         reraise=True,
     )
     try:
         result: Result = retrying(send)
-    except PassingError as error:
+    except RetryableError as error:
         n_tries = retrying.statistics["attempt_number"]
         raise BackendUnavailableError(
             f"{where} cannot be used: {error} ({n_tries} {'try' if n_tries == 1 else 'tries'} in "
@@ -305,7 +305,7 @@ def retried(send: Callable[[], Result], *, where: str, patience_s: float, cancel
     return result
 
 
-def is_passing(status: int) -> bool:
+def is_retryable(status: int) -> bool:
     """Whether a status says that a later try may succeed."""
     return status == _BUSY or (status >= 500 and status not in _NOT_PASSING)
 
@@ -325,7 +325,7 @@ def _wait(state: "RetryCallState") -> float:
     tenacity = _tenacity()
     backoff: float = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)(state)
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after_s if isinstance(error, PassingError) else None
+    asked = error.retry_after_s if isinstance(error, RetryableError) else None
     # A little after what was asked for, so that clients that were sent away together don't return together.
     return backoff if asked is None else asked + min(backoff, FIRST_WAIT_S)
 
@@ -341,7 +341,7 @@ def _read(response: "httpx.Response", deadline: float) -> bytes:
                 f"The answer of {response.url.host} is larger than any answer can be. Is it the right one?"
             )
         if time.monotonic() > deadline:
-            raise PassingError("it takes too long to answer")
+            raise RetryableError("it takes too long to answer")
     return b"".join(parts)
 
 
@@ -357,10 +357,10 @@ def _explained(error: "httpx.HTTPError", url: str) -> Exception:
             )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.ConnectTimeout):
-        return PassingError("it cannot be reached in time")
+        return RetryableError("it cannot be reached in time")
     if isinstance(error, httpx.TimeoutException):
-        return PassingError("it takes too long to answer")
-    return PassingError(str(error) or type(error).__name__)
+        return RetryableError("it takes too long to answer")
+    return RetryableError(str(error) or type(error).__name__)
 
 
 def _message(body: Any) -> str | None:  # noqa: ANN401

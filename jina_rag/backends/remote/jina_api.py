@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from threading import Event
 
 from jina_rag.backends.remote.address import BackendAddress
-from jina_rag.backends.remote.backend import Answer, Engine, Piece, Served, surely_fits
+from jina_rag.backends.remote.backend import EmbeddingResponse, Engine, RemoteInput, ServerInfo, surely_fits
 from jina_rag.backends.remote.http import HttpConnection
 from jina_rag.backends.remote.openai import read_embeddings
 from jina_rag.backends.remote.tokenizer import LocalTokenizer
@@ -41,14 +41,14 @@ class JinaEngine:
         self._address = address
         self._spec = spec
         self._http = HttpConnection(
-            address.url, address.key, patience=address.time_limits, n_connections=address.concurrency
+            address.url, address.key, policy=address.retry_policy, n_connections=address.concurrency
         )
         self._name = address.model or family_name(spec)
         self._tokenizer = LocalTokenizer(address.tokenizer) if address.tokenizer else None
 
-    def describe(self) -> Served:
+    def describe(self) -> ServerInfo:
         """What is known of it; the service has nothing to ask."""
-        return Served(
+        return ServerInfo(
             kind="jina",
             name=self._name,
             identity=f"jina/{self._name}/{self._spec.task}",
@@ -56,17 +56,17 @@ class JinaEngine:
             max_batch_texts=_MAX_TEXTS,
         )
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[Piece]:
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """Texts without their prompts, each with its task; the service refuses those that are too long."""
         counts: Sequence[int | None] = [None] * len(texts)
         if self._tokenizer or not all(surely_fits(text, max_tokens) for text in texts):
             counts = self.count_tokens(texts)
-        pieces = []
+        inputs = []
         for text, n_tokens in zip(texts, counts, strict=True):
             input_type, bare = without_prompt(text, self._spec)
             limit = max_tokens if n_tokens is not None and n_tokens > max_tokens else None
-            pieces.append(Piece(payload=bare, n_tokens=n_tokens, task=self._task(input_type), limit=limit))
-        return pieces
+            inputs.append(RemoteInput(payload=bare, n_tokens=n_tokens, task=self._task(input_type), limit=limit))
+        return inputs
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count with the tokenizer that the user named."""
@@ -77,19 +77,19 @@ class JinaEngine:
             )
         return self._tokenizer.count_tokens(texts)
 
-    def send(self, pieces: Sequence[Piece], cancelled: Event) -> Answer:
+    def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
         """`POST /v1/embeddings`."""
         body = {
             "model": self._name,
-            "task": pieces[0].task,
-            "input": [piece.payload for piece in pieces],
+            "task": inputs[0].task,
+            "input": [item.payload for item in inputs],
             "embedding_type": "base64",
             "normalized": True,
-            "truncate": any(piece.limit is not None for piece in pieces),
+            "truncate": any(item.limit is not None for item in inputs),
             "late_chunking": False,
         }
         reply = self._http.post("/v1/embeddings", body, cancelled=cancelled)
-        return Answer(vectors=read_embeddings(reply.json(self._address.url), self._address.url))
+        return EmbeddingResponse(vectors=read_embeddings(reply.json(self._address.url), self._address.url))
 
     @property
     def interrupted_at(self) -> float:

@@ -22,16 +22,16 @@ import numpy as np
 from jina_rag.backends.base import limit_tokens
 from jina_rag.backends.remote.address import BackendAddress
 from jina_rag.backends.remote.backend import (
-    Answer,
+    EmbeddingResponse,
     Engine,
-    Piece,
-    Served,
+    RemoteInput,
+    ServerInfo,
     check_cuts,
     check_model,
     rows_to_vectors,
     surely_fits,
 )
-from jina_rag.backends.remote.http import FIRST_PATIENCE_S, HttpConnection, RefusedError
+from jina_rag.backends.remote.http import FIRST_RETRY_S, HttpConnection, StatusError
 from jina_rag.backends.remote.tokenizer import LocalTokenizer
 from jina_rag.errors import BackendError, InvalidTextError
 from jina_rag.models import QUANTIZATIONS, ModelSpec
@@ -50,8 +50,8 @@ def connect_openai(address: BackendAddress, spec: ModelSpec) -> Engine:
         BackendUnavailableError: nothing answers.
         BackendError: what answers has no such model, or speaks another language.
     """
-    http = HttpConnection(address.url, address.key, patience=address.time_limits, n_connections=2 * address.concurrency)
-    row = _find_row(http, address, spec, patience_s=FIRST_PATIENCE_S)
+    http = HttpConnection(address.url, address.key, policy=address.retry_policy, n_connections=2 * address.concurrency)
+    row = _find_row(http, address, spec, retry_s=FIRST_RETRY_S)
     return _KINDS.get(str(row.get("owned_by")), OpenAIEngine)(http, address, spec)
 
 
@@ -68,21 +68,21 @@ class OpenAIEngine:
         self._name = ""
         self._tokenizer = LocalTokenizer(address.tokenizer) if address.tokenizer else None
 
-    def describe(self) -> Served:
+    def describe(self) -> ServerInfo:
         """Ask `/v1/models`."""
         row = _find_row(self._http, self._address, self._spec)
         if self.owner is not None and row.get("owned_by") != self.owner:
             raise BackendError(f"{self._address} is another kind of server now than before. Make the embedder anew.")
         self._name = str(row["id"])
         check_model(self._name, self._spec, self._address)
-        return self._served(row)
+        return self._server_info(row)
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[Piece]:
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """Texts, counted where that is possible."""
         if not self._can_count:
-            return [Piece(payload=text, n_tokens=None) for text in self._short(texts, max_tokens)]
+            return [RemoteInput(payload=text, n_tokens=None) for text in self._short(texts, max_tokens)]
         return [
-            Piece(payload=text, n_tokens=n_tokens, limit=max_tokens if n_tokens > max_tokens else None)
+            RemoteInput(payload=text, n_tokens=n_tokens, limit=max_tokens if n_tokens > max_tokens else None)
             for text, n_tokens in zip(texts, self.count_tokens(texts), strict=True)
         ]
 
@@ -95,14 +95,14 @@ class OpenAIEngine:
             )
         return self._tokenizer.count_tokens(texts)
 
-    def send(self, pieces: Sequence[Piece], cancelled: Event) -> Answer:
+    def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
         """`POST /v1/embeddings`."""
-        body = {"model": self._name, "input": [piece.payload for piece in pieces], **self._extras(pieces)}
+        body = {"model": self._name, "input": [item.payload for item in inputs], **self._extras(inputs)}
         reply = self._http.post("/v1/embeddings", body, cancelled=cancelled)
         answer = reply.json(self._address.url)
-        return Answer(
+        return EmbeddingResponse(
             vectors=read_embeddings(answer, self._address.url),
-            n_tokens=self._exactly(_usage(answer), pieces),
+            n_tokens=self._exactly(_usage(answer), inputs),
         )
 
     @property
@@ -118,18 +118,18 @@ class OpenAIEngine:
     def _can_count(self) -> bool:
         return self._tokenizer is not None
 
-    def _served(self, row: Json) -> Served:  # noqa: ARG002 - others have something to read there
-        return Served(kind=self.kind, name=self._name, identity=f"{self.kind}/{self._name}")
+    def _server_info(self, row: Json) -> ServerInfo:  # noqa: ARG002 - others have something to read there
+        return ServerInfo(kind=self.kind, name=self._name, identity=f"{self.kind}/{self._name}")
 
-    def _extras(self, pieces: Sequence[Piece]) -> dict[str, object]:
+    def _extras(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
         """What to say besides model and texts."""
-        if any(piece.limit is not None for piece in pieces):
+        if any(item.limit is not None for item in inputs):
             raise BackendError(f"{self._address} can't be asked to cut a text. Split those that are too long yourself.")
         return {"encoding_format": "float"}
 
-    def _exactly(self, usage: int | None, pieces: Sequence[Piece]) -> int | None:
+    def _exactly(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:
         """The server's count, if it proves anything: of an unknown server only that it read too little does."""
-        sent = sum(piece.n_read or 0 for piece in pieces)
+        sent = sum(item.n_read or 0 for item in inputs)
         return usage if usage and usage < sent else None
 
     def _short(self, texts: Sequence[str], max_tokens: int) -> Sequence[str]:
@@ -146,12 +146,12 @@ class _JinaRag(OpenAIEngine):
     kind = "jina_rag"
     _max_tokens: int | None = None
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[Piece]:
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """Texts; only those that could be too long are counted, for the answer has the numbers of the others."""
         doubtful = [text for text in texts if not surely_fits(text, max_tokens)]
         counts = dict(zip(doubtful, self.count_tokens(doubtful), strict=True)) if doubtful else {}
         return [
-            Piece(payload=text, n_tokens=n_tokens, limit=max_tokens if (n_tokens or 0) > max_tokens else None)
+            RemoteInput(payload=text, n_tokens=n_tokens, limit=max_tokens if (n_tokens or 0) > max_tokens else None)
             for text in texts
             for n_tokens in [counts.get(text)]
         ]
@@ -162,19 +162,19 @@ class _JinaRag(OpenAIEngine):
         tokens = self._http.post("/tokenize", body).json(self._address.url)
         return [len(ids) for ids in tokens]
 
-    def send(self, pieces: Sequence[Piece], cancelled: Event) -> Answer:
+    def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
         """`POST /v1/embeddings`, whose answer has each text's tokens."""
-        body = {"model": self._name, "input": [piece.payload for piece in pieces], **self._extras(pieces)}
+        body = {"model": self._name, "input": [item.payload for item in inputs], **self._extras(inputs)}
         reply = self._http.post("/v1/embeddings", body, cancelled=cancelled)
         counts = tuple(reply.field("jina_rag", self._address.url)["token_counts"])
         vectors = read_embeddings(reply.json(self._address.url), self._address.url)
-        return Answer(vectors=vectors, n_tokens=sum(counts), token_counts=counts)
+        return EmbeddingResponse(vectors=vectors, n_tokens=sum(counts), token_counts=counts)
 
-    def _extras(self, pieces: Sequence[Piece]) -> dict[str, object]:
-        cut = check_cuts(pieces, self._max_tokens, self._address.url)
+    def _extras(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
+        cut = check_cuts(inputs, self._max_tokens, self._address.url)
         return {"encoding_format": "base64", "prompt_name": "none", "truncate": cut, "normalize": False}
 
-    def _served(self, row: Json) -> Served:
+    def _server_info(self, row: Json) -> ServerInfo:
         told = row["jina_rag"]
         if told["pooling"] != self._spec.pooling:
             raise BackendError(
@@ -182,7 +182,7 @@ class _JinaRag(OpenAIEngine):
                 "model that it serves."
             )
         self._max_tokens = told["max_input_tokens"]
-        return Served(
+        return ServerInfo(
             kind=self.kind,
             name=self._name,
             identity=told["weights"],  # the same as in process, because it is the same engine
@@ -202,7 +202,7 @@ class _TokenEngine(OpenAIEngine):
         super().__init__(http, address, spec)
         self._n_closing: int | None = None
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[Piece]:
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """The texts' tokens, cut before the closing special ones where they are too many."""
         tokens = [self._tokenize(text) for text in texts]
         if [] in tokens:
@@ -211,7 +211,7 @@ class _TokenEngine(OpenAIEngine):
             tokens, max_tokens=max_tokens, n_closing=self._closing(tokens, max_tokens), truncate=True
         )
         return [
-            Piece(payload=tuple(kept), n_tokens=len(ids), limit=max_tokens if len(ids) > max_tokens else None)
+            RemoteInput(payload=tuple(kept), n_tokens=len(ids), limit=max_tokens if len(ids) > max_tokens else None)
             for kept, ids in zip(limited, tokens, strict=True)
         ]
 
@@ -232,10 +232,10 @@ class _TokenEngine(OpenAIEngine):
             self._n_closing = alike.index(False) if False in alike else len(alike)
         return self._n_closing
 
-    def _extras(self, pieces: Sequence[Piece]) -> dict[str, object]:  # noqa: ARG002 - they are cut already
+    def _extras(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:  # noqa: ARG002 - they are cut already
         return {"encoding_format": "base64"}
 
-    def _exactly(self, usage: int | None, pieces: Sequence[Piece]) -> int | None:  # noqa: ARG002
+    def _exactly(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:  # noqa: ARG002
         return usage
 
 
@@ -249,10 +249,10 @@ class _LlamaServer(_TokenEngine):
         super().__init__(http, address, spec)
         http.permanent = _PHYSICAL_BATCH  # it comes as a 500
 
-    def send(self, pieces: Sequence[Piece], cancelled: Event) -> Answer:
+    def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
         """`POST /v1/embeddings`; a physical batch that is too small is told as what it is."""
         try:
-            return super().send(pieces, cancelled)
+            return super().send(inputs, cancelled)
         except BackendError as error:
             if not (found := _PHYSICAL_BATCH.search(str(error))):
                 raise
@@ -268,13 +268,13 @@ class _LlamaServer(_TokenEngine):
         tokens: list[int] = self._http.post("/tokenize", body).field("tokens", self._address.url)
         return tokens
 
-    def _served(self, row: Json) -> Served:
+    def _server_info(self, row: Json) -> ServerInfo:
         told: Json = row.get("meta") or {}
         name = PurePath(self._name).name  # a file's folder is that machine's own affair
         quantization = _quantization(str(told.get("ftype", "")))
         # Fine-tuned siblings are equally large, so the name counts; the size tells files of one name apart.
         size = f"{told.get('n_params')} parameters/{told.get('size')} bytes"
-        return Served(
+        return ServerInfo(
             kind=self.kind,
             name=name,
             identity=f"{self.kind}/{name}/{quantization}/{size}",
@@ -295,10 +295,10 @@ class _Vllm(_TokenEngine):
         tokens: list[int] = self._http.post("/tokenize", body).field("tokens", self._address.url)
         return tokens
 
-    def _served(self, row: Json) -> Served:
+    def _server_info(self, row: Json) -> ServerInfo:
         # `root` is the repository or folder that was loaded; `id` may be any name.
         root = str(row.get("root") or self._name)
-        return Served(
+        return ServerInfo(
             kind=self.kind,
             name=self._name,
             identity=f"{self.kind}/{root}",
@@ -326,15 +326,15 @@ class _LlamaCppPython(OpenAIEngine):
     def _can_count(self) -> bool:
         return True
 
-    def _served(self, row: Json) -> Served:  # noqa: ARG002
+    def _server_info(self, row: Json) -> ServerInfo:  # noqa: ARG002
         name = PurePath(self._name).name
-        return Served(kind=self.kind, name=name, identity=f"{self.kind}/{name}")
+        return ServerInfo(kind=self.kind, name=name, identity=f"{self.kind}/{name}")
 
-    def _extras(self, pieces: Sequence[Piece]) -> dict[str, object]:
-        super()._extras(pieces)  # it can't cut either
+    def _extras(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
+        super()._extras(inputs)  # it can't cut either
         return {}
 
-    def _exactly(self, usage: int | None, pieces: Sequence[Piece]) -> int | None:  # noqa: ARG002
+    def _exactly(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:  # noqa: ARG002
         return usage
 
 
@@ -373,18 +373,16 @@ def served_rows(address: BackendAddress) -> list[Json]:
         BackendUnavailableError: it does not answer.
         BackendError: it has no such list.
     """
-    http = HttpConnection(address.url, address.key, patience=address.time_limits, n_connections=1)
+    http = HttpConnection(address.url, address.key, policy=address.retry_policy, n_connections=1)
     try:
-        return _rows(http, address, FIRST_PATIENCE_S)
+        return _rows(http, address, FIRST_RETRY_S)
     finally:
         http.close()
 
 
-def _find_row(
-    http: HttpConnection, address: BackendAddress, spec: ModelSpec, *, patience_s: float | None = None
-) -> Json:
+def _find_row(http: HttpConnection, address: BackendAddress, spec: ModelSpec, *, retry_s: float | None = None) -> Json:
     """The row that the user named, or whose name we know, or that there is only one of."""
-    rows = _rows(http, address, patience_s)
+    rows = _rows(http, address, retry_s)
     wanted = {address.model} if address.model else {spec.name, *spec.aliases}
     named = [row for row in rows if row["id"] in wanted]
     if named:
@@ -398,10 +396,10 @@ def _find_row(
     )
 
 
-def _rows(http: HttpConnection, address: BackendAddress, patience_s: float | None) -> list[Json]:
+def _rows(http: HttpConnection, address: BackendAddress, retry_s: float | None) -> list[Json]:
     try:
-        answer = http.get("/v1/models", patience_s=patience_s).json(address.url)
-    except RefusedError as error:
+        answer = http.get("/v1/models", retry_s=retry_s).json(address.url)
+    except StatusError as error:
         if error.status != 404:
             raise
         raise BackendError(

@@ -85,7 +85,7 @@ class HttpReranker:
 
     def _connect(self) -> "_Connected":
         address = self.address
-        http = HttpConnection(address.url, address.key, patience=address.time_limits, n_connections=address.concurrency)
+        http = HttpConnection(address.url, address.key, policy=address.retry_policy, n_connections=address.concurrency)
         info = ask_info(http) if address.kind in ("http", "tei") else None
         if info is None and address.kind == "tei":
             raise BackendError(f"{address} is no Text Embeddings Inference. Write it as http://… to have it asked.")

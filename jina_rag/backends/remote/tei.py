@@ -9,8 +9,16 @@ from threading import Event
 from typing import Any
 
 from jina_rag.backends.remote.address import BackendAddress
-from jina_rag.backends.remote.backend import Answer, Engine, Piece, Served, check_cuts, check_model, rows_to_vectors
-from jina_rag.backends.remote.http import FIRST_PATIENCE_S, HttpConnection, RefusedError
+from jina_rag.backends.remote.backend import (
+    EmbeddingResponse,
+    Engine,
+    RemoteInput,
+    ServerInfo,
+    check_cuts,
+    check_model,
+    rows_to_vectors,
+)
+from jina_rag.backends.remote.http import FIRST_RETRY_S, HttpConnection, StatusError
 from jina_rag.errors import BackendError
 from jina_rag.models import ModelSpec
 
@@ -27,7 +35,7 @@ def connect_tei(address: BackendAddress, spec: ModelSpec) -> Engine:
         BackendError: what answers is something else.
     """
     engine = TeiEngine(address, spec)
-    engine.info(FIRST_PATIENCE_S)
+    engine.info(FIRST_RETRY_S)
     return engine
 
 
@@ -38,12 +46,12 @@ class TeiEngine:
         self._address = address
         self._spec = spec
         self._http = HttpConnection(
-            address.url, address.key, patience=address.time_limits, n_connections=2 * address.concurrency
+            address.url, address.key, policy=address.retry_policy, n_connections=2 * address.concurrency
         )
         self._prompt: dict[str, object] = {}
         self._max_tokens: int | None = None
 
-    def describe(self) -> Served:
+    def describe(self) -> ServerInfo:
         """Ask `/info`, and whether a prompt is put before a text."""
         info = self.info()
         # Ours says that texts come as they are; TEI itself has only a prompt that it knows, or none.
@@ -53,7 +61,7 @@ class TeiEngine:
         self._check_prompt()
         self._max_tokens = info.get("max_input_length")
         revision = info.get("model_sha") or "unknown revision"
-        return Served(
+        return ServerInfo(
             kind="tei",
             name=info["model_id"],
             identity=_own_weights(info) or f"tei/{info['model_id']}@{revision}/{info.get('model_dtype', '')}",
@@ -64,9 +72,9 @@ class TeiEngine:
             max_batch_bytes=_PAYLOAD_BYTES,
         )
 
-    def info(self, patience_s: float | None = None) -> dict[str, Any]:
+    def info(self, retry_s: float | None = None) -> dict[str, Any]:
         """What the server says of itself."""
-        info = self._http.get("/info", patience_s=patience_s).json(self._address.url)
+        info = self._http.get("/info", retry_s=retry_s).json(self._address.url)
         if not is_tei(info):
             raise BackendError(
                 f"{self._address} is no Text Embeddings Inference. Write it as http://… to have it asked."
@@ -74,10 +82,10 @@ class TeiEngine:
         told: dict[str, Any] = info
         return told
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[Piece]:
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """Texts, counted by the server."""
         return [
-            Piece(payload=text, n_tokens=n_tokens, limit=max_tokens if n_tokens > max_tokens else None)
+            RemoteInput(payload=text, n_tokens=n_tokens, limit=max_tokens if n_tokens > max_tokens else None)
             for text, n_tokens in zip(texts, self.count_tokens(texts), strict=True)
         ]
 
@@ -85,18 +93,18 @@ class TeiEngine:
         """Ask `/tokenize`."""
         return [len(tokens) for tokens in self._tokenize(texts)]
 
-    def send(self, pieces: Sequence[Piece], cancelled: Event) -> Answer:
+    def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
         """`POST /embed`."""
         body = {
-            "inputs": [piece.payload for piece in pieces],
-            "truncate": check_cuts(pieces, self._max_tokens, self._address.url),
+            "inputs": [item.payload for item in inputs],
+            "truncate": check_cuts(inputs, self._max_tokens, self._address.url),
             "truncation_direction": "Right",
             "normalize": True,
             **self._prompt,
         }
         reply = self._http.post("/embed", body, cancelled=cancelled)
         told = reply.headers.get("x-compute-tokens", "")
-        return Answer(
+        return EmbeddingResponse(
             vectors=rows_to_vectors(reply.json(self._address.url), self._address.url),
             n_tokens=int(told) if told.isascii() and told.isdigit() else None,
         )
@@ -138,8 +146,8 @@ class TeiEngine:
 def ask_info(http: HttpConnection) -> dict[str, Any] | None:
     """What TEI says of itself, or None from any other server."""
     try:
-        reply = http.get("/info", patience_s=FIRST_PATIENCE_S)
-    except RefusedError as error:
+        reply = http.get("/info", retry_s=FIRST_RETRY_S)
+    except StatusError as error:
         if error.status in (401, 403):
             raise
         return None
