@@ -124,7 +124,7 @@ async def test_search_takes_filters(index: DocumentIndex) -> None:
     sources = [{passage["title"] for passage in await found(index, "search", **everything)}]
     for filters in (
         {"collections": ["space"]},
-        {"kinds": ["txt"]},
+        {"file_types": ["txt"]},
         {"sources": ["note.*"]},
         {"collections": ["space"], "since": "2000-01-01"},
     ):
@@ -139,7 +139,7 @@ async def test_search_takes_filters(index: DocumentIndex) -> None:
 async def test_get_reads_around_a_passage(index: DocumentIndex) -> None:
     passage = (await found(index, "search", query="When is the museum open?", k=1))[0]
     assert (await found(index, "get", id=passage["id"]))[0]["text"] == passage["text"]
-    around = await found(index, "get", source=passage["source"], position=passage["position"], neighbours=1)
+    around = await found(index, "get", source=passage["source"], position=passage["position"], context_window=1)
     positions = [each["position"] for each in around]
     assert positions == sorted(positions)
     assert passage["position"] in positions

@@ -24,7 +24,7 @@ from service import errors_shown, service
 from untrusted import plain, visible
 
 from jina_rag.errors import DocumentError, MissingDependencyError
-from jina_rag.rag import Answer, Chunk, Claim, SearchResult, excerpt, find_cited_spans
+from jina_rag.rag import Answer, Chunk, Claim, SearchResult, find_cited_spans, make_snippet
 
 READER, LIBRARIAN = ":material/person:", ":material/menu_book:"
 VERIFIED, UNVERIFIED = ":material/verified:", ":material/help:"
@@ -81,7 +81,7 @@ def draw_closest(answer: Answer, number: int) -> None:
     st.caption("What came closest, perhaps in other words:")
     for place, result in enumerate(answer.passages, start=1):
         draw_chip(place, result, number, verified=None)
-        about = excerpt(result.chunk.text, answer.rewritten or answer.question, EXCERPT)
+        about = make_snippet(result.chunk.text, answer.rewritten or answer.question, EXCERPT)
         st.caption(plain(visible(about)))
 
 

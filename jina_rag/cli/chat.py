@@ -15,14 +15,14 @@ from jina_rag.cli.options import (
     DEFAULT_INDEX,
     NO_FILTERS,
     BackendOption,
-    DiversityOption,
+    ContextWindowOption,
     FilterOptions,
     FusionOption,
     IndexOption,
     KOption,
     LlmOption,
+    MmrLambdaOption,
     ModeOption,
-    NeighboursOption,
     RerankerOption,
     make_options,
     with_filters,
@@ -52,8 +52,8 @@ def chat(
     k: KOption = 5,
     mode: ModeOption = "hybrid",
     fusion: FusionOption = "ranks",
-    neighbours: NeighboursOption = 0,
-    diversity: DiversityOption = 0.0,
+    context_window: ContextWindowOption = 0,
+    mmr_lambda: MmrLambdaOption = 1.0,
     reranker: RerankerOption = None,
     filters: FilterOptions = NO_FILTERS,
     backend: BackendOption = None,
@@ -61,7 +61,7 @@ def chat(
     """Ask one question after another; a follow-up may lean on what was said before."""
     from jina_rag.rag.answering.conversation import Conversation
 
-    options = make_options(k, mode, fusion, diversity, neighbours, filters)
+    options = make_options(k, mode, fusion, mmr_lambda, context_window, filters)
     with open_pipeline(index, llm, options, backend, reranker) as pipeline:
         print_notice(f"Answers by {pipeline.generator.name}. Ask, or type /help. Ctrl-D leaves.")
         conversation = Conversation(pipeline)

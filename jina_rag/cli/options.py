@@ -85,13 +85,20 @@ FusionOption = Annotated[
     FusionName,
     typer.Option("--fusion", help="Join meaning and words by ranks, which suits every model, or by scores."),
 ]
-DiversityOption = Annotated[
+MmrLambdaOption = Annotated[
     float,
-    typer.Option("--diversity", min=0.0, max=1.0, help="The higher, the less passages repeat."),
+    typer.Option(
+        "--mmr-lambda",
+        min=0.0,
+        max=1.0,
+        help="Maximal marginal relevance: below 1, passages that repeat others come later.",
+    ),
 ]
-NeighboursOption = Annotated[
+ContextWindowOption = Annotated[
     int,
-    typer.Option("--neighbours", min=0, max=10, metavar="N", help="Take so many passages before and after each, too."),
+    typer.Option(
+        "--context-window", min=0, max=10, metavar="N", help="Also take N passages before and after each one."
+    ),
 ]
 LlmOption = Annotated[
     str,
@@ -123,7 +130,7 @@ class FilterOptions:
         list[str] | None,
         _filter("--source", "PATTERN", 'Only this file, folder or pattern, such as "reports/*.pdf"; may be repeated.'),
     ] = None
-    kinds: Annotated[
+    file_types: Annotated[
         list[str] | None, _filter("--type", "ENDING", "Only this kind of file, such as pdf; may be repeated.")
     ] = None
     collections: Annotated[
@@ -142,7 +149,7 @@ class FilterOptions:
 
         return Filters(
             sources=tuple(map(_from_here, self.sources or ())),
-            kinds=tuple(self.kinds or ()),
+            file_types=tuple(self.file_types or ()),
             collections=tuple(self.collections or ()),
             modified_after=self.since,
             modified_before=self.until and self.until + timedelta(days=1),
@@ -180,9 +187,9 @@ def with_filters(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def make_options(
-    k: int, mode: ModeName, fusion: FusionName, diversity: float, neighbours: int, filters: FilterOptions
+    k: int, mode: ModeName, fusion: FusionName, mmr_lambda: float, context_window: int, filters: FilterOptions
 ) -> "SearchOptions":
     """What the options ask a search for."""
     from jina_rag.rag.retrieval.search import SearchOptions
 
-    return SearchOptions(k, mode, fusion, filters.as_filters(), diversity, neighbours)
+    return SearchOptions(k, mode, fusion, filters.as_filters(), mmr_lambda, context_window)

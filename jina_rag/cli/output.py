@@ -59,12 +59,12 @@ def print_result(
         length: How many characters to show, if nothing around it is shown; None shows all.
         query: What those characters should be about.
     """
-    from jina_rag.rag.retrieval.snippets import excerpt
+    from jina_rag.rag.retrieval.snippets import make_snippet
 
     typer.secho(f"[{number}]", bold=True, nl=False)
     typer.echo(f" {place(result.chunk)}" + (f"  ({note})" if note else ""))
     around = bool(result.before or result.after)
-    text = excerpt(result.chunk.text, query, length) if length and not around else result.chunk.text
+    text = make_snippet(result.chunk.text, query, length) if length and not around else result.chunk.text
     for chunk in result.before:
         _print_text(chunk.text, "    ", dim=True)
     _print_text(text, "  > " if around else "    ")

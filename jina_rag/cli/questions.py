@@ -13,15 +13,15 @@ from jina_rag.cli.options import (
     DEFAULT_INDEX,
     NO_FILTERS,
     BackendOption,
-    DiversityOption,
+    ContextWindowOption,
     FilterOptions,
     FusionOption,
     IndexOption,
     JsonOption,
     KOption,
     LlmOption,
+    MmrLambdaOption,
     ModeOption,
-    NeighboursOption,
     RerankerOption,
     make_options,
     with_filters,
@@ -49,8 +49,8 @@ def search(
     mode: ModeOption = "hybrid",
     fusion: FusionOption = "ranks",
     explain: Annotated[bool, typer.Option("--explain", help="Show how each passage was ranked.")] = False,
-    neighbours: NeighboursOption = 0,
-    diversity: DiversityOption = 0.0,
+    context_window: ContextWindowOption = 0,
+    mmr_lambda: MmrLambdaOption = 1.0,
     reranker: RerankerOption = None,
     filters: FilterOptions = NO_FILTERS,
     backend: BackendOption = None,
@@ -58,7 +58,7 @@ def search(
 ) -> None:
     """Find the passages that are about something."""
     _check_quotes(ctx, query)
-    options = make_options(k, mode, fusion, diversity, neighbours, filters)
+    options = make_options(k, mode, fusion, mmr_lambda, context_window, filters)
     with open_pipeline(index, None, options, backend, reranker) as pipeline:
         results = pipeline.search(query)
         is_empty = not results and pipeline.index.count_chunks() == 0
@@ -88,8 +88,8 @@ def ask(
     k: KOption = 5,
     mode: ModeOption = "hybrid",
     fusion: FusionOption = "ranks",
-    neighbours: NeighboursOption = 0,
-    diversity: DiversityOption = 0.0,
+    context_window: ContextWindowOption = 0,
+    mmr_lambda: MmrLambdaOption = 1.0,
     reranker: RerankerOption = None,
     filters: FilterOptions = NO_FILTERS,
     backend: BackendOption = None,
@@ -97,7 +97,7 @@ def ask(
 ) -> None:
     """Answer a question from the documents, and say where it stands."""
     _check_quotes(ctx, question)
-    options = make_options(k, mode, fusion, diversity, neighbours, filters)
+    options = make_options(k, mode, fusion, mmr_lambda, context_window, filters)
     with open_pipeline(index, llm, options, backend, reranker) as pipeline, pipeline.start(question) as run:
         answer = tell_answer(run, quietly=as_json)
     if as_json:

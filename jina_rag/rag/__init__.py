@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.retrieval.rerank import Reranker, SentenceReranker, make_reranker
     from jina_rag.rag.retrieval.retriever import IndexSearcher
     from jina_rag.rag.retrieval.search import Rank, SearchOptions, SearchResult, search
-    from jina_rag.rag.retrieval.snippets import excerpt
+    from jina_rag.rag.retrieval.snippets import make_snippet
     from jina_rag.rag.store.catalog import IndexedDocument, TrackedPath
     from jina_rag.rag.store.filters import Filters
 
@@ -101,7 +101,6 @@ __all__ = [
     "Timings",
     "TrackedPath",
     "Turn",
-    "excerpt",
     "find_citations",
     "find_cited_spans",
     "find_claims",
@@ -109,6 +108,7 @@ __all__ = [
     "load_index_embedder",
     "make_generator",
     "make_reranker",
+    "make_snippet",
     "page_image",
     "passage_boxes",
     "read_document",
@@ -136,7 +136,7 @@ _MODULES = {
     "answering.conversation": ("Conversation", "Turn"),
     "indexing.check": ("Problem",),
     "documents.discovery": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),
-    "retrieval.snippets": ("excerpt",),
+    "retrieval.snippets": ("make_snippet",),
     "store.filters": ("Filters",),
     "answering.extractive": ("ExtractiveGenerator",),
     "answering.generation": (

@@ -16,7 +16,7 @@ from typing import Literal
 
 from jina_rag import Embedder
 from jina_rag.cli.output import PASSAGE_LENGTH
-from jina_rag.rag import Answer, DocumentIndex, RagPipeline, SearchResult, excerpt, make_generator, make_reranker
+from jina_rag.rag import Answer, DocumentIndex, RagPipeline, SearchResult, make_generator, make_reranker, make_snippet
 
 SAMPLES = Path(__file__).parents[2] / "apps" / "qa" / "sample_documents"
 Split = Literal["development", "held-out", "fresh"]
@@ -101,7 +101,8 @@ class Outcome:
         """Whether the expected phrase is in the answer or, if there is none, in what is shown to have come closest."""
         closest = () if self.answer.answered else self.answer.passages
         return self.says_it or any(
-            self._stands_in(excerpt(result.chunk.text, self.question.question, PASSAGE_LENGTH)) for result in closest
+            self._stands_in(make_snippet(result.chunk.text, self.question.question, PASSAGE_LENGTH))
+            for result in closest
         )
 
     def _stands_in(self, text: str) -> bool:

@@ -48,7 +48,7 @@ def test_version_and_help(run: Run) -> None:
         ["search", "x", "-k", "0"],
         ["search", "x", "--mode", "magic"],
         ["search", "x", "--since", "yesterday"],
-        ["search", "x", "--diversity", "2"],
+        ["search", "x", "--mmr-lambda", "2"],
         ["embed", "--dimensions", "x"],
         ["rm"],
         ["rm", "x", "--collection", "y"],

@@ -130,7 +130,7 @@ def test_search_shows_what_stands_around(run: Run, tmp_path: Path) -> None:
     sections = "\n\n".join(f"## Part {number}\n\n{f'Sentence {number} about planets. ' * 40}" for number in range(5))
     (tmp_path / "long.md").write_text(sections)
     run("add", "long.md")
-    lines = run("search", "Sentence 2", "-k", "1", "--neighbours", "1").stdout.splitlines()
+    lines = run("search", "Sentence 2", "-k", "1", "--context-window", "1").stdout.splitlines()
     inside = [place for place, line in enumerate(lines) if line.startswith("  > ")]
     assert inside[0] > 1
     assert inside[-1] < len(lines) - 1

@@ -117,7 +117,7 @@ def test_a_retriever_opens_its_index_once_and_can_be_sent_elsewhere(
     [
         ({"k": 9}, {"Mars", "Venus", "Saturn"}),
         ({"k": 9, "sources": ["*/Mars.md"]}, {"Mars"}),
-        ({"k": 9, "kinds": [".txt"]}, set()),
+        ({"k": 9, "file_types": [".txt"]}, set()),
         ({"k": 9, "collections": ["other"]}, set()),
         ({"k": 9, "modified_after": "2000-01-01T00:00:00"}, {"Mars", "Venus", "Saturn"}),
         ({"k": 9, "modified_before": datetime(2000, 1, 1)}, set()),
@@ -140,7 +140,7 @@ def test_a_retriever_searches_as_it_is_told(index_folder: Path) -> None:
     with pytest.raises(ValidationError, match="source"):
         JinaRagRetriever.model_validate({"index": index_folder, "source": ["*/Mars.md"]})
     with pytest.raises(ValidationError):
-        JinaRagRetriever(index=index_folder, diversity=2)
+        JinaRagRetriever(index=index_folder, mmr_lambda=2)
 
 
 def test_a_retriever_may_have_a_reranker_and_an_engine_elsewhere(index_folder: Path, tmp_path: Path) -> None:

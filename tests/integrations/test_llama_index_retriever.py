@@ -45,7 +45,7 @@ def test_an_engine_answers_from_it(index_folder: Path) -> None:
     [
         ({}, {"Mars", "Venus", "Saturn"}),
         ({"sources": ["*/Mars.md"]}, {"Mars"}),
-        ({"kinds": [".txt"]}, set()),
+        ({"file_types": [".txt"]}, set()),
         ({"collections": ["other"]}, set()),
         ({"modified_before": datetime(2000, 1, 1)}, set()),
         ({"mode": "lexical"}, {"Mars"}),

@@ -82,13 +82,13 @@ def draw_filters(index: DocumentIndex) -> Filters:
     kinds = sorted({document.kind for document in index.documents()})
     return Filters(
         collections=tuple(st.multiselect("Collections", collections, placeholder="All", key="collections")),
-        kinds=tuple(st.multiselect("Kinds of documents", kinds, placeholder="All", key="kinds")),
+        file_types=tuple(st.multiselect("Kinds of documents", kinds, placeholder="All", key="kinds")),
     )
 
 
 def in_words(filters: Filters) -> str:
     """Where a search looks."""
-    return " and ".join(", ".join(names) for names in (filters.collections, filters.kinds) if names)
+    return " and ".join(", ".join(names) for names in (filters.collections, filters.file_types) if names)
 
 
 def draw_beginning(index: DocumentIndex) -> str | None:

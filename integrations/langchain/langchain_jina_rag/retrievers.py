@@ -25,7 +25,7 @@ class JinaRagRetriever(BaseRetriever):
     Example:
         .. code-block:: python
 
-            retriever = JinaRagRetriever(index=".jina-rag/index", k=3, kinds=[".pdf"])
+            retriever = JinaRagRetriever(index=".jina-rag/index", k=3, file_types=[".pdf"])
             retriever.invoke("Which planet is red?")
     """
 
@@ -39,11 +39,11 @@ class JinaRagRetriever(BaseRetriever):
     """By meaning and words, by meaning alone, or by words alone."""
     fusion: Literal["ranks", "scores"] = "ranks"
     """How hybrid search joins the two; see `jina_rag.rag.search`."""
-    diversity: float = Field(default=0.0, ge=0.0, le=1.0)
+    mmr_lambda: float = Field(default=1.0, ge=0.0, le=1.0)
     """From 0, the best passages however alike they are, to 1, the most unlike ones."""
     sources: tuple[str, ...] = ()
     """Only these files, folders with all below them, or patterns such as `reports/*.pdf`; empty for all."""
-    kinds: tuple[str, ...] = ()
+    file_types: tuple[str, ...] = ()
     """Only files with these endings, such as `.pdf`; empty for all."""
     collections: tuple[str, ...] = ()
     """Only these collections; empty for all."""
@@ -80,8 +80,10 @@ class JinaRagRetriever(BaseRetriever):
 
         with _MAKING:  # `batch` asks from many threads
             if self._searcher is None:
-                filters = Filters(self.sources, self.kinds, self.collections, self.modified_after, self.modified_before)
-                options = SearchOptions(self.k, self.mode, self.fusion, filters, self.diversity)
+                filters = Filters(
+                    self.sources, self.file_types, self.collections, self.modified_after, self.modified_before
+                )
+                options = SearchOptions(self.k, self.mode, self.fusion, filters, self.mmr_lambda)
                 self._searcher = IndexSearcher(self.index, options, reranker=self.reranker, backend=self.backend)
             return self._searcher
 

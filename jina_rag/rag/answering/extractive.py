@@ -10,7 +10,7 @@ from jina_rag.rag.answering.conversation import Turn, rewrite_follow_up
 from jina_rag.rag.answering.generation import NO_ANSWER, WaitCallback, as_data
 from jina_rag.rag.citations.claims import passage_text
 from jina_rag.rag.retrieval.search import SearchResult
-from jina_rag.rag.retrieval.sentence_scorer import Judgement, Sentence, SentenceJudge, split_passage, stems_of
+from jina_rag.rag.retrieval.sentence_scorer import Sentence, SentenceScorer, SentenceScores, split_passage, stems_of
 from jina_rag.rag.text.tokens import content_stems
 from jina_rag.vectors import FloatArray
 
@@ -42,11 +42,11 @@ class ExtractiveGenerator:
 
         Args:
             embedder: The one that found the passages.
-            index: Where they were found, as for `SentenceJudge`.
+            index: Where they were found, as for `SentenceScorer`.
             evidence_needed: The least evidence for an answer; the default suits most. More declines more questions.
             max_sentences: The most for each thing that is asked, not counting sentences that only say what "it" is.
         """
-        self._judge = SentenceJudge(embedder, index)
+        self._scorer = SentenceScorer(embedder, index)
         self._evidence_needed = evidence_needed
         self._max_sentences = max_sentences
 
@@ -72,25 +72,27 @@ class ExtractiveGenerator:
         """The sentences that answer, in the order of the passages; none if there is not evidence enough."""
         if not sentences:
             return []
-        judgements = self._judge.judge(question, sentences)
-        places = {place for judgement in judgements for place in self._best(judgement, sentences)}
+        scored = self._scorer.score(question, sentences)
+        places = {place for scores in scored for place in self._best(scores, sentences)}
         return _with_antecedents(sentences, sorted(places))
 
-    def _best(self, judgement: Judgement, sentences: Sequence[Sentence]) -> list[int]:
+    def _best(self, scores: SentenceScores, sentences: Sequence[Sentence]) -> list[int]:
         """The sentence with the most evidence and those that are nearly as good; none if that is too little.
 
         A sentence about "it" must have more than the one before it, behind which it was compared. In one passage, a
         sentence with some of the question's words pads what another with the same ones and more says: "Code E1" if E7
         is asked for.
         """
-        evidence = judgement.evidence
+        evidence = scores.evidence
         ranked = [int(place) for place in np.argsort(-evidence, kind="stable")]
         if evidence[ranked[0]] < self._evidence_needed:
             return []
         near = [place for place in ranked if evidence[place] >= evidence[ranked[0]] - NEARLY_AS_GOOD]
         before = {place: _antecedent(sentences, place) for place in near}
         own = [place for place in near if (other := before[place]) is None or evidence[place] > evidence[other]]
-        return [place for place in own if not _is_padding(place, own, judgement.said, sentences)][: self._max_sentences]
+        return [place for place in own if not _is_padding(place, own, scores.word_matches, sentences)][
+            : self._max_sentences
+        ]
 
 
 def _sentences(passages: Sequence[SearchResult]) -> list[Sentence]:
@@ -104,11 +106,13 @@ def _sentences(passages: Sequence[SearchResult]) -> list[Sentence]:
     return list(found.values())
 
 
-def _is_padding(place: int, others: Iterable[int], said: FloatArray, sentences: Sequence[Sentence]) -> bool:
+def _is_padding(place: int, others: Iterable[int], word_matches: FloatArray, sentences: Sequence[Sentence]) -> bool:
     """Whether another sentence of its passage says all of the question's words that this one says, and more of them."""
     passage = [other for other in others if sentences[other].number == sentences[place].number]
-    own = said[:, place]
-    return any(bool((own <= said[:, other]).all() and (own < said[:, other]).any()) for other in passage)
+    own = word_matches[:, place]
+    return any(
+        bool((own <= word_matches[:, other]).all() and (own < word_matches[:, other]).any()) for other in passage
+    )
 
 
 def _with_antecedents(sentences: Sequence[Sentence], chosen: Sequence[int]) -> list[Sentence]:
@@ -119,6 +123,6 @@ def _with_antecedents(sentences: Sequence[Sentence], chosen: Sequence[int]) -> l
 
 def _antecedent(sentences: Sequence[Sentence], place: int) -> int | None:
     """The sentence that says what "it" is, if this one begins so."""
-    if sentences[place].points_back and sentences[place - 1].number == sentences[place].number:
+    if sentences[place].begins_with_pronoun and sentences[place - 1].number == sentences[place].number:
         return place - 1
     return None

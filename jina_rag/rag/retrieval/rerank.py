@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from jina_rag.errors import BackendError
-from jina_rag.rag.retrieval.sentence_scorer import SentenceJudge, split_passage
+from jina_rag.rag.retrieval.sentence_scorer import SentenceScorer, split_passage
 from jina_rag.rag.text.tokens import content_stems
 from jina_rag.vectors import FloatArray
 
@@ -42,7 +42,7 @@ class Reranker(Protocol):
 
 
 class SentenceReranker:
-    """Puts passages in the order of their best sentences, judged by the model that found them. Needs no other model."""
+    """Puts passages in the order of their best sentences, scored by the model that found them. Needs no other model."""
 
     name = "the index's own model, sentence by sentence"
 
@@ -55,7 +55,7 @@ class SentenceReranker:
         """
         self._index = index
         self._most = most
-        self._judge: SentenceJudge | None = None
+        self._scorer: SentenceScorer | None = None
 
     def score(self, query: str, texts: list[str]) -> FloatArray:
         """How much speaks for the best sentence of each text, which come best first; of shape (n,).
@@ -67,8 +67,8 @@ class SentenceReranker:
             Otherwise as `Embedder.embed` does.
         """
         read = texts[: self._most] if len(content_stems(query)) > 1 else []
-        if self._judge is None:  # what it learns of the index stays
-            self._judge = SentenceJudge(self._index.embedder, self._index)
+        if self._scorer is None:  # what it learns of the index stays
+            self._scorer = SentenceScorer(self._index.embedder, self._index)
         sentences = [
             sentence
             for number, text in enumerate(read)
@@ -76,9 +76,9 @@ class SentenceReranker:
         ]
         numbers = [sentence.number for sentence in sentences]
         scores = np.zeros(len(read), np.float32)
-        for judgement in self._judge.judge(query, sentences) if sentences else ():
+        for found in self._scorer.score(query, sentences) if sentences else ():
             best = np.full(len(read), _NO_SENTENCE, np.float32)
-            np.maximum.at(best, numbers, judgement.evidence)
+            np.maximum.at(best, numbers, found.evidence)
             scores += best
         behind = scores.min(initial=0) - 1 - np.arange(len(texts) - len(read), dtype=np.float32)
         return np.concatenate([scores, behind])

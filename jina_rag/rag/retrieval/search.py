@@ -80,16 +80,16 @@ class SearchOptions:
         mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical").
         fusion: How hybrid search joins the two, by "ranks" or by "scores"; see `search`.
         filters: Where to look; None looks everywhere.
-        diversity: From 0, the best ones however alike they are, to 1, the most unlike ones.
-        neighbours: How many chunks before and after each passage to read with it.
+        mmr_lambda: Lambda of maximal marginal relevance (MMR): 1 orders by relevance alone, 0 by diversity alone.
+        context_window: How many chunks before and after each passage come with it.
     """
 
     k: int = DEFAULT_K
     mode: Mode = "hybrid"
     fusion: Fusion = "ranks"
     filters: Filters | None = None
-    diversity: float = 0.0
-    neighbours: int = 0
+    mmr_lambda: float = 1.0
+    context_window: int = 0
 
 
 def search(
@@ -100,8 +100,8 @@ def search(
     mode: Mode = "hybrid",
     fusion: Fusion = "ranks",
     filters: Filters | None = None,
-    diversity: float = 0.0,
-    neighbours: int = 0,
+    mmr_lambda: float = 1.0,
+    context_window: int = 0,
     reranker: Reranker | None = None,
 ) -> list[SearchResult]:
     """The `k` passages that answer `query` best, best first; fewer if fewer are found, none for a blank query.
@@ -117,9 +117,8 @@ def search(
             `LEXICAL_WEIGHT`: better with all-MiniLM-L6-v2, above all for questions in other words than the
             document's, but a model whose similarities lie closer together needs another weight.
         filters: Which documents count; None for all.
-        diversity: From 0, which orders by score alone, to 1, which shuns passages that resemble those above them
-            (maximal marginal relevance).
-        neighbours: How many chunks before and after each passage to fetch with it.
+        mmr_lambda: Lambda of maximal marginal relevance (MMR): 1 orders by relevance alone, 0 by diversity alone.
+        context_window: How many chunks before and after each passage come with it.
         reranker: A model that reads the best `max(30, 2 * k)` candidates with the query and puts them in order.
 
     Raises:
@@ -129,7 +128,7 @@ def search(
         IndexFolderError: the index can't be read.
         ValueError: an argument is out of its range.
     """
-    _check(k, mode, fusion, diversity, neighbours)
+    _check(k, mode, fusion, mmr_lambda, context_window)
     if not query.strip():
         return []
     vector = _embed(index.embedder, query, mode)
@@ -142,9 +141,9 @@ def search(
     results = sorted(scored, key=lambda result: (-result.score, -result.similarity, result.chunk.id))
     if reranker and results:
         results = _reranked(reranker, query, results[:n])
-    if diversity:
-        results = _diversified(index, results, k, diversity)
-    return [_with_neighbours(index, result, neighbours) for result in results[:k]]
+    if mmr_lambda < 1:
+        results = _diversified(index, results, k, mmr_lambda)
+    return [_with_context(index, result, context_window) for result in results[:k]]
 
 
 def search_with(
@@ -163,22 +162,22 @@ def search_with(
         mode=options.mode,
         fusion=options.fusion,
         filters=options.filters,
-        diversity=options.diversity,
-        neighbours=options.neighbours,
+        mmr_lambda=options.mmr_lambda,
+        context_window=options.context_window,
         reranker=reranker,
     )
 
 
-def _check(k: int, mode: str, fusion: str, diversity: float, neighbours: int) -> None:
+def _check(k: int, mode: str, fusion: str, mmr_lambda: float, context_window: int) -> None:
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}.")
     for name, value, known in (("mode", mode, get_args(Mode)), ("fusion", fusion, get_args(Fusion))):
         if value not in known:
             raise ValueError(f"There is no {name} {value!r}. Take one of: {', '.join(known)}.")
-    if not 0 <= diversity <= 1:
-        raise ValueError(f"diversity must be between 0 and 1, not {diversity}.")
-    if neighbours < 0:
-        raise ValueError(f"neighbours must be at least 0, not {neighbours}.")
+    if not 0 <= mmr_lambda <= 1:
+        raise ValueError(f"mmr_lambda must be between 0 and 1, not {mmr_lambda}.")
+    if context_window < 0:
+        raise ValueError(f"context_window must be at least 0, not {context_window}.")
 
 
 def _embed(embedder: Embedder, query: str, mode: Mode) -> FloatArray:
@@ -249,7 +248,9 @@ def _reranked(reranker: Reranker, query: str, results: Sequence[SearchResult]) -
     ]
 
 
-def _diversified(index: DocumentIndex, results: Sequence[SearchResult], k: int, diversity: float) -> list[SearchResult]:
+def _diversified(
+    index: DocumentIndex, results: Sequence[SearchResult], k: int, mmr_lambda: float
+) -> list[SearchResult]:
     """The first `k` by maximal marginal relevance (Carbonell and Goldstein, 1998).
 
     The score counts as a part of the best one, because fused scores are much smaller than the similarities between
@@ -268,14 +269,14 @@ def _diversified(index: DocumentIndex, results: Sequence[SearchResult], k: int, 
     likeness = np.zeros(len(results))
     chosen: list[int] = []
     for _ in range(min(k, len(results))):
-        worth = (1 - diversity) * relevance - diversity * likeness
+        worth = mmr_lambda * relevance - (1 - mmr_lambda) * likeness
         worth[chosen] = -np.inf
         chosen.append(int(worth.argmax()))
         likeness = np.maximum(likeness, vectors @ vectors[chosen[-1]])
     return [results[place] for place in chosen]
 
 
-def _with_neighbours(index: DocumentIndex, result: SearchResult, n: int) -> SearchResult:
+def _with_context(index: DocumentIndex, result: SearchResult, n: int) -> SearchResult:
     if not n:
         return result
     around = index.neighbours(result.chunk, n)

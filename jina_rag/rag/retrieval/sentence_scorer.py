@@ -6,7 +6,7 @@ to itself, because 0.5 is much for one model and little for another. And how man
 has or means, since similarity alone takes a near miss for an answer ("Which shipyard built the ferry?" where only its
 captain is named): the rarer a word is in the documents, the more it weighs.
 
-Each sentence is judged by itself: words that stand here and there in several passages say nothing together. What asks
+Each sentence is scored by itself: words that stand here and there in several passages say nothing together. What asks
 two things at once is two questions.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _WEIGHT_OF_WORDS = 0.6
 _WRONG_KIND = 0.45
-_MEANT = 0.3  # a word without which the question loses so much similarity is meant by the sentence
+_IMPLIED = 0.3  # a word without which the question loses so much similarity is meant by the sentence
 _WEIGHT_OF_FOCUS = 2.0
 _LONGEST_CONTEXT = 300  # characters; more could be longer than the model reads
 _SHORTEST_SENTENCE = 6  # words
@@ -72,7 +72,7 @@ _TIME = re.compile(
 )
 
 _ADDED = re.compile(r"\s\([^()]*\)$")  # by `rewrite_follow_up`
-_POINTS_BACK = re.compile(
+_PRONOUN = re.compile(
     r"(?:it|its|they|their|them|he|she|his|her|this|these|those|er|sie|es|il|elle|ils|elles|cela)\b", re.IGNORECASE
 )
 _NEXT_QUESTION = re.compile(
@@ -89,32 +89,32 @@ class Sentence:
         number: The passage's.
         wordings: What to compare with the question: the sentence or, if it can't be understood alone, the sentence
             behind its heading and behind the sentence before it.
-        points_back: Whether it begins with "it" or the like.
+        begins_with_pronoun: Whether it begins with "it" or the like.
         stems: Of all words of the passage and of the headings above it.
     """
 
     text: str
     number: int
     wordings: tuple[str, ...]
-    points_back: bool
+    begins_with_pronoun: bool
     stems: frozenset[str]
 
 
 @dataclass(frozen=True)
-class Judgement:
+class SentenceScores:
     """What speaks for each sentence as the answer to one question.
 
     Attributes:
         evidence: Of shape (sentences,); at 1.6 a sentence repeats the question and all its words.
-        said: Which of the question's words it says itself, 1 or 0; of shape (words, sentences).
+        word_matches: Which of the question's words it says itself, 1 or 0; of shape (words, sentences).
     """
 
     evidence: FloatArray
-    said: FloatArray
+    word_matches: FloatArray
 
 
-class SentenceJudge:
-    """Judges sentences with the model that found them. Safe to use from many threads."""
+class SentenceScorer:
+    """Scores sentences with the model that found them. Safe to use from many threads."""
 
     def __init__(self, embedder: Embedder, index: "DocumentIndex | None" = None) -> None:
         """Take the model that compares.
@@ -130,13 +130,15 @@ class SentenceJudge:
         self._remembered: dict[str, FloatArray] = {}
         self._lock = Lock()
 
-    def judge(self, question: str, sentences: Sequence[Sentence]) -> list[Judgement]:
-        """A judgement for each thing that the question asks."""
+    def score(self, question: str, sentences: Sequence[Sentence]) -> list[SentenceScores]:
+        """The scores for each thing that the question asks."""
         corpus = self._known_corpus()
         told = self._embed(sentences)
-        return [self._judge(part, sentences, told, corpus) for part in _questions_in(question)]
+        return [self._score(part, sentences, told, corpus) for part in _questions_in(question)]
 
-    def _judge(self, question: str, sentences: Sequence[Sentence], told: "_Wordings", corpus: "_Corpus") -> Judgement:
+    def _score(
+        self, question: str, sentences: Sequence[Sentence], told: "_Wordings", corpus: "_Corpus"
+    ) -> SentenceScores:
         """How much speaks for each sentence.
 
         Similarity, words, and whether it is of the kind that is asked for. A sentence means a word that its passage
@@ -147,14 +149,16 @@ class SentenceJudge:
         asked = self._embedder.embed([question, *(_without(question, word) for word in words_asked)], "query").vectors
         similar = corpus.on_scale(asked @ told.vectors.T)
         lost = told.largest(similar[:1] - similar[1:])
-        meant = np.clip(lost / _MEANT, 0, 1)
-        said = _among(words_asked, [frozenset(content_stems(" ".join(sentence.wordings))) for sentence in sentences])
+        implied = np.clip(lost / _IMPLIED, 0, 1)
+        word_matches = _among(
+            words_asked, [frozenset(content_stems(" ".join(sentence.wordings))) for sentence in sentences]
+        )
         nearby = _among(words_asked, [sentence.stems for sentence in sentences])
         counted = np.isin(words_asked, list(_focus(question)))[:, None]  # "how many sails": in the sentence itself
-        covered = np.maximum(np.where(counted, said, nearby), meant)
+        covered = np.maximum(np.where(counted, word_matches, nearby), implied)
         share = _weights(question, words_asked, corpus) @ covered if words_asked else 1.0
         evidence: FloatArray = told.largest(similar[:1])[0] + _WEIGHT_OF_WORDS * share
-        return Judgement(evidence - _WRONG_KIND * (1 - _fit(question, sentences)), said)
+        return SentenceScores(evidence - _WRONG_KIND * (1 - _fit(question, sentences)), word_matches)
 
     def _embed(self, sentences: Sequence[Sentence]) -> "_Wordings":
         try:
@@ -197,9 +201,9 @@ def split_passage(number: int, text: str, heading: str, stems: frozenset[str]) -
     """
     before = ""
     for sentence in split_sentences(text):
-        points_back = bool(_POINTS_BACK.match(sentence))
-        contexts = [heading, before] if points_back else [heading] if _is_fragment(sentence) else []
-        yield Sentence(sentence, number, _wordings(sentence, contexts), points_back and bool(before), stems)
+        begins_with_pronoun = bool(_PRONOUN.match(sentence))
+        contexts = [heading, before] if begins_with_pronoun else [heading] if _is_fragment(sentence) else []
+        yield Sentence(sentence, number, _wordings(sentence, contexts), begins_with_pronoun and bool(before), stems)
         before = sentence
 
 

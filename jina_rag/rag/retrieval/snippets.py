@@ -10,7 +10,7 @@ _SENTENCE = re.compile(r"(?<=[.!?;:…])\s+|(?<=[。！？])|\n\s*")
 _SIMILAR = 0.5  # "larger" where "large" is looked for
 
 
-def excerpt(text: str, query: str, length: int) -> str:
+def make_snippet(text: str, query: str, length: int) -> str:
     """The part of a passage that has the most of a query's words, on one line, with "…" where it is cut.
 
     It begins with the passage, unless more of the words stand in a part that begins with a later sentence or line.

@@ -14,21 +14,21 @@ class Filters:
     Attributes:
         sources: Files, folders with all below them, or glob patterns such as "*.md" and "reports/2024-*"; one must
             match. `*` stands for slashes too, and what does not begin with one may begin at any folder.
-        kinds: Endings of file names, such as ".pdf"; the dot and capitals make no difference.
+        file_types: Endings of file names, such as ".pdf"; the dot and capitals make no difference.
         collections: Names of collections.
         modified_after: The file was last changed then or later. Without a time zone it is local time.
         modified_before: The file was last changed before then.
     """
 
     sources: Sequence[str] = ()
-    kinds: Sequence[str] = ()
+    file_types: Sequence[str] = ()
     collections: Sequence[str] = ()
     modified_after: datetime | None = None
     modified_before: datetime | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a string in the place of several: its letters would be taken for them."""
-        for name in ("sources", "kinds", "collections"):
+        for name in ("sources", "file_types", "collections"):
             several = getattr(self, name)
             if isinstance(several, str):
                 raise ValueError(f"{name} takes a list of them, such as [{several!r}].")
@@ -55,8 +55,8 @@ class Filters:
         if self.sources:
             patterns = [_source_condition(source) for source in self.sources]
             yield " OR ".join(sql for sql, _ in patterns), [value for _, values in patterns for value in values]
-        if self.kinds:
-            yield _any_of("documents.kind", [f".{kind.lower().lstrip('.')}" for kind in self.kinds])
+        if self.file_types:
+            yield _any_of("documents.kind", [f".{kind.lower().lstrip('.')}" for kind in self.file_types])
         if self.collections:
             yield _any_of("documents.collection", self.collections)
         if self.modified_after:

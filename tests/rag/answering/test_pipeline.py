@@ -144,11 +144,11 @@ def test_a_failure_ends_a_run_and_what_had_come_stays(pipeline: RagPipeline, mon
 
 def test_options_reach_the_search(pipeline: RagPipeline) -> None:
     question = "Which planet has clouds or rings or storms?"
-    only_text = SearchOptions(k=9, filters=Filters(kinds=(".txt",)))
+    only_text = SearchOptions(k=9, filters=Filters(file_types=(".txt",)))
     assert {Path(r.chunk.source).suffix for r in pipeline.search(question, only_text)} == {".txt"}
     assert len(pipeline.search(question, SearchOptions(k=1))) == 1
     assert pipeline.search(question, SearchOptions(mode="dense"))[0].lexical is None
-    around = pipeline.search("Has Jupiter a great storm?", SearchOptions(k=1, neighbours=1))[0]
+    around = pipeline.search("Has Jupiter a great storm?", SearchOptions(k=1, context_window=1))[0]
     assert [chunk.text for chunk in around.before] == ["Io has many volcanoes."]
     assert pipeline.ask(question, only_text).passages == tuple(pipeline.search(question, only_text))
 
@@ -166,7 +166,7 @@ def test_neighbours_are_read_and_checked_too(pipeline: RagPipeline) -> None:
             seen.append(messages[-1]["content"])
             yield "There are many volcanoes on Io [1]."
 
-    options = SearchOptions(k=1, neighbours=1)
+    options = SearchOptions(k=1, context_window=1)
     answer = RagPipeline(pipeline.index, ChatGenerator(Model()), options=options).ask("Has Jupiter a great storm?")
     assert answer.passages[0].chunk.text == "Jupiter has a great storm."
     assert "Io has many" in seen[0]

@@ -327,14 +327,14 @@ def test_filters(index: DocumentIndex, notes: Path, embedder: CountingEmbedder) 
         return {Path(chunk.source).name for chunk, _ in nearest}
 
     assert found() == {"mars.md", "venus.txt", "saturn.txt"}
-    assert found(kinds=("TXT",)) == {"venus.txt", "saturn.txt"}
+    assert found(file_types=("TXT",)) == {"venus.txt", "saturn.txt"}
     assert found(collections=("red", "none")) == {"mars.md"}
     assert found(sources=(str(notes / "mars.md"),)) == {"mars.md"}
     assert found(sources=(str(notes),)) == found(sources=("notes",)) == found()
     assert found(sources=("*.md", "venus.txt")) == {"mars.md", "venus.txt"}
     assert found(sources=("otes",)) == found(sources=("/otes",)) == set()
     assert found(modified_before=datetime(2024, 5, 2)) == {"saturn.txt"}
-    assert found(modified_after=datetime(2024, 5, 2), kinds=(".txt",)) == {"venus.txt"}
+    assert found(modified_after=datetime(2024, 5, 2), file_types=(".txt",)) == {"venus.txt"}
     assert not Filters()
 
 
@@ -375,7 +375,7 @@ def test_neighbours_and_samples(index: DocumentIndex, notes: Path) -> None:
 def test_export(index: DocumentIndex, notes: Path, tmp_path: Path) -> None:
     index.add([notes], collection="planets")
     stream = io.StringIO()
-    assert index.export(stream, filters=Filters(kinds=(".md",))) == 1
+    assert index.export(stream, filters=Filters(file_types=(".md",))) == 1
     (row,) = map(json.loads, stream.getvalue().splitlines())
     assert (row["title"], row["collection"], row["text"]) == ("Mars", "planets", (notes / "mars.md").read_text())
     assert index.export(tmp_path / "all.jsonl", vectors=tmp_path / "all.npy") == 3

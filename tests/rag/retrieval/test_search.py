@@ -10,7 +10,7 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
-from jina_rag.rag import Chunk, DocumentIndex, Filters, SearchResult, make_reranker, retrieval, search
+from jina_rag.rag import Chunk, DocumentIndex, Filters, SearchResult, make_reranker, search
 from jina_rag.rag.retrieval.rerank import SentenceReranker
 from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion, Mode
 from jina_rag.testing import fake_embedder
@@ -45,7 +45,7 @@ def test_every_mode_finds_the_passage(planets: DocumentIndex, mode: Mode) -> Non
 
 
 def test_hybrid_search_fuses_the_ranks_of_both_sides(planets: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "_CANDIDATES", 2)
+    monkeypatch.setattr("jina_rag.rag.retrieval.search._CANDIDATES", 2)
     query = "red iron clouds"
     results = search(planets, query)
     dense, lexical = search(planets, query, 2, mode="dense"), search(planets, query, 4, mode="lexical")
@@ -107,9 +107,11 @@ def test_filters_restrict_every_mode(planets: DocumentIndex, tmp_path: Path, mod
     other = tmp_path / "other.txt"
     other.write_text("Red iron in another collection.")
     planets.add([other], collection="other")
-    assert _names(search(planets, "red iron", mode=mode, filters=Filters(kinds=(".md",)))) == ["rust.md"]
+    assert _names(search(planets, "red iron", mode=mode, filters=Filters(file_types=(".md",)))) == ["rust.md"]
     assert _names(search(planets, "red iron", mode=mode, filters=Filters(collections=("other",)))) == ["other.txt"]
-    both = search(planets, "red iron", mode=mode, filters=Filters(collections=("other", "default"), kinds=("txt",)))
+    both = search(
+        planets, "red iron", mode=mode, filters=Filters(collections=("other", "default"), file_types=("txt",))
+    )
     assert {"mars.txt", "other.txt"} <= set(_names(both))
     assert search(planets, "red iron", mode=mode, filters=Filters(sources=("nowhere/*",))) == []
 
@@ -120,10 +122,10 @@ def test_diversity_puts_other_passages_before_copies(planets: DocumentIndex, tmp
         planets.add([tmp_path / f"copy-{copy}.txt"])
     query = "Mars looks red because of iron rust"
     assert len({r.chunk.text for r in search(planets, query, 4)}) == 1
-    varied = search(planets, query, 4, diversity=0.8)
+    varied = search(planets, query, 4, mmr_lambda=0.2)
     assert len({r.chunk.text for r in varied}) == 4
     assert varied[0] == search(planets, query, 1)[0]
-    assert len({r.chunk.id for r in search(planets, query, 8, diversity=1)}) == 8
+    assert len({r.chunk.id for r in search(planets, query, 8, mmr_lambda=0)}) == 8
 
 
 class Shortest:
@@ -194,13 +196,13 @@ def test_a_reranker_has_the_last_word(planets: DocumentIndex, mode: Mode) -> Non
 
 
 def test_a_reranker_reads_the_best_candidates_only(planets: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "_CANDIDATES", 1)
+    monkeypatch.setattr("jina_rag.rag.retrieval.search._CANDIDATES", 1)
     reranker = Shortest()
     best = search(planets, "red iron clouds", 2)
     search(planets, "red iron clouds", 1, reranker=reranker)
     assert reranker.asked[0][1] == [result.chunk.text for result in best]
     assert search(planets, " ", reranker=reranker) == []
-    assert search(planets, "red", reranker=reranker, filters=Filters(kinds=("pdf",))) == []
+    assert search(planets, "red", reranker=reranker, filters=Filters(file_types=("pdf",))) == []
     assert len(reranker.asked) == 1
 
 
@@ -208,7 +210,7 @@ def test_diversity_after_a_reranker_of_logits(planets: DocumentIndex, tmp_path: 
     for copy in "abc":
         (tmp_path / f"copy-{copy}.txt").write_text("Saturn has rings made of ice.")
         planets.add([tmp_path / f"copy-{copy}.txt"])
-    texts = [result.chunk.text for result in search(planets, "ice", 8, reranker=Shortest(), diversity=0.6)]
+    texts = [result.chunk.text for result in search(planets, "ice", 8, reranker=Shortest(), mmr_lambda=0.4)]
     assert texts[0] == min(texts, key=len)
     assert len(set(texts[:5])) == 5  # copies come last, though all scores lie far below zero
 
@@ -223,7 +225,7 @@ def test_neighbours_come_with_a_passage(index: DocumentIndex, tmp_path: Path) ->
     parts = [f"# Part {n}\n\n" + f"part{n} " * 150 for n in range(5)]
     (tmp_path / "long.md").write_text("\n\n".join(parts))
     index.add([tmp_path / "long.md"])
-    (found,) = search(index, "part2", 1, neighbours=2)
+    (found,) = search(index, "part2", 1, context_window=2)
     chunks = index.chunks_of(found.chunk.source)
     place = found.chunk.position
     assert list(found.before) == chunks[max(0, place - 2) : place]
@@ -240,7 +242,7 @@ def test_a_blank_query_finds_nothing(planets: DocumentIndex, query: str) -> None
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
 def test_an_empty_index_and_a_large_k(index: DocumentIndex, notes: Path, mode: Mode) -> None:
-    assert search(index, "moons", mode=mode, diversity=0.5, neighbours=1) == []
+    assert search(index, "moons", mode=mode, mmr_lambda=0.5, context_window=1) == []
     index.add([notes])
     assert len(search(index, "moons rings clouds", 1000, mode=mode)) == 3
 
@@ -268,9 +270,9 @@ def test_only_lexical_search_takes_more_than_the_model_reads(planets: DocumentIn
         ({"k": 0}, "k must be"),
         ({"mode": "fuzzy"}, "hybrid, dense, lexical"),
         ({"fusion": "magic"}, "ranks, scores"),
-        ({"diversity": 1.5}, "between 0 and 1"),
-        ({"diversity": float("nan")}, "between 0 and 1"),
-        ({"neighbours": -1}, "neighbours"),
+        ({"mmr_lambda": 1.5}, "between 0 and 1"),
+        ({"mmr_lambda": float("nan")}, "between 0 and 1"),
+        ({"context_window": -1}, "context_window"),
     ],
 )
 def test_wrong_arguments_are_named(planets: DocumentIndex, arguments: dict[str, object], message: str) -> None:

@@ -22,7 +22,7 @@ class JinaRagRetriever(BaseRetriever):
     `heading` where it has them, and its `similarity` (cosine); the node's score orders the passages of one search.
 
     Examples:
-        `JinaRagRetriever(".jina-rag/index", similarity_top_k=3, kinds=[".pdf"]).retrieve("Which planet is red?")`
+        `JinaRagRetriever(".jina-rag/index", similarity_top_k=3, file_types=[".pdf"]).retrieve("Which planet is red?")`
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class JinaRagRetriever(BaseRetriever):
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
         mode: Literal["hybrid", "dense", "lexical"] = "hybrid",
         fusion: Literal["ranks", "scores"] = "ranks",
-        diversity: float = 0.0,
+        mmr_lambda: float = 1.0,
         sources: Sequence[str] = (),
-        kinds: Sequence[str] = (),
+        file_types: Sequence[str] = (),
         collections: Sequence[str] = (),
         modified_after: datetime | None = None,
         modified_before: datetime | None = None,
@@ -50,9 +50,9 @@ class JinaRagRetriever(BaseRetriever):
             similarity_top_k: How many passages to find.
             mode: By meaning and words, by meaning alone, or by words alone.
             fusion: How hybrid search joins the two; see `jina_rag.rag.search`.
-            diversity: From 0, the best passages however alike they are, to 1, the most unlike ones.
+            mmr_lambda: Lambda of maximal marginal relevance: 1 orders by relevance alone, 0 by diversity alone.
             sources: Only these files, folders with all below them, or patterns such as `reports/*.pdf`.
-            kinds: Only files with these endings, such as `.pdf`.
+            file_types: Only files with these endings, such as `.pdf`.
             collections: Only these collections.
             modified_after: Only files that were last changed then or later; local time without a time zone.
             modified_before: Only files that were last changed before then.
@@ -65,8 +65,8 @@ class JinaRagRetriever(BaseRetriever):
         from jina_rag.rag import Filters, IndexSearcher, SearchOptions
 
         super().__init__(callback_manager, verbose=verbose)
-        filters = Filters(sources, kinds, collections, modified_after, modified_before)
-        options = SearchOptions(similarity_top_k, mode, fusion, filters, diversity)
+        filters = Filters(sources, file_types, collections, modified_after, modified_before)
+        options = SearchOptions(similarity_top_k, mode, fusion, filters, mmr_lambda)
         self._searcher = IndexSearcher(index, options, reranker=reranker, backend=backend)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
