@@ -33,7 +33,7 @@ from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import ModelFile, ModelSpec, Prompts, get_model_spec, list_models
 
 if TYPE_CHECKING:
-    from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
+    from jina_rag.backends.llama_cpp.options import LlamaCppOptions
     from jina_rag.embedder import Embedder, EmbeddingResult
     from jina_rag.shared import EmbedderConfig, shared_embedder
 
@@ -76,7 +76,7 @@ _LAZY = {
     "Embedder": "jina_rag.embedder",
     "EmbedderConfig": "jina_rag.shared",
     "EmbeddingResult": "jina_rag.embedder",
-    "LlamaCppOptions": "jina_rag.backends.llama_cpp.backend",
+    "LlamaCppOptions": "jina_rag.backends.llama_cpp.options",
     "shared_embedder": "jina_rag.shared",
 }
 

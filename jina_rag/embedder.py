@@ -14,7 +14,8 @@ import numpy as np
 
 from jina_rag.agreement import AGREEMENT, vectors_agree
 from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
-from jina_rag.backends.llama_cpp.backend import LlamaCppBackend, LlamaCppOptions
+from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.errors import BackendError, FingerprintMismatchError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import DEFAULT_MODEL, InputType, ModelSpec, get_model_spec, parse_model_name

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.embedder import Embedder
 from jina_rag.models import DEFAULT_MODEL, parse_model_name
 

@@ -52,7 +52,7 @@ class FakeBackend:
     ) -> BackendResult:
         """Sum word vectors; a word counts as a token, and one more token opens each text."""
         tokens, truncated = limit_tokens(
-            [self._tokenize(text) for text in texts], max_tokens=max_tokens, n_closing=0, truncate=truncate
+            [self._tokenize(text) for text in texts], max_tokens=max_tokens, n_suffix_tokens=0, truncate=truncate
         )
         vectors = np.stack([np.sum([self._vector(token) for token in ids], axis=0) for ids in tokens])
         if on_progress:

@@ -110,17 +110,17 @@ def test_long_texts_are_cut_on_request_and_said_to_be(any_embedder: Embedder) ->
 
 @given(st.lists(st.lists(st.integers(0, 99), max_size=30), max_size=5), st.integers(5, 20), st.integers(0, 3))
 def test_a_cut_keeps_the_beginning_and_the_closing_tokens(
-    tokens: list[list[int]], max_tokens: int, n_closing: int
+    tokens: list[list[int]], max_tokens: int, n_suffix_tokens: int
 ) -> None:
-    limited, cut = limit_tokens(tokens, max_tokens=max_tokens, n_closing=n_closing, truncate=True)
+    limited, cut = limit_tokens(tokens, max_tokens=max_tokens, n_suffix_tokens=n_suffix_tokens, truncate=True)
     for index, (before, after) in enumerate(zip(tokens, limited, strict=True)):
         assert (index in cut) == (len(before) > max_tokens)
         if index not in cut:
             assert after == before
         else:
             assert len(after) == max_tokens
-            assert after[: max_tokens - n_closing] == before[: max_tokens - n_closing]
-            assert after[max_tokens - n_closing :] == before[len(before) - n_closing :]
+            assert after[: max_tokens - n_suffix_tokens] == before[: max_tokens - n_suffix_tokens]
+            assert after[max_tokens - n_suffix_tokens :] == before[len(before) - n_suffix_tokens :]
 
 
 def test_counting_agrees_with_embedding(any_embedder: Embedder) -> None:

@@ -1,14 +1,18 @@
 """What an engine must do, and the steps that every engine needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypedDict, runtime_checkable
 
 from jina_rag.errors import InputTooLongError, InvalidTextError
 from jina_rag.vectors import FloatArray
 
 ProgressCallback = Callable[[int], None]
 """Called with how many more texts have been embedded since the last call."""
+
+WaitCallback = Callable[[int], None]
+"""Called with how many others come first while an answer waits for a model that writes one at a time; 0 at the end of
+the wait."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Token:
 
 
 @runtime_checkable
-class ShowsTokens(Protocol):
+class SupportsTokenize(Protocol):
     """An engine that can show the tokens of a text; not every one can."""
 
     def tokenize(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[Token]]:
@@ -91,13 +95,39 @@ class ShowsTokens(Protocol):
         """
 
 
+class Message(TypedDict):
+    """One turn of a conversation, as every chat interface spells it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ChatModel(Protocol):
+    """A language model. Safe to call from many threads; nothing is loaded or asked before the first call."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in front of people."""
+
+    def fits(self, messages: Sequence[Message]) -> bool:
+        """Whether the model can read the messages and still has room for an answer."""
+
+    def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:
+        """Pieces of the next turn, some of them empty. Closing the iterator stops the model.
+
+        Raises:
+            ContextTooSmallError: the model can't read so much at once.
+            GenerationError: the model can't be reached, or can't answer.
+        """
+
+
 def limit_tokens(
-    tokens: Sequence[list[int]], *, max_tokens: int, n_closing: int, truncate: bool
+    tokens: Sequence[list[int]], *, max_tokens: int, n_suffix_tokens: int, truncate: bool
 ) -> tuple[list[list[int]], tuple[int, ...]]:
     """Hold every list of tokens to `max_tokens`, and say which had to be cut.
 
-    A cut takes tokens from the end of the text, before its `n_closing` closing special tokens: the prompt stays, and
-    so does the token that a last-token model was trained to be read at.
+    A cut takes tokens from the end of the text, before its `n_suffix_tokens` closing special tokens: the prompt stays,
+    and so does the token that a last-token model was trained to be read at.
 
     Raises:
         InputTooLongError: a list is longer and `truncate` is False.
@@ -108,7 +138,7 @@ def limit_tokens(
     limited = list(tokens)
     for index in too_long:
         ids = tokens[index]
-        limited[index] = ids[: max_tokens - n_closing] + ids[len(ids) - n_closing :]
+        limited[index] = ids[: max_tokens - n_suffix_tokens] + ids[len(ids) - n_suffix_tokens :]
     return limited, too_long
 
 

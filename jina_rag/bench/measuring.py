@@ -13,7 +13,7 @@ from jina_rag.machine import available_cores
 from jina_rag.models import ModelSpec
 
 if TYPE_CHECKING:
-    from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
+    from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 
 PASSAGE_TOKENS = 128
 _MIX = {"short": (16, 16), "passage": (PASSAGE_TOKENS, 4), "long": (512, 1)}  # tokens of a text, texts in a unit

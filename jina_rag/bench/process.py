@@ -15,7 +15,7 @@ from jina_rag.errors import BackendError
 from jina_rag.models import InputType
 
 if TYPE_CHECKING:
-    from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
+    from jina_rag.backends.llama_cpp.options import LlamaCppOptions
     from jina_rag.vectors import FloatArray
 
 _WORKER = (sys.executable, "-P", "-m", "jina_rag.bench.worker")

@@ -15,7 +15,7 @@ from jina_rag.errors import BackendError
 from jina_rag.machine import available_cores, available_memory_bytes
 
 if TYPE_CHECKING:
-    from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
+    from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 
 BATCH_SIZES = (128, 256, 512, 1024, 2048)
 """What a sweep over batches tries, in tokens."""
@@ -105,7 +105,7 @@ def _nothing_to_compare(parameter: SweepParameter, found: FoundModel) -> str:
 def _configurations(
     parameter: SweepParameter, found: FoundModel, on_progress: BenchProgressCallback | None
 ) -> _Configurations:
-    from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
+    from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 
     if parameter == "quantization":
         return {

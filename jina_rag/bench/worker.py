@@ -29,7 +29,7 @@ class _Subject:
 
     def load(self, path: str, row: str | None, dimensions: int | None, options: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
-        from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
+        from jina_rag.backends.llama_cpp.options import LlamaCppOptions
         from jina_rag.embedder import Embedder
 
         spec = get_model_spec(row) if row else row_of_file(Path(path))

@@ -9,17 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jina_rag.backends.base import ChatModel, Message
     from jina_rag.rag.answering.conversation import Conversation, Turn
     from jina_rag.rag.answering.extractive import ExtractiveGenerator
-    from jina_rag.rag.answering.generation import (
-        NO_ANSWER,
-        ChatGenerator,
-        ChatModel,
-        Generator,
-        Message,
-        OpenAIChatModel,
-        make_generator,
-    )
+    from jina_rag.rag.answering.generation import NO_ANSWER, ChatGenerator, Generator, OpenAIChatModel, make_generator
     from jina_rag.rag.answering.pipeline import Answer, AnswerRun, Found, RagPipeline, Stage, Timings
     from jina_rag.rag.chunking import Chunk, split_document
     from jina_rag.rag.citations.claims import (

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from jina_rag import __version__
-from jina_rag.backends.base import ShowsTokens
+from jina_rag.backends.base import SupportsTokenize
 from jina_rag.server.documentation import REFUSALS
 from jina_rag.server.errors import RequestError
 from jina_rag.server.metrics import CONTENT_TYPE
@@ -234,7 +234,7 @@ def _keep(direction: str | None) -> Literal["start", "end"]:
 
 def _tokenize(service: EmbeddingService, texts: list[str], add_special_tokens: bool) -> list[list[dict[str, Any]]]:
     backend = service.embedder.backend
-    if not isinstance(backend, ShowsTokens):
+    if not isinstance(backend, SupportsTokenize):
         raise RequestError(
             "validation", "This engine does not show its tokens. Ask a server that runs the model itself."
         )

@@ -11,7 +11,7 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from jina_rag import Embedder
-from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.rag import DocumentIndex
 
 APP = Path(__file__).parents[2] / "apps" / "qa"

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_rag import Embedder, LlamaCppOptions, ModelLoadError, ModelNotFoundError
-from jina_rag.backends.llama_cpp.backend import STANDING_CONTEXT_TOKENS, LlamaCppBackend, pack
+from jina_rag.backends.llama_cpp.backend import KEPT_CONTEXT_TOKENS, LlamaCppBackend, pack
 from jina_rag.backends.llama_cpp.context import ATTENTION_TILE, MAX_SEQUENCES, Context
 from jina_rag.models import InputType
 from jina_rag.testing import TINY_SPEC, random_texts, tiny_vocabulary, write_tiny_gguf
@@ -113,7 +113,7 @@ def test_a_long_text_does_not_keep_its_memory(tiny: Embedder) -> None:
     backend = tiny._backend
     assert isinstance(backend, LlamaCppBackend)
     tiny.embed_documents(["word " * 1_200])
-    assert all(context.n_tokens <= STANDING_CONTEXT_TOKENS for context in backend._model()._contexts.values())
+    assert all(context.n_tokens <= KEPT_CONTEXT_TOKENS for context in backend._model()._contexts.values())
 
 
 def test_threads_and_coroutines_get_the_single_threaded_vectors(minilm: Embedder) -> None:

@@ -188,6 +188,6 @@ def test_a_cut_passage_keeps_the_end_of_the_template(causal: Path) -> None:
     word = "ma"  # two tokens
     scores = LlamaCppReranker(causal).score("What?", [word * 3000])
     ids = LlamaCppReranker(causal)._model().vocabulary
-    room = TINY_SHAPE.context - len(ids.marked(_filled("What?", "")))
+    room = TINY_SHAPE.context - len(ids.tokenize_special(_filled("What?", "")))
     kept = word * (room // 2) + word[: room % 2]
     assert scores == pytest.approx(_says_yes(causal, [_filled("What?", kept)]), abs=1e-4)

@@ -94,9 +94,9 @@ def test_tokens_are_shown_with_their_places(tiny_server: RunningServer, tiny: Em
 
 
 def test_special_tokens_may_be_left_out(minilm: Embedder) -> None:
-    from jina_rag.backends.base import ShowsTokens
+    from jina_rag.backends.base import SupportsTokenize
 
-    assert isinstance(minilm.backend, ShowsTokens)
+    assert isinstance(minilm.backend, SupportsTokenize)
     (tokens,) = minilm.backend.tokenize(["Hello"])
     assert [token.text for token in tokens if token.special] == ["[CLS]", "[SEP]"]
     (bare,) = minilm.backend.tokenize(["Hello"], add_special_tokens=False)

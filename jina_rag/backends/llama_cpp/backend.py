@@ -18,17 +18,16 @@ import platform
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from jina_rag.backends.base import BackendResult, ProgressCallback, Token, limit_tokens
-from jina_rag.backends.llama_cpp.context import MAX_SEQUENCES, Context, Reading, row_width
+from jina_rag.backends.llama_cpp.context import MAX_SEQUENCES, Context, PoolingMode, row_width
 from jina_rag.backends.llama_cpp.library import Native, last_log_line, library, route_log
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.backends.llama_cpp.vocabulary import Vocabulary
 from jina_rag.errors import ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
@@ -37,41 +36,12 @@ from jina_rag.vectors import FloatArray
 
 _LOAD_MODES = {False: 0, True: 1}  # LLAMA_LOAD_MODE_NONE and _MMAP
 
-STANDING_CONTEXT_TOKENS = 2048
+KEPT_CONTEXT_TOKENS = 2048
 """A context up to this size is kept for the next call; a larger one, made for a long text, is given back after it."""
 
 REARRANGED_TYPES = frozenset(("Q4_0", "IQ4_NL", "MXFP4", "Q2_K"))
 """Types of weights that llama.cpp multiplies faster on x86 once it has copied them into another order. The others it
 multiplies faster as they are, Q4_K 1.4 times so, and they stay in the mapped file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LlamaCppOptions:
-    """How llama.cpp is to run. None of this changes what a vector means.
-
-    Raises ValueError for a number that can't be meant.
-
-    Attributes:
-        n_gpu_layers: Layers to put on a GPU, -1 for all; nothing happens in a build for the CPU.
-        n_threads: Threads to compute with; None takes every core this process may use.
-        flash_attention: "auto" lets llama.cpp decide, which takes it wherever the device can.
-        batch_tokens: Tokens computed at a time. Around 512 was fastest on every CPU tried.
-        use_mmap: Map the file instead of reading it, so that processes share its memory.
-    """
-
-    n_gpu_layers: int = -1
-    n_threads: int | None = None
-    flash_attention: Literal["auto", "on", "off"] = "auto"
-    batch_tokens: int = 512
-    use_mmap: bool = True
-
-    def __post_init__(self) -> None:
-        if self.n_threads is not None and self.n_threads < 1:
-            raise ValueError(f"n_threads must be 1 or more, not {self.n_threads}. None takes every core.")
-        if self.batch_tokens < 1:
-            raise ValueError(f"batch_tokens must be 1 or more, not {self.batch_tokens}. 512 suits most machines.")
-        if self.flash_attention not in ("auto", "on", "off"):
-            raise ValueError(f"flash_attention must be 'auto', 'on' or 'off', not {self.flash_attention!r}.")
 
 
 class LlamaCppBackend:
@@ -130,7 +100,10 @@ class LlamaCppBackend:
         model = self._model()
         vocabulary = model.vocabulary
         tokens, truncated = limit_tokens(
-            vocabulary.tokenize(texts), max_tokens=max_tokens, n_closing=vocabulary.n_closing, truncate=truncate
+            vocabulary.tokenize(texts),
+            max_tokens=max_tokens,
+            n_suffix_tokens=vocabulary.n_suffix_tokens,
+            truncate=truncate,
         )
         return BackendResult(model.embed(tokens, on_progress), tuple(map(len, tokens)), truncated)
 
@@ -139,7 +112,7 @@ class LlamaCppBackend:
         return [len(ids) for ids in self._model().vocabulary.tokenize(texts, allow_empty=True)]
 
     def tokenize(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[Token]]:
-        """The tokens of each text. Raises as `ShowsTokens.tokenize` does."""
+        """The tokens of each text. Raises as `SupportsTokenize.tokenize` does."""
         return self._model().vocabulary.show(texts, add_special_tokens=add_special_tokens)
 
     def close(self) -> None:
@@ -177,19 +150,19 @@ def pack(sequences: Iterable[tuple[int, ...]], *, max_tokens: int) -> Iterator[l
 class LoadedModel:
     """A model in memory and the one thread that may compute with it."""
 
-    def __init__(self, path: Path, reading: Reading, options: LlamaCppOptions) -> None:
+    def __init__(self, path: Path, pooling: PoolingMode, options: LlamaCppOptions) -> None:
         """Load it; `load_model` does."""
         self.pid = os.getpid()
         self.file_state = _file_state(path)
-        self._reading = reading
+        self._pooling = pooling
         self._options = options
         self._contexts: dict[bool, Context] = {}  # one for batches, one for texts longer than that
         self._long_texts = Lock()
         self._model = _open_model(path, options)
-        self.dimensions = row_width(self._model, reading)
+        self.dimensions = row_width(self._model, pooling)
         self.max_tokens: int = library().llama_model_n_ctx_train(self._model.pointer)
         self.vocabulary = Vocabulary(self._model, self._metadata("tokenizer.ggml.pre"))
-        self._two_passes = reading in ("last", "rank") and self._is_causal_decoder()
+        self._two_passes = pooling in ("last", "rank") and self._is_causal_decoder()
         # One thread, not a lock: callers are served in the order in which they come, a batch each, so a question
         # never waits for a whole library of documents; and OpenMP keeps one team of threads instead of one a caller.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jina-rag-llama")
@@ -243,8 +216,8 @@ class LoadedModel:
             # The old one's memory goes before the new one's comes; and before that of a long text, the batches' too.
             for kind in (True, False) if is_long else (False,):
                 self._contexts.pop(kind, None)
-            context = Context(self._model, n_tokens, self._reading, self._options, two_passes=self._two_passes)
-            if context.n_tokens <= STANDING_CONTEXT_TOKENS:
+            context = Context(self._model, n_tokens, self._pooling, self._options, two_passes=self._two_passes)
+            if context.n_tokens <= KEPT_CONTEXT_TOKENS:
                 self._contexts[is_long] = context
         yield from context.embed(sequences)
 
@@ -253,7 +226,7 @@ class LoadedModel:
         if self._metadata(f"{self._metadata('general.architecture')}.attention.causal") == "false":
             return False
         # What the file doesn't say, a context does; it then serves the first call.
-        context = Context(self._model, 1, self._reading, self._options, two_passes=True)
+        context = Context(self._model, 1, self._pooling, self._options, two_passes=True)
         if context.has_memory:
             self._contexts[False] = context
         return context.has_memory
@@ -274,14 +247,14 @@ def _last(steps: Iterable[FloatArray | None]) -> FloatArray:
     return rows
 
 
-def load_model(path: Path, reading: Reading, options: LlamaCppOptions) -> LoadedModel:
+def load_model(path: Path, pooling: PoolingMode, options: LlamaCppOptions) -> LoadedModel:
     """The model of this file and these options: the one that is loaded, or a new one."""
     read_gguf_header(path)  # llama.cpp must never see a damaged file: some make it abort the process
-    key = (os.getpid(), path.resolve(), _file_state(path), reading, options)
+    key = (os.getpid(), path.resolve(), _file_state(path), pooling, options)
     with _models_lock:
         model = _models.get(key)
         if model is None:
-            model = _models[key] = LoadedModel(path, reading, options)
+            model = _models[key] = LoadedModel(path, pooling, options)
     return model
 
 

@@ -8,15 +8,13 @@ from itertools import islice
 from pathlib import Path
 from threading import Condition, Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jina_rag.backends.base import Message, WaitCallback
 from jina_rag.backends.llama_cpp.library import route_log
 from jina_rag.errors import GenerationError, ModelLoadError
 from jina_rag.gguf_file import read_gguf_header
 from jina_rag.machine import available_cores
-
-if TYPE_CHECKING:
-    from jina_rag.rag.answering.generation import Message, WaitCallback
 
 CONTEXT_TOKENS = 4096
 """Room for the question, a handful of passages and the answer."""
@@ -49,20 +47,20 @@ class LlamaCppChatModel:
         self._n_ctx = n_ctx
         self._loaded: _LoadedChatModel | None = None
         self._load_lock = Lock()
-        self._queue = FairQueue()  # llama.cpp aborts the process when two threads use one context
+        self._queue = FifoQueue()  # llama.cpp aborts the process when two threads use one context
 
     @property
     def name(self) -> str:
         """The file's name, without its ending."""
         return self.path.stem
 
-    def fits(self, messages: Sequence["Message"]) -> bool:
+    def fits(self, messages: Sequence[Message]) -> bool:
         """Whether the messages leave room for an answer of `MAX_ANSWER_TOKENS`, by the model's own tokens."""
         model = self._load()
         n_tokens = len(model.tokenize(messages))
         return n_tokens + MAX_ANSWER_TOKENS <= model.n_ctx
 
-    def stream(self, messages: Sequence["Message"], on_wait: "WaitCallback | None" = None) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:
         """Pieces of the next turn, the same for the same messages.
 
         Empty pieces come while the model waits for its turn and while it reads, so that the reader may close the
@@ -84,7 +82,7 @@ class LlamaCppChatModel:
         finally:
             self._queue.leave(place)
 
-    def _wait(self, place: object, on_wait: "WaitCallback | None") -> Iterator[str]:
+    def _wait(self, place: object, on_wait: WaitCallback | None) -> Iterator[str]:
         deadline = monotonic() + _SECONDS_TO_WAIT
         told = 0
         while n_ahead := self._queue.wait(place, _SECONDS_BETWEEN_SIGNS):
@@ -116,7 +114,7 @@ class LlamaCppChatModel:
             ) from error
 
 
-class FairQueue:
+class FifoQueue:
     """Who comes first is served first; one at a time."""
 
     def __init__(self) -> None:
@@ -166,14 +164,14 @@ class _LoadedChatModel:
             template=template, bos_token=self._text_of(self._llama.token_bos()), eos_token=""
         )
 
-    def tokenize(self, messages: Sequence["Message"]) -> list[int]:
+    def tokenize(self, messages: Sequence[Message]) -> list[int]:
         """The prompt as tokens. Control tokens come from the template alone, never from what somebody wrote."""
         turns: Any = [{**message, "content": self._without_control(message["content"])} for message in messages]
         prompt = self._format(messages=turns).prompt.encode("utf-8", "replace")
         tokens: list[int] = self._llama.tokenize(prompt, add_bos=False, special=True)
         return tokens
 
-    def answer(self, messages: Sequence["Message"]) -> Iterator[str]:
+    def answer(self, messages: Sequence[Message]) -> Iterator[str]:
         """Read the prompt bit by bit, then write until the model ends its turn or the context is full."""
         llama, prompt = self._llama, self.tokenize(messages)
         if len(prompt) >= self.n_ctx:

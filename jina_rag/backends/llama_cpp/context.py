@@ -2,23 +2,21 @@
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from jina_rag.backends.llama_cpp.library import Native, last_log_line, library, pointer
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.errors import BackendError
 from jina_rag.machine import available_cores
 from jina_rag.models import Pooling
 from jina_rag.vectors import FloatArray
 
-if TYPE_CHECKING:
-    from jina_rag.backends.llama_cpp.backend import LlamaCppOptions
-
-Reading: TypeAlias = Pooling | Literal["rank"]
+PoolingMode: TypeAlias = Pooling | Literal["rank"]
 """How a text becomes one row: its states pooled to a vector, or a reranker's head on top of them."""
 
-_POOLING_TYPES: dict[Reading, int] = {"mean": 1, "cls": 2, "last": 3, "rank": 4}
+_POOLING_TYPES: dict[PoolingMode, int] = {"mean": 1, "cls": 2, "last": 3, "rank": 4}
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 MAX_SEQUENCES = 64
 """Texts in one batch. More cost memory (a row of vocabulary scores each) and bring nothing."""
@@ -44,8 +42,8 @@ class Context:
         self,
         model: Native,
         n_tokens: int,
-        reading: Reading,
-        options: "LlamaCppOptions",
+        pooling: PoolingMode,
+        options: LlamaCppOptions,
         *,
         two_passes: bool,
     ) -> None:
@@ -53,9 +51,9 @@ class Context:
         self.n_tokens = max(-(-n_tokens // 256) * 256, options.batch_tokens)  # llama.cpp's cache grows by 256
         # An encoder reads a text in one piece: with less room than that, llama.cpp aborts the process.
         self._batch_tokens = options.batch_tokens if two_passes else self.n_tokens
-        self._dimensions = row_width(model, reading)
+        self._dimensions = row_width(model, pooling)
         self._two_passes = two_passes
-        handle = functions.llama_init_from_model(model.pointer, self._parameters(reading, options))
+        handle = functions.llama_init_from_model(model.pointer, self._parameters(pooling, options))
         if not handle:
             raise BackendError(
                 f"llama.cpp has no room for {self.n_tokens:,} tokens ({last_log_line()}). Embed shorter texts, close "
@@ -71,7 +69,7 @@ class Context:
             MAX_SEQUENCES, dtype=np.uintp
         )
 
-    def _parameters(self, reading: Reading, options: "LlamaCppOptions") -> Any:  # noqa: ANN401
+    def _parameters(self, pooling: PoolingMode, options: LlamaCppOptions) -> Any:  # noqa: ANN401
         parameters = self._library.llama_context_default_params()
         parameters.n_ctx = self.n_tokens
         parameters.n_batch = parameters.n_ubatch = self._batch_tokens
@@ -80,7 +78,7 @@ class Context:
         parameters.n_outputs_max = min(MAX_OUTPUTS, self._batch_tokens) if self._two_passes else self._batch_tokens
         parameters.kv_unified = True
         parameters.embeddings = True
-        parameters.pooling_type = _POOLING_TYPES[reading]
+        parameters.pooling_type = _POOLING_TYPES[pooling]
         parameters.flash_attn_type = _FLASH_ATTENTION[options.flash_attention]
         parameters.n_threads = parameters.n_threads_batch = options.n_threads or available_cores()
         parameters.no_perf = True
@@ -101,8 +99,8 @@ class Context:
         lengths = np.array([len(ids) for ids in sequences])
         positions = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
         owners = np.repeat(np.arange(len(sequences)), lengths)
-        tail = min(_tail(len(tokens), len(sequences)), self._batch_tokens)
-        is_last = positions >= np.repeat(lengths, lengths) - tail
+        n_last_pass_tokens = min(_last_pass_tokens(len(tokens), len(sequences)), self._batch_tokens)
+        is_last = positions >= np.repeat(lengths, lengths) - n_last_pass_tokens
         prefix, last = np.flatnonzero(~is_last), np.flatnonzero(is_last)
         self._library.llama_memory_clear(self._memory, False)
         self._library.llama_set_embeddings(self._native.pointer, False)
@@ -157,14 +155,14 @@ class Context:
         return vectors
 
 
-def row_width(model: Native, reading: Reading) -> int:
+def row_width(model: Native, pooling: PoolingMode) -> int:
     """How many numbers a text becomes."""
     functions = library()
-    width = functions.llama_model_n_cls_out if reading == "rank" else functions.llama_model_n_embd_out
+    width = functions.llama_model_n_cls_out if pooling == "rank" else functions.llama_model_n_embd_out
     return int(width(model.pointer))
 
 
-def _tail(n_tokens: int, n_sequences: int) -> int:
+def _last_pass_tokens(n_tokens: int, n_sequences: int) -> int:
     """How many tokens of each text the last pass takes."""
     if n_tokens <= ONE_PASS_TOKENS:
         return n_tokens

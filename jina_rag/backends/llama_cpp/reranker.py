@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jina_rag.backends.base import limit_tokens
-from jina_rag.backends.llama_cpp.backend import LlamaCppOptions, LoadedModel, load_model
+from jina_rag.backends.llama_cpp.backend import LoadedModel, load_model
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.errors import BackendError, ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import GgufHeader, read_gguf_header
 from jina_rag.vectors import FloatArray
 
-MOST_OF_THE_ROOM = 0.5
+MAX_QUERY_SHARE = 0.5
 """A question that takes more than this share of what the model reads is refused: too little of a passage would fit."""
 
 _HEADLESS = "jina-bert-v2"  # its one scoring layer is called `cls`, where others have `cls` below `cls.output`
@@ -63,13 +64,16 @@ class LlamaCppReranker:
         model = self._model()
         limit = model.max_tokens
         pairs = [_pair(model, query, text) for text in ("", *texts)]
-        if len(pairs[0].tokens) > MOST_OF_THE_ROOM * limit:
+        if len(pairs[0].tokens) > MAX_QUERY_SHARE * limit:
             raise BackendError(
                 f"The question takes {len(pairs[0].tokens):,} of the {limit:,} tokens that {self.name} reads, so "
                 "little of a passage would fit. Ask a shorter question, or leave the reranker out."
             )
         tokens, cut = limit_tokens(
-            [pair.tokens for pair in pairs[1:]], max_tokens=limit, n_closing=pairs[0].n_closing, truncate=True
+            [pair.tokens for pair in pairs[1:]],
+            max_tokens=limit,
+            n_suffix_tokens=pairs[0].n_suffix_tokens,
+            truncate=True,
         )
         if cut:
             _logger.info("%s read only the beginning of %d of %d passages.", self.name, len(cut), len(texts))
@@ -94,21 +98,21 @@ class LlamaCppReranker:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A question and a passage as tokens, the last `n_closing` of which stand after the passage."""
+    """A question and a passage as tokens, the last `n_suffix_tokens` of which stand after the passage."""
 
     tokens: list[int]
-    n_closing: int
+    n_suffix_tokens: int
 
 
 def _pair(model: LoadedModel, query: str, text: str) -> _Pair:
     vocabulary = model.vocabulary
     if model.rerank_template:
         parts = model.rerank_template.partition("{document}")  # first: the question may spell that too
-        before, _, after = (part.replace("{query}", vocabulary.unmarked(query)) for part in parts)
+        before, _, after = (part.replace("{query}", vocabulary.escape_special(query)) for part in parts)
         # In one piece, because a blank before the passage belongs to its first word.
-        tokens = vocabulary.marked(before + vocabulary.unmarked(text) + after)
-        return _Pair(tokens, len(vocabulary.marked(after)))
-    return _Pair([*vocabulary.pair(query, text), *vocabulary.closing], len(vocabulary.closing))
+        tokens = vocabulary.tokenize_special(before + vocabulary.escape_special(text) + after)
+        return _Pair(tokens, len(vocabulary.tokenize_special(after)))
+    return _Pair([*vocabulary.pair(query, text), *vocabulary.suffix], len(vocabulary.suffix))
 
 
 def _check_head(path: Path, header: GgufHeader) -> None:

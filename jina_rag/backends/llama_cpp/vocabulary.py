@@ -21,8 +21,8 @@ class Vocabulary:
         self._model = model  # must outlive the vocabulary
         self._vocabulary = self._library.llama_model_get_vocab(model.pointer)
         self._normal_form = _normal_form(pre_tokenizer)
-        self.n_closing = self._count_closing_tokens()
-        self._around = self._tokenize(b"")
+        self.n_suffix_tokens = self._count_suffix_tokens()
+        self._affixes = self._tokenize(b"")
 
     def tokenize(self, texts: Sequence[str], *, allow_empty: bool = False) -> list[list[int]]:
         """The tokens of each text, special ones added and recognised as the model's own tokenizer does."""
@@ -32,17 +32,17 @@ class Vocabulary:
             raise InvalidTextError(f"Text {empty} is empty, and this model adds nothing to it. Leave it out.")
         return tokens
 
-    def plain(self, text: str) -> list[int]:
+    def tokenize_raw(self, text: str) -> list[int]:
         """The tokens of a text alone: none is added, and what spells a special one is letters like any other."""
         return self._tokenize(self._bytes(text), add_special=False, parse_special=False)
 
-    def marked(self, text: str) -> list[int]:
+    def tokenize_special(self, text: str) -> list[int]:
         """The tokens of a text alone, special ones recognised by their spelling, as a template has them."""
         return self._tokenize(self._bytes(text), add_special=False)
 
-    def unmarked(self, text: str) -> str:
+    def escape_special(self, text: str) -> str:
         """`text` with a blank in every spelling of a special token, so that a template may hold it."""
-        while spelled := {self._piece(token) for token in self.marked(text) if self._is_special(token)}:
+        while spelled := {self._piece(token) for token in self.tokenize_special(text) if self._is_special(token)}:
             changed = text
             for piece in spelled:
                 spelling = piece.decode(errors="replace")
@@ -59,20 +59,20 @@ class Vocabulary:
             separators.append(functions.llama_vocab_eos(self._vocabulary))
         if functions.llama_vocab_get_add_sep(self._vocabulary):
             separators.append(functions.llama_vocab_sep(self._vocabulary))
-        opening = self._around[: len(self._around) - self.n_closing]
-        return [*opening, *self.plain(first), *separators, *self.plain(second)]
+        prefix = self._affixes[: len(self._affixes) - self.n_suffix_tokens]
+        return [*prefix, *self.tokenize_raw(first), *separators, *self.tokenize_raw(second)]
 
     @property
-    def closing(self) -> list[int]:
+    def suffix(self) -> list[int]:
         """The special tokens that the tokenizer puts after a text."""
-        return self._around[len(self._around) - self.n_closing :]
+        return self._affixes[len(self._affixes) - self.n_suffix_tokens :]
 
     def show(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[list[Token]]:
         """The tokens of each text, with what they stand for and where."""
         tokens = self.tokenize(texts, allow_empty=True)
         if not add_special_tokens:
-            n_opening = len(self._tokenize(b"")) - self.n_closing
-            tokens = [ids[n_opening : len(ids) - self.n_closing] for ids in tokens]
+            n_prefix_tokens = len(self._tokenize(b"")) - self.n_suffix_tokens
+            tokens = [ids[n_prefix_tokens : len(ids) - self.n_suffix_tokens] for ids in tokens]
         return [self._shown(text, ids) for text, ids in zip(texts, tokens, strict=True)]
 
     def _shown(self, text: str, ids: list[int]) -> list[Token]:
@@ -125,13 +125,13 @@ class Vocabulary:
                 return tokens
             capacity = -n_tokens
 
-    def _count_closing_tokens(self) -> int:
+    def _count_suffix_tokens(self) -> int:
         """How many special tokens the tokenizer puts after a text: what an empty text and a letter end with alike."""
         empty, letter = self._tokenize(b""), self._tokenize(b"a")
-        n_closing = 0
-        while n_closing < len(empty) and empty[-1 - n_closing] == letter[-1 - n_closing]:
-            n_closing += 1
-        return n_closing
+        n_suffix_tokens = 0
+        while n_suffix_tokens < len(empty) and empty[-1 - n_suffix_tokens] == letter[-1 - n_suffix_tokens]:
+            n_suffix_tokens += 1
+        return n_suffix_tokens
 
 
 def _normal_form(pre_tokenizer: str) -> Literal["NFC"] | None:

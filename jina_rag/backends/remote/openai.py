@@ -208,7 +208,7 @@ class _TokenEngine(OpenAIEngine):
         if [] in tokens:
             raise InvalidTextError("A text is empty, and this model adds nothing to it. Leave it out.")
         limited, _ = limit_tokens(
-            tokens, max_tokens=max_tokens, n_closing=self._closing(tokens, max_tokens), truncate=True
+            tokens, max_tokens=max_tokens, n_suffix_tokens=self._closing(tokens, max_tokens), truncate=True
         )
         return [
             RemoteInput(payload=tuple(kept), n_tokens=len(ids), limit=max_tokens if len(ids) > max_tokens else None)

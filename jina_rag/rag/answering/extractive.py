@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jina_rag.backends.base import WaitCallback
 from jina_rag.embedder import Embedder
 from jina_rag.rag.answering.conversation import Turn, rewrite_follow_up
-from jina_rag.rag.answering.generation import NO_ANSWER, WaitCallback, as_data
+from jina_rag.rag.answering.generation import NO_ANSWER, as_data
 from jina_rag.rag.citations.claims import passage_text
 from jina_rag.rag.retrieval.search import SearchResult
 from jina_rag.rag.retrieval.sentence_scorer import Sentence, SentenceScorer, SentenceScores, split_passage, stems_of

@@ -7,13 +7,14 @@ readers can't see, and never an instruction.
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from jina_rag.backends.base import ChatModel, Message, WaitCallback
 from jina_rag.embedder import Embedder
 from jina_rag.errors import ContextTooSmallError, GenerationError, MissingDependencyError
 from jina_rag.rag.answering.conversation import Turn, rewrite_follow_up
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 NO_ANSWER = "The documents don't say."
 """What every generator says when the passages don't answer the question."""
 
-WaitCallback = Callable[[int], None]
-"""Is told how many others come first while an answer waits for a model that writes one at a time; 0 when it need not
-wait any longer."""
-
 _SYSTEM_PROMPT = f"""\
 You answer questions from passages of the user's documents.
 Use only what the passages say. After each sentence, cite the number of the passage that it comes from, like this: [1].
@@ -49,13 +46,6 @@ _TURNS_TO_REMEMBER = 4
 _LONGEST_REWRITTEN = 300  # characters
 _TAG_LIKE = re.compile(r"[<＜﹤](?=[/|!?\w＿])|(?<=[\w/|\"'])[>＞﹥]")
 _MARK_LIKE = re.compile(r"([\[［【])(?=/?[A-Z_]+[\]］】]|[\^\d][\d\s,;–†:L-]*[\]］】])([^\]］】]*)[\]］】]")
-
-
-class Message(TypedDict):
-    """One turn of a conversation, as every chat interface spells it."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class Generator(Protocol):
@@ -85,25 +75,6 @@ class Generator(Protocol):
 
         Raises:
             GenerationError: the language model can't be reached, or can't answer.
-        """
-
-
-class ChatModel(Protocol):
-    """A language model. Safe to call from many threads; nothing is loaded or asked before the first call."""
-
-    @property
-    def name(self) -> str:
-        """What to call it in front of people."""
-
-    def fits(self, messages: Sequence[Message]) -> bool:
-        """Whether the model can read the messages and still has room for an answer."""
-
-    def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:
-        """Pieces of the next turn, some of them empty. Closing the iterator stops the model.
-
-        Raises:
-            ContextTooSmallError: the model can't read so much at once.
-            GenerationError: the model can't be reached, or can't answer.
         """
 
 

@@ -9,9 +9,10 @@ from time import perf_counter
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
+from jina_rag.backends.base import WaitCallback
 from jina_rag.errors import GenerationError
 from jina_rag.rag.answering.conversation import Turn, keep_evidence
-from jina_rag.rag.answering.generation import NO_ANSWER, Generator, WaitCallback, make_generator
+from jina_rag.rag.answering.generation import NO_ANSWER, Generator, make_generator
 from jina_rag.rag.citations.attribution import AttributionStream
 from jina_rag.rag.citations.claims import (
     AnswerPart,

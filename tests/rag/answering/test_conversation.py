@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from jina_rag import Embedder
+from jina_rag.backends.base import Message, WaitCallback
 from jina_rag.rag import ChatGenerator, Conversation, DocumentIndex, ExtractiveGenerator, RagPipeline, Turn
 from jina_rag.rag.answering.conversation import is_follow_up, rewrite_follow_up
-from jina_rag.rag.answering.generation import Message, WaitCallback, build_messages
+from jina_rag.rag.answering.generation import build_messages
 from tests.rag.conftest import passages
 
 BRIDGE = (

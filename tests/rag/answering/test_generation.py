@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from jina_rag import Embedder
+from jina_rag.backends.base import Message, WaitCallback
 from jina_rag.backends.llama_cpp import chat as llama_cpp_chat
 from jina_rag.backends.llama_cpp.chat import LlamaCppChatModel
 from jina_rag.bundled import bundled_chat_model
@@ -29,9 +30,7 @@ from jina_rag.rag.answering.generation import (
     NO_ANSWER,
     ChatGenerator,
     Generator,
-    Message,
     OpenAIChatModel,
-    WaitCallback,
     as_data,
     build_messages,
     make_generator,

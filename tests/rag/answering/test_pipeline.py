@@ -9,6 +9,7 @@ import pytest
 
 import jina_rag.rag
 from jina_rag import Embedder
+from jina_rag.backends.base import WaitCallback
 from jina_rag.errors import GenerationError, IndexFolderError
 from jina_rag.rag import (
     NO_ANSWER,
@@ -27,7 +28,6 @@ from jina_rag.rag import (
     Text,
     Turn,
 )
-from jina_rag.rag.answering.generation import WaitCallback
 from tests.rag.documents.pdf import write_pdf
 
 
