@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from escaping import escape
 from passages import (
     answer_markdown,
     chip_label,
@@ -21,12 +22,12 @@ from passages import (
     was_reranked,
 )
 from service import errors_shown, service
-from untrusted import plain, visible
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag import Answer, Chunk, Claim, SearchResult, find_cited_spans, make_snippet
+from jina_rag.rag.text.cleaning import remove_invisible
 
-READER, LIBRARIAN = ":material/person:", ":material/menu_book:"
+USER, ASSISTANT = ":material/person:", ":material/menu_book:"
 VERIFIED, UNVERIFIED = ":material/verified:", ":material/help:"
 EXCERPT = 240  # characters
 LARGE = 900  # pixels
@@ -38,16 +39,16 @@ LARGE_STYLE = f"""<style>
 
 def draw_question(question: str) -> None:
     """What the reader asked, letter for letter."""
-    with st.chat_message("user", avatar=READER):
-        st.text(visible(question))
+    with st.chat_message("user", avatar=USER):
+        st.text(remove_invisible(question))
 
 
 def draw_answer(answer: Answer, number: int) -> None:
     """An answer that is over, with all that can be done with it. `number` is its place in the conversation."""
     draw_question(answer.question)
-    with st.chat_message("assistant", avatar=LIBRARIAN):
+    with st.chat_message("assistant", avatar=ASSISTANT):
         if answer.rewritten:
-            st.caption(f":material/reply: Understood as: {plain(answer.rewritten)}")
+            st.caption(f":material/reply: Understood as: {escape(answer.rewritten)}")
         st.markdown(answer_markdown(answer.text, len(answer.passages)))
         if answer.stopped:
             st.caption(":material/stop_circle: Stopped. This is what had come.")
@@ -82,7 +83,7 @@ def draw_closest(answer: Answer, number: int) -> None:
     for place, result in enumerate(answer.passages, start=1):
         draw_chip(place, result, number, verified=None)
         about = make_snippet(result.chunk.text, answer.rewritten or answer.question, EXCERPT)
-        st.caption(plain(visible(about)))
+        st.caption(escape(about))
 
 
 def draw_chip(
@@ -104,13 +105,13 @@ def show_passage(place: int, result: SearchResult, told: str, claims: Sequence[C
     """A passage in its place: on the page of the PDF, or between the lines around it. What is cited is marked."""
     chunk = result.chunk
     cited = find_cited_spans(claims, place, chunk)
-    st.markdown(f"**{place} · {plain(place_of(chunk))}**")
+    st.markdown(f"**{place} · {escape(place_of(chunk))}**")
     st.caption(f"{told} Similarity to the question: {result.similarity:.2f}.")
     if is_pdf(chunk):
         try:
             draw_page(chunk, cited)
         except (DocumentError, MissingDependencyError) as error:
-            st.info(plain(str(error)))
+            st.info(escape(str(error)))
             draw_text_around(chunk, cited)
     else:
         draw_text_around(chunk, cited)
@@ -125,14 +126,14 @@ def draw_page(chunk: Chunk, cited: Sequence[tuple[int, int]]) -> None:
     with st.container(key="large" if is_large else "page"):
         st.image(picture, width="stretch", alt=f"Page {chunk.page} of the document, with the passage marked.")
     with st.expander("The passage as text"):
-        st.text(visible(chunk.text))
+        st.text(remove_invisible(chunk.text))
 
 
 def draw_text_around(chunk: Chunk, cited: Sequence[tuple[int, int]]) -> None:
     """A passage, framed, between the lines around it."""
     around, problem = text_around(chunk)
     if problem:
-        st.info(plain(problem))
+        st.info(escape(problem))
     st.markdown(faded(around.before))
     with st.container(border=True):
         st.markdown(highlighted(around.text, cited))
@@ -144,13 +145,13 @@ def draw_tools(answer: Answer, number: int) -> None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         rated = st.feedback("thumbs", key=f"feedback-{number}", on_change=_keep_feedback, args=(answer, number))
         with st.popover("Copy", icon=":material/content_copy:", type="tertiary"):
-            st.code(visible(answer.text), language=None, wrap_lines=True)
+            st.code(remove_invisible(answer.text), language=None, wrap_lines=True)
         if st.button("Why these passages", key=f"why-{number}", icon=":material/manage_search:", type="tertiary"):
             show_ranks(answer)
         if answer.timings:
             with st.popover(seconds(answer.timings.total), icon=":material/timer:", type="tertiary"):
                 st.markdown("  \n".join(stage_times(answer.timings)))
-                st.caption(f"Answered by: {plain(answer.generator)}")
+                st.caption(f"Answered by: {escape(answer.generator)}")
     if rated is not None:
         st.caption("Thank you. Kept beside the index, sent nowhere.")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from shelf import size
+from library_rows import size
 
 from jina_rag.download import is_on_this_machine
 from jina_rag.errors import GenerationError

@@ -1,10 +1,10 @@
 """What the app does and shows while there is nothing to ask: no index yet, an empty one, or one that is being made."""
 
 import streamlit as st
+from escaping import escape
 from job import Job, State
 from launcher import options
 from service import SAMPLES, SAMPLES_COLLECTION, service
-from untrusted import plain
 
 
 def begin_with_samples() -> None:
@@ -44,7 +44,7 @@ def draw_progress(*, ready: bool) -> None:
         st.rerun()
     if not ready:
         st.title("Getting your documents ready")
-    st.progress(job.fraction, f"{plain(job.sentence) or 'Beginning'} …")
+    st.progress(job.fraction, f"{escape(job.sentence) or 'Beginning'} …")
     if ready:
         st.caption("You can ask already. What is still to come can't be found yet.")
 
@@ -54,7 +54,7 @@ def draw_nothing_yet() -> None:
     st.title("Ask your documents")
     problem = _last_problem(service().jobs.all())
     if problem:
-        st.error(plain(problem), icon=":material/error:")
+        st.error(escape(problem), icon=":material/error:")
     st.info("There are no documents yet. Add your own in the library, or begin with the sample documents.")
     with st.container(horizontal=True):
         st.page_link("app_pages/library.py", label="Add documents", icon=":material/folder_open:")

@@ -11,7 +11,7 @@ from threading import Event, RLock, Thread
 from time import monotonic
 from typing import Generic, TypeVar
 
-from shelf import duration, size
+from library_rows import duration, size
 
 from jina_rag.bench import BenchProgress, BenchResult, measure
 from jina_rag.download import published_size

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from untrusted import harmless, plain, visible
+from escaping import escape, escape_answer
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag import (
@@ -22,6 +22,7 @@ from jina_rag.rag import (
     passage_boxes,
     read_source_context,
 )
+from jina_rag.rag.text.cleaning import remove_invisible
 
 MARGIN = 700
 """How many characters before and after a passage are shown with it."""
@@ -38,13 +39,15 @@ _STAGES = {
 def place_of(chunk: Chunk) -> str:
     """File, page and heading in one line, as text."""
     page = f"page {chunk.page}" if chunk.page is not None else ""
-    return visible(" ".join(", ".join(part for part in (Path(chunk.source).name, page, chunk.heading) if part).split()))
+    return remove_invisible(
+        " ".join(", ".join(part for part in (Path(chunk.source).name, page, chunk.heading) if part).split())
+    )
 
 
 def chip_label(number: int, chunk: Chunk) -> str:
     """A button's label: the number, the file and the page, as Markdown."""
     page = f", p. {chunk.page}" if chunk.page is not None else ""
-    return plain(f"{number} · {_shortened(Path(chunk.source).name)}{page}")
+    return escape(f"{number} · {_shortened(Path(chunk.source).name)}{page}")
 
 
 def _shortened(name: str, most: int = 40) -> str:
@@ -56,7 +59,7 @@ def answer_markdown(text: str, n_passages: int) -> str:
     """An answer as Markdown, as much of it as there is: its bold words and lists, its marks as badges, nothing else."""
     marks = CitationStream(n_passages)
     parts = [*marks.feed(text), *marks.close()]
-    return "".join(_badge(part) if isinstance(part, CitationMark) else harmless(part.text) for part in parts)
+    return "".join(_badge(part) if isinstance(part, CitationMark) else escape_answer(part.text) for part in parts)
 
 
 def _badge(mark: CitationMark) -> str:
@@ -79,14 +82,14 @@ def highlighted(text: str, spans: Sequence[tuple[int, int]] = ()) -> str:
 
 
 def _marked(piece: str, *, is_cited: bool) -> str:
-    shown = plain(visible(piece).replace("\n", " "))
+    shown = escape(piece.replace("\n", " "))
     words = shown.strip()
     return shown.replace(words, f":yellow-background[{words}]") if words and is_cited else shown
 
 
 def faded(text: str) -> str:
     """What stands around a passage, as Markdown in grey."""
-    lines = (plain(visible(line).strip()) for line in text.splitlines())
+    lines = (escape(line.strip()) for line in text.splitlines())
     return _paragraphs([f":gray[{line}]" if line else "" for line in lines])
 
 
@@ -129,8 +132,8 @@ def objections(answer: Answer) -> Iterator[str]:
     """What an answer says and no passage that it cites does: Markdown for each claim, with what is missing."""
     for claim in answer.claims:
         if not claim.verified:
-            said = f"“{plain(claim.text)}”"
-            missing = ", ".join(f"**{plain(word)}**" for word in claim.missing)
+            said = f"“{escape(claim.text)}”"
+            missing = ", ".join(f"**{escape(word)}**" for word in claim.missing)
             if not claim.numbers:
                 yield f"Cites nothing: {said}"
             elif missing:
@@ -159,7 +162,7 @@ def _rank_row(number: int, result: SearchResult, answer: Answer) -> tuple[str, .
     scores = (result.score,) if result.retrieval_score is None else (result.score, result.retrieval_score)
     return (
         str(number),
-        plain(place_of(result.chunk)),
+        escape(place_of(result.chunk)),
         *(f"{score:.4f}" for score in scores),
         str(dense.rank) if dense else "–",
         f"{result.similarity:.3f}",

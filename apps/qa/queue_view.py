@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-import shelf
 import streamlit as st
+from escaping import escape
 from job import Job, State
 from jobs import Jobs
+from library_rows import counted, progress, reason, title
 from service import errors_shown
-from untrusted import plain
 
 _SHOWN = 4  # of those that are over
 _REASONS_SHOWN = 50
@@ -50,12 +50,12 @@ def _draw_jobs(jobs: Jobs) -> None:
         with st.container(border=True, gap="xsmall", key=f"job-{job.id}"):
             _draw_job(jobs, job)
     if len(over) > _SHOWN:
-        st.caption(f"{shelf.counted(len(over) - _SHOWN, 'job')} before these.")
+        st.caption(f"{counted(len(over) - _SHOWN, 'job')} before these.")
 
 
 def _draw_job(jobs: Jobs, job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"{_ICONS[job.state]} **{plain(shelf.title(job))}**", width="stretch")
+        st.markdown(f"{_ICONS[job.state]} **{escape(title(job))}**", width="stretch")
         if not job.is_over:
             _button("Cancel", ":material/close:", job, jobs.cancel, disabled=job.is_stopping)
         elif job.state in _AGAIN:
@@ -63,23 +63,23 @@ def _draw_job(jobs: Jobs, job: Job) -> None:
         if job.is_over:
             _button("Dismiss", ":material/done:", job, jobs.forget)
     if job.state is State.RUNNING:
-        st.progress(min(1.0, job.fraction), plain(shelf.progress(job)))
+        st.progress(min(1.0, job.fraction), escape(progress(job)))
     elif job.state is State.WAITING:
-        st.caption(plain(shelf.progress(job)))
+        st.caption(escape(progress(job)))
     elif job.error:
-        st.error(plain(job.error))
+        st.error(escape(job.error))
     elif job.state is State.INTERRUPTED:
         st.caption("Interrupted when the app was closed. What was complete is in the library; resume to go on.")
     else:
-        st.caption(plain(job.sentence))
+        st.caption(escape(job.sentence))
     if job.failed:
-        with st.expander(f"{shelf.counted(len(job.failed), 'document')} could not be read", icon=":material/warning:"):
+        with st.expander(f"{counted(len(job.failed), 'document')} could not be read", icon=":material/warning:"):
             _draw_reasons(job)
 
 
 def _draw_reasons(job: Job) -> None:
-    for source, reason in job.failed[:_REASONS_SHOWN]:
-        st.text(shelf.reason(source, reason))
+    for source, why in job.failed[:_REASONS_SHOWN]:
+        st.text(reason(source, why))
     if len(job.failed) > _REASONS_SHOWN:
         st.caption(f"And {len(job.failed) - _REASONS_SHOWN:,} more; all are in the list of documents.")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from threading import RLock
 
 import streamlit as st
+from chat_sessions import ChatSessions
+from escaping import escape
 from jobs import Jobs
 from launcher import Options, options
 from model_tasks import ModelTasks
-from talks import Talks
-from untrusted import plain
 
 from jina_rag import Embedder
 from jina_rag.bundled import bundled_package_installed
@@ -46,7 +46,7 @@ class Service:
         self._reranker: Reranker | None = None
         self._pipeline: RagPipeline | None = None
         self.jobs = Jobs(self)
-        self.talks = Talks()
+        self.chat_sessions = ChatSessions()
         self.model_tasks = ModelTasks()
 
     def has_index(self) -> bool:
@@ -176,4 +176,4 @@ def errors_shown() -> Iterator[None]:
     try:
         yield
     except JinaRagError as error:
-        st.error(plain(str(error)))
+        st.error(escape(str(error)))

@@ -10,8 +10,8 @@ from access import require_login, warn_if_exposed
 from first_start import begin_with_samples
 from headers import SafetyHeaders
 from service import errors_shown
+from session import show_session_in_address
 from starlette.middleware import Middleware
-from tab import show_talk_in_address
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     warn_if_exposed()
     with errors_shown():
         begin_with_samples()
-        show_talk_in_address()
+        show_session_in_address()
     page.run()
 
 

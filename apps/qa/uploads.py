@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from untrusted import safe_name
+from escaping import safe_name
 
 from jina_rag.errors import IndexFolderError
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from passages import place_of
-from untrusted import visible
 
 from jina_rag.rag import Chunk, DocumentIndex
+from jina_rag.rag.text.cleaning import remove_invisible
 from jina_rag.vectors import FloatArray
 
 MOST_POINTS = 2000
@@ -79,8 +79,8 @@ def map_points(chunks: Sequence[Chunk], places: FloatArray) -> list[dict[str, ob
             "x": float(x),
             "y": float(y),
             "id": chunk.id,
-            "document": visible(Path(chunk.source).name),
-            "heading": visible(chunk.heading or "none"),
+            "document": remove_invisible(Path(chunk.source).name),
+            "heading": remove_invisible(chunk.heading or "none"),
             "begins": first_words(chunk),
         }
         for chunk, (x, y) in zip(chunks, places, strict=True)
@@ -91,14 +91,14 @@ def colored_documents(chunks: Sequence[Chunk]) -> list[str]:
     """The names of the documents with the most chunks, as many as colours can be told apart, in the order of names."""
     counts: dict[str, int] = {}
     for chunk in chunks:
-        name = visible(Path(chunk.source).name)
+        name = remove_invisible(Path(chunk.source).name)
         counts[name] = counts.get(name, 0) + 1
     return sorted(sorted(counts, key=lambda name: (-counts[name], name))[:MOST_COLORS])
 
 
 def first_words(chunk: Chunk, most: int = 120) -> str:
     """How a chunk begins, at most so many characters, in one line of harmless text."""
-    text = " ".join(visible(chunk.text).split())
+    text = " ".join(remove_invisible(chunk.text).split())
     return text if len(text) <= most else f"{text[:most]}…"
 
 

@@ -44,7 +44,7 @@ def folder(made_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def app_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The app's own modules (`service`, `untrusted`, ...) can be imported, as Streamlit has it when it runs the app."""
+    """The app's own modules (`service`, `escaping`, ...) can be imported, as Streamlit has it when it runs the app."""
     monkeypatch.syspath_prepend(str(APP))
 
 
@@ -58,7 +58,7 @@ def open_app(app_modules: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
         monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--index", str(folder), *arguments])
         # Streamlit puts the page in its place, and processes that other tests start would then run the page.
         monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-        return checked(AppTest.from_file(APP / "streamlit_app.py", default_timeout=60).run())
+        return checked(AppTest.from_file(APP / "streamlit_app.py", default_timeout=240).run())
 
     yield open_on
     st.cache_resource.clear()

@@ -60,7 +60,7 @@ def say(monkeypatch: pytest.MonkeyPatch, *pieces: str, error: Exception | None =
 
 def wait_for(app: AppTest, text: str) -> AppTest:
     """Run the page until it shows a title, as the browser does by itself."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while text not in [title.value for title in app.title]:
         assert time.monotonic() < deadline, [title.value for title in app.title]
         time.sleep(0.1)
@@ -466,10 +466,8 @@ def test_text_from_strangers_is_harmless(open_app: OpenApp, embedder: Embedder, 
     assert "\u202e" not in app.chat_message[0].text[0].value
 
 
-def test_a_rerun_that_changes_nothing_is_quick(app: AppTest) -> None:
-    for _ in range(5):
-        ask(app, E7)
-    app.run()
-    began = time.perf_counter()
-    app.run()
-    assert time.perf_counter() - began < 0.3
+def test_a_rerun_that_changes_nothing_searches_nothing(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = answers(ask(ask(app, E7), E7))
+    for name in ("nearest", "matching"):
+        monkeypatch.delattr(DocumentIndex, name)
+    assert answers(checked(app.run())) == answered

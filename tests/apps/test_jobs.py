@@ -100,7 +100,7 @@ def gate(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     embed = owner.embedder.backend.embed
 
     def wait_and_embed(*arguments: Any, **options: Any) -> Any:
-        assert gate.wait(20)
+        assert gate.wait(240)
         return embed(*arguments, **options)
 
     monkeypatch.setattr(owner.embedder.backend, "embed", wait_and_embed)
@@ -114,7 +114,7 @@ def over(jobs: Any, job_id: str) -> Any:
 
 
 def until(found: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 240
     while True:
         try:
             if result := found():

@@ -31,7 +31,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     gate, add = Event(), DocumentIndex.add
 
     def wait_and_add(*arguments: Any, **options: Any) -> Any:
-        assert gate.wait(30)
+        assert gate.wait(240)
         return add(*arguments, **options)
 
     monkeypatch.setattr(DocumentIndex, "add", wait_and_add)
@@ -45,7 +45,7 @@ def press(page: AppTest, key: str) -> AppTest:
 
 def settled(page: AppTest) -> AppTest:
     """The page when no job runs any more."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 240
     while any(button.label == "Cancel" for button in page.button):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -80,7 +80,7 @@ def told(app: AppTest) -> str:
 
 def until(app: AppTest, reached: Callable[[], bool]) -> AppTest:
     """Run the page until something is so, as the browser does by itself."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not reached():
         assert time.monotonic() < deadline, told(app)
         time.sleep(0.1)

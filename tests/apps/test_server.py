@@ -34,12 +34,12 @@ class Server:
 
     def get(self, path: str = "/") -> tuple[str, dict[str, str]]:
         """The body and the headers of an answer, once there is one."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             try:
                 with urllib.request.urlopen(self.url + path, timeout=5) as response:
                     return response.read().decode(), {name.lower(): value for name, value in response.headers.items()}
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:  # not there yet, or too busy to answer
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
@@ -48,7 +48,7 @@ class Server:
         """The page after what a reader does, as Streamlit's agent API tells it."""
         body, headers = json.dumps(request).encode(), {"Content-Type": "application/json"}
         post = urllib.request.Request(f"{self.url}/_stcore/agent/interact", body, headers)
-        with urllib.request.urlopen(post, timeout=120) as response:
+        with urllib.request.urlopen(post, timeout=300) as response:
             page: dict[str, Any] = json.load(response)
         assert page["status"] == "ready", page
         return page

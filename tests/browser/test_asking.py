@@ -129,13 +129,13 @@ def test_a_conversation_outlives_a_reload_and_stays_with_its_tab(visitor: Visito
 
 
 def test_a_reload_in_the_middle_of_an_answer(visitor: Visitor, start: Any) -> None:
-    with slow_model(WORDS, 0.2) as model:
+    with slow_model(WORDS, 8) as model:
         page = settled(visitor.opens(start("--llm", model.url)))
         ask(page, E7)
         expect(answer(page)).to_contain_text("word5")
         page.reload()
         expect(answer(page)).to_contain_text("Stopped. This is what had come.")
-        assert model.reader_left.wait(10)
+        assert model.reader_left.wait(60)
         assert "word0 word1 word2 word3 word4 word5" in one_line(shown(answer(page)))
         assert page.get_by_role("group", name="Chat message from user").count() == 1
 
@@ -158,13 +158,13 @@ def test_only_the_keyboard(visitor: Visitor, app: RunningApp) -> None:
 
 
 def test_what_had_come_stays_when_an_answer_is_stopped(visitor: Visitor, start: Any) -> None:
-    with slow_model(WORDS, 0.2) as model:
+    with slow_model(WORDS, 8) as model:
         page = settled(visitor.opens(start("--llm", model.url)))
         ask(page, E7)
         expect(answer(page)).to_contain_text("word5")
         page.get_by_role("button", name="Stop").click()
         expect(answer(page)).to_contain_text("Stopped. This is what had come.")
-        assert model.reader_left.wait(10)
+        assert model.reader_left.wait(60)
         settled(page)
         assert "word0 word1 word2 word3 word4 word5" in one_line(shown(answer(page)))
         assert "word59" not in shown(answer(page))
@@ -175,13 +175,14 @@ def test_what_had_come_stays_when_an_answer_is_stopped(visitor: Visitor, start: 
 
 
 def test_two_tabs_ask_at_once_and_both_are_answered(visitor: Visitor, start: Any) -> None:
-    with slow_model([*WORDS[:20], "[1]"], 0.2) as model:
+    with slow_model([*WORDS[:20], "[1]"], 8) as model:
         app = start("--llm", model.url)
         first, second = settled(visitor.opens(app)), settled(visitor.opens(app))
         ask(first, E7)
         ask(second, LANTERN_ROOM)
-        expect(answer(second)).to_contain_text("word1")
-        assert "word19" not in shown(answer(first))  # so that they were answered side by side
+        for page in (first, second):  # both are being answered
+            expect(answer(page)).to_contain_text("word7")
+        model.go_on.set()
         for page, name in ((first, "lamp-manual.pdf"), (second, "safety-rules.md")):
             expect(answered(page)).to_contain_text("word19")
             expect(chip(page, name)).to_be_visible()

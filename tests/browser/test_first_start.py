@@ -13,7 +13,6 @@ from tests.browser.watched import Visitor, answer, answered, chip, open_passage,
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-SECONDS_TO_FIRST_ANSWER = 15
 EXAMPLE = "When does the last boat leave Ostrel?"
 
 
@@ -31,7 +30,6 @@ def test_first_start_to_first_cited_answer(
             print(f" {taken:.1f} s to the first answer ", end="")  # noqa: T201 the figure is what people run this for
         assert "17:45" in shown(answer(page))
         expect(chip(page, "ferry-timetable.html")).to_be_visible()
-        assert taken < SECONDS_TO_FIRST_ANSWER
 
         expect(page.get_by_role("progressbar")).to_have_count(0)
         assert "17:45" in shown(open_passage(page, "ferry-timetable.html"))

@@ -35,7 +35,8 @@ def test_document_name_question_and_answer_are_only_text(visitor: Visitor, start
     (folder / NAME).write_text(f"# The captain's letter {EVIL}\n\nThe captain of the Heron wrote: {EVIL}\n")
     content = f"The mate of the Heron wrote: {EVIL}".encode()
     upload: FilePayload = {"name": f"up {NAME}", "mimeType": "text/markdown", "buffer": content}
-    with slow_model([*EVIL, " [1]"], 0.0) as model:
+    with slow_model([*EVIL, " [1]"], len(EVIL)) as model:
+        model.go_on.set()
         app = start("--llm", model.url)
         page = settled(visitor.opens(app, "library"))
         page.get_by_role("textbox", name="folder or file on this computer").fill(str(folder))

@@ -36,20 +36,24 @@ def test_ten_readers_are_all_answered_and_memory_stays_level(visitor: Visitor, s
 
 def test_readers_of_one_language_model_see_that_they_wait_and_have_their_turn(visitor: Visitor, start: Any) -> None:
     app: RunningApp = start("--llm", "smollm2")
-    pages = [settled(visitor.opens(app)) for _ in range(N)]
-    for page in pages:
+    waiting = [settled(visitor.opens(app)) for _ in range(4)]
+    for page in waiting:
         send(page, "What does fault code E7 mean?")
-    n_told = sum(_is_told_to_wait(page) for page in pages[1:])
-    assert n_told >= N - 3, n_told  # the first may be through before we look at the second
-    for page in pages[:-1]:  # a whole answer takes this model long, so all but one are content with its beginning
-        expect(answer(page).get_by_role("paragraph").nth(1)).to_contain_text(re.compile(r"\w+ \w+"))
-        stop = page.get_by_role("button", name="Stop")
-        if stop.is_visible():
-            stop.click()
-    assert len(shown(answered(pages[-1]))) > 20
+    saw_a_queue = False
+    while waiting:  # in whatever order they came into the queue
+        saw_a_queue |= any("Waiting: " in shown(page) for page in waiting)
+        waiting = [page for page in waiting if not _has_had_its_turn(page)]
+    assert saw_a_queue
 
 
-def _is_told_to_wait(page: Page) -> bool:
-    waiting = page.get_by_text("Waiting: ").or_(page.get_by_role("radio", name="Thumbs up")).first
-    expect(waiting).to_be_visible()
-    return "Waiting: " in shown(page)
+def _has_had_its_turn(page: Page) -> bool:
+    """Whether its answer has come or, since a whole one takes this model long, has begun and was then stopped."""
+    page.wait_for_timeout(200)
+    assert page.get_by_test_id("stAlertContentError").count() == 0, shown(page)
+    if answer(page).get_by_role("radio", name="Thumbs up").is_visible():
+        return True
+    text, stop = answer(page).get_by_role("paragraph").nth(1), page.get_by_role("button", name="Stop")
+    if not (text.is_visible() and re.search(r"\w+ \w+", shown(text)) and stop.is_visible()):
+        return False
+    stop.click()
+    return bool(answered(page))

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 
 from tests.browser.running_app import RunningApp
 
-MILLISECONDS = 60_000  # of patience: machines that run tests are busy
+MILLISECONDS = 300_000  # of patience: machines that run tests are busy
 PAGES = ("", "library", "explore", "models")
 
 expect.set_options(timeout=MILLISECONDS)

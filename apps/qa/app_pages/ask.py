@@ -4,13 +4,13 @@ from pathlib import Path
 from time import monotonic
 
 import streamlit as st
-from answer_view import LIBRARIAN, draw_answer, draw_question
+from answer_view import ASSISTANT, draw_answer, draw_question
+from chat_sessions import ChatSession, Question
+from escaping import escape
 from first_start import is_ready
 from passages import answer_markdown, seconds, stage_label
 from service import errors_shown, service
-from tab import forget_talk, keep_talk, this_talk
-from talks import Question, Talk
-from untrusted import plain
+from session import keep_session, start_new_session, this_session
 
 from jina_rag.errors import JinaRagError
 from jina_rag.rag import (
@@ -40,18 +40,18 @@ def main() -> None:
     with errors_shown():
         if not is_ready():
             return
-        talk = this_talk()
-        conversation = talk.over(service().pipeline())
+        session = this_session()
+        conversation = session.conversation_with(service().pipeline())
         asked = st.chat_input("Ask a question about your documents", key="question", submit_mode="stop")
         asked = asked or st.session_state.pop("again", None)
-        if not (asked or conversation.turns or talk.unanswered):
+        if not (asked or conversation.turns or session.unanswered):
             asked = draw_beginning(conversation.pipeline.index)
         options = draw_header(conversation)
         for number, answer in enumerate(conversation.turns):
             draw_answer(answer, number)
         if asked:
-            answer_now(talk, conversation, asked, options)
-        draw_unanswered(talk, conversation)
+            answer_now(session, conversation, asked, options)
+        draw_unanswered(session, conversation)
 
 
 def draw_header(conversation: Conversation) -> SearchOptions:
@@ -72,7 +72,7 @@ def draw_header(conversation: Conversation) -> SearchOptions:
             )
             st.button("New conversation", on_click=clear, icon=":material/add_comment:", type="tertiary", key="new")
     if filters:
-        st.caption(f":material/filter_alt: Looking only into {plain(in_words(filters))}.")
+        st.caption(f":material/filter_alt: Looking only into {escape(in_words(filters))}.")
     return SearchOptions(filters=filters or None)
 
 
@@ -103,15 +103,15 @@ def draw_beginning(index: DocumentIndex) -> str | None:
     return None
 
 
-def answer_now(talk: Talk, conversation: Conversation, question: str, options: SearchOptions) -> None:
+def answer_now(session: ChatSession, conversation: Conversation, question: str, options: SearchOptions) -> None:
     """Answer on the page. What has come is kept, also if it is stopped or fails; the page is then drawn anew."""
-    talk.last = now = Question(question)
-    keep_talk()
+    session.last = now = Question(question)
+    keep_session()
     n_turns = len(conversation.turns)
     draw_question(question)
     draw_anew_when_over()
     try:
-        with st.chat_message("assistant", avatar=LIBRARIAN), conversation.start(question, options=options) as run:
+        with st.chat_message("assistant", avatar=ASSISTANT), conversation.start(question, options=options) as run:
             draw_run(run)
     except JinaRagError as error:
         now.problem = str(error)
@@ -123,7 +123,7 @@ def answer_now(talk: Talk, conversation: Conversation, question: str, options: S
 @st.fragment(run_every=1)
 def draw_anew_when_over() -> None:
     """A script that was stopped can draw no more. This one begins when it has ended."""
-    question = this_talk().last
+    question = this_session().last
     if not (question and question.is_being_answered):
         st.rerun()
 
@@ -141,7 +141,7 @@ def draw_run(run: AnswerRun) -> None:
             stage, began = event, now
             status.update(label=f":shimmer[{stage_label(stage)}]")
         elif isinstance(event, Found) and event.rewritten:
-            understood.caption(f":material/reply: Understood as: {plain(event.rewritten)}")
+            understood.caption(f":material/reply: Understood as: {escape(event.rewritten)}")
         elif isinstance(event, Text | CitationMark):
             text += event.text
             if now - drawn > SECONDS_BETWEEN_DRAWINGS:  # also without news: only what draws can be stopped
@@ -150,14 +150,14 @@ def draw_run(run: AnswerRun) -> None:
     place.markdown(answer_markdown(text, 99))
 
 
-def draw_unanswered(talk: Talk, conversation: Conversation) -> None:
+def draw_unanswered(session: ChatSession, conversation: Conversation) -> None:
     """The question that got no whole answer and why, and the way to ask the last one again."""
-    question = talk.unanswered
+    question = session.unanswered
     if question:
         if not question.is_kept:
             draw_question(question.text)
         if question.problem:
-            st.error(plain(question.problem), icon=":material/error:")
+            st.error(escape(question.problem), icon=":material/error:")
         elif question.is_being_answered:  # by the page that was here before it was reloaded, and is about to end
             draw_anew_when_over()
         else:
@@ -168,17 +168,17 @@ def draw_unanswered(talk: Talk, conversation: Conversation) -> None:
 
 def ask_again() -> None:
     """Ask the last question once more; its new answer takes the place of the old one."""
-    talk = this_talk()
-    question, turns = talk.unanswered, talk.turns
+    session = this_session()
+    question, turns = session.unanswered, session.turns
     if turns and (question is None or question.is_kept):
         st.session_state.pop(f"feedback-{len(turns) - 1}", None)
-        talk.take_back()
+        session.drop_last_answer()
     st.session_state.again = question.text if question else turns[-1].question
 
 
 def clear() -> None:
     """Forget the conversation, and what was clicked in it."""
-    forget_talk()
+    start_new_session()
     for key in list(st.session_state):
         if key == "example" or str(key).startswith("feedback-"):
             del st.session_state[key]

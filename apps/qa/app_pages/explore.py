@@ -2,12 +2,12 @@
 
 import streamlit as st
 from charts import CHOSEN, heat_map, map_chart
+from escaping import escape
 from first_start import is_ready
+from library_rows import size
 from matryoshka import MOST_COMPARED, Trial, compare, rank_table, trained_widths
 from passages import place_of
 from service import errors_shown, service
-from shelf import size
-from untrusted import plain, visible
 from vector_map import (
     MOST_POINTS,
     Plane,
@@ -23,6 +23,7 @@ from vector_map import (
 
 from jina_rag.models import BUNDLED_MODEL
 from jina_rag.rag import Chunk, DocumentIndex
+from jina_rag.rag.text.cleaning import remove_invisible
 from jina_rag.vectors import FloatArray
 
 N_HITS = 10
@@ -97,7 +98,7 @@ def draw_neighbours(index: DocumentIndex) -> None:
     names = {document.source: document.title for document in index.documents()}
     left, right = st.columns([2, 3])
     source = left.selectbox(
-        "Document", sorted(names, key=names.__getitem__), format_func=lambda source: visible(names[source]),
+        "Document", sorted(names, key=names.__getitem__), format_func=lambda source: remove_invisible(names[source]),
         key="document",
     )  # fmt: skip
     chunks = {chunk.id: chunk for chunk in index.chunks_of(source)}
@@ -114,8 +115,8 @@ def draw_passage(chunk: Chunk, cosine: float | None = None) -> None:
     """A passage with its place."""
     with st.container(border=True):
         near = ":blue-badge[chosen]" if cosine is None else f":gray-badge[cosine {cosine:.3f}]"
-        st.markdown(f"{near} {plain(place_of(chunk))}")
-        st.text(visible(chunk.text) if cosine is None else first_words(chunk, 300))
+        st.markdown(f"{near} {escape(place_of(chunk))}")
+        st.text(remove_invisible(chunk.text) if cosine is None else first_words(chunk, 300))
 
 
 def draw_shorter(index: DocumentIndex) -> None:
@@ -127,8 +128,8 @@ def draw_shorter(index: DocumentIndex) -> None:
     )
     if not spec.matryoshka_dimensions:
         st.info(
-            f"{plain(spec.name)} was not trained to be cut (it has no Matryoshka training), so its vectors are kept at "
-            f"their {dimensions:,} numbers here. A Jina model would be compared down to 32.",
+            f"{escape(spec.name)} has no Matryoshka training, so its vectors are not cut: they keep their "
+            f"{dimensions:,} dimensions. A Jina model would be compared down to 32.",
             icon=":material/info:",
         )
     question = question_field("A question to search for")
@@ -204,9 +205,9 @@ def draw_texts(index: DocumentIndex) -> None:
         heat_map(cosines), alt=f"The cosine similarity of each of {len(texts)} texts with each.", key="heat"
     )
     for number, text in enumerate(texts, start=1):
-        st.text(f"{number}  {visible(text)}")
+        st.text(f"{number}  {remove_invisible(text)}")
     spec = index.embedder.spec
-    st.caption(f"Cosine similarity by {plain(spec.name)}: 1 is the same direction, near 0 unrelated.")
+    st.caption(f"Cosine similarity by {escape(spec.name)}: 1 is the same direction, near 0 unrelated.")
     if spec.name == BUNDLED_MODEL:
         st.caption("This model was trained on English. That texts in other languages mean the same, it mostly misses.")
 

@@ -2,24 +2,25 @@
 
 from collections.abc import Callable
 
-import shelf
 import streamlit as st
 from access import only_this_machine
+from escaping import escape
 from launcher import options
+from library_rows import Entry, counted, entries, folder_size, reason, size
 from queue_view import draw_queue
 from service import SAMPLES, SAMPLES_COLLECTION, errors_shown, service
-from untrusted import plain, visible
 
 from jina_rag.errors import JinaRagError
 from jina_rag.rag import DocumentIndex, IndexStatus, Problem
 from jina_rag.rag.indexing.check import doctor
+from jina_rag.rag.text.cleaning import remove_invisible
 
 
 def main() -> None:
     """Draw the page."""
     st.title("Library", anchor=False)
     if "refused" in st.session_state:
-        st.error(plain(st.session_state.pop("refused")), icon=":material/error:")
+        st.error(escape(st.session_state.pop("refused")), icon=":material/error:")
     index, status = open_index()
     if index and status:
         draw_overview(index, status)
@@ -43,7 +44,7 @@ def open_index() -> tuple[DocumentIndex | None, IndexStatus | None]:
         return service().index, service().index.status()
     except JinaRagError as error:
         st.session_state.cannot_open = True
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape(str(error)), icon=":material/error:")
         return None, None
 
 
@@ -58,14 +59,14 @@ def draw_nothing_yet() -> None:
 
 def draw_overview(index: DocumentIndex, status: IndexStatus) -> None:
     """How much there is, how much room it takes, and which model has read it."""
-    uploads = shelf.folder_size(index.folder / "uploads")
+    uploads = folder_size(index.folder / "uploads")
     parts = [
-        shelf.counted(status.n_documents, "document"),
-        shelf.counted(status.n_chunks, "passage"),
-        f"{shelf.size(status.n_bytes)} on disk" + (f" and {shelf.size(uploads)} of uploaded files" if uploads else ""),
+        counted(status.n_documents, "document"),
+        counted(status.n_chunks, "passage"),
+        f"{size(status.n_bytes)} on disk" + (f" and {size(uploads)} of uploaded files" if uploads else ""),
         f"read by {status.fingerprint.model} {status.fingerprint.quantization}",
     ]
-    st.caption(plain(" · ".join(parts)))
+    st.caption(escape(" · ".join(parts)))
     if status.is_being_written and not service().jobs.running():
         st.warning(
             "Another program is writing to this library, such as `jina-rag add` in a terminal. You can ask meanwhile; "
@@ -95,7 +96,7 @@ def draw_adding(status: IndexStatus | None) -> None:
         collection = st.selectbox(
             "Collection",
             collections,
-            format_func=visible,
+            format_func=remove_invisible,
             accept_new_options=True,
             help="Choose one or type a new name. Questions can be asked of one collection alone.",
             key="collection",
@@ -121,7 +122,7 @@ def add(files: list[st.runtime.uploaded_file_manager.UploadedFile], path: str, c
 
 def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
     """The list of documents, and what can be done with those that are chosen in it."""
-    found = shelf.entries(index.documents(), status.failed, service().jobs.all())
+    found = entries(index.documents(), status.failed, service().jobs.all())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Documents", anchor=False)
         ask_button("Update", ":material/sync:", "sync", "Add what is new or has changed, remove what is gone.")
@@ -154,15 +155,15 @@ def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
     draw_notes([entry for entry in found if entry.note])
 
 
-def draw_chosen(chosen: list[shelf.Entry]) -> None:
+def draw_chosen(chosen: list[Entry]) -> None:
     """What can be done with the chosen documents."""
     if not chosen:
         st.caption("Choose rows to remove documents.")
-    elif st.button(f"Remove {shelf.counted(len(chosen), 'document')}…", icon=":material/delete:", key="remove"):
+    elif st.button(f"Remove {counted(len(chosen), 'document')}…", icon=":material/delete:", key="remove"):
         confirm_removing(chosen)
 
 
-def draw_notes(noted: list[shelf.Entry]) -> None:
+def draw_notes(noted: list[Entry]) -> None:
     """Why documents could not be read, and what should be known of how others were."""
     failed = [entry for entry in noted if entry.state == "Not read"]
     others = [entry for entry in noted if entry not in failed]
@@ -171,13 +172,13 @@ def draw_notes(noted: list[shelf.Entry]) -> None:
         ("with a note on how it was read", ":material/info:", others),
     ):
         if group:
-            with st.expander(f"{shelf.counted(len(group), 'document')} {label}", icon=icon, expanded=group is failed):
+            with st.expander(f"{counted(len(group), 'document')} {label}", icon=icon, expanded=group is failed):
                 for entry in group:
-                    st.text(shelf.reason(entry.source, entry.note))
+                    st.text(reason(entry.source, entry.note))
 
 
 @st.dialog("Remove documents?")
-def confirm_removing(chosen: list[shelf.Entry]) -> None:
+def confirm_removing(chosen: list[Entry]) -> None:
     """Ask before documents are taken out."""
     st.write("Answers will not use them any more. Uploaded files are deleted; all other files stay where they are.")
     st.text("\n".join(str(entry.row()["Name"]) for entry in chosen))
@@ -193,7 +194,7 @@ def draw_collections(status: IndexStatus) -> None:
     with st.expander(f"Collections ({len(status.collections)})", icon=":material/folder_copy:"):
         for number, (name, n_documents) in enumerate(sorted(status.collections.items())):
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**{plain(name)}**, {shelf.counted(n_documents, 'document')}")
+                st.markdown(f"**{escape(name)}**, {counted(n_documents, 'document')}")
                 if st.button("Remove…", icon=":material/delete:", type="tertiary", key=f"remove-collection-{number}"):
                     confirm_removing_collection(name, n_documents)
 
@@ -202,7 +203,7 @@ def draw_collections(status: IndexStatus) -> None:
 def confirm_removing_collection(name: str, n_documents: int) -> None:
     """Ask before a collection is taken out."""
     st.markdown(
-        f"**{plain(name)}** with {shelf.counted(n_documents, 'document')}. Uploaded files are deleted; all other files "
+        f"**{escape(name)}** with {counted(n_documents, 'document')}. Uploaded files are deleted; all other files "
         "stay where they are."
     )
     do = lambda: service().jobs.remove_collection(name)  # noqa: E731
@@ -227,14 +228,14 @@ def draw_problems(problems: list[Problem]) -> None:
     if not problems:
         st.success("All is well.", icon=":material/check_circle:")
     for problem in problems:
-        st.warning(f"**{plain(problem.what)}** {plain(problem.why)}", icon=":material/warning:")
+        st.warning(f"**{escape(problem.what)}** {escape(problem.why)}", icon=":material/warning:")
         if problem.remedy.startswith("jina-rag rebuild"):
             st.caption("“Rebuild” above mends it. In a terminal:")
         elif problem.remedy.startswith("jina-rag sync"):
             st.caption("“Update” above mends it. In a terminal:")
         else:
             st.caption("In a terminal:")
-        st.code(visible(problem.remedy), language=None, wrap_lines=True)
+        st.code(remove_invisible(problem.remedy), language=None, wrap_lines=True)
 
 
 @st.dialog("Rebuild the index?")

@@ -3,10 +3,10 @@
 import catalogue
 import streamlit as st
 from access import only_this_machine
+from escaping import escape
+from library_rows import duration, size
 from model_tasks import Task
 from service import errors_shown, model_at_hand, service
-from shelf import duration, size
-from untrusted import plain
 
 from jina_rag.bench import BenchResult
 from jina_rag.models import get_model_spec
@@ -24,13 +24,13 @@ def main() -> None:
             in_use = read_index_settings(service().folder)
             spec = get_model_spec(in_use.model)
             st.markdown(
-                f"**Your documents are read by {plain(in_use.model)}** "
+                f"**Your documents are read by {escape(in_use.model)}** "
                 f":gray-badge[{in_use.quantization}] :gray-badge[{in_use.dimensions:,} numbers] "
-                f":gray-badge[{plain(spec.license)}]"
+                f":gray-badge[{escape(spec.license)}]"
             )
-            st.caption(plain(catalogue.why_in_use(in_use.model, model_at_hand())))
+            st.caption(escape(catalogue.why_in_use(in_use.model, model_at_hand())))
         else:
-            st.info(f"There is no index yet. The first documents will be read by {plain(model_at_hand())}.")
+            st.info(f"There is no index yet. The first documents will be read by {escape(model_at_hand())}.")
     draw_writer()
     with errors_shown():
         draw_catalogue(in_use.model if in_use else None)
@@ -60,7 +60,7 @@ def draw_writer() -> None:
         address = st.text_input("Its address", before, key="llm-address", placeholder="http://localhost:11434/v1")
         model = st.text_input("The model's name there, if it has several", name, key="llm-model")
     note = st.warning if kind in ("smollm2", "server") else st.caption
-    note(plain(catalogue.LLM_NOTES[kind]))
+    note(escape(catalogue.LLM_NOTES[kind]))
     with st.container(horizontal=True):
         try_it = service().has_index() and st.button("Test", icon=":material/network_check:", key="llm-test")
         use_it = st.button("Use for everybody", icon=":material/check:", type="primary", key="llm-use")
@@ -68,14 +68,14 @@ def draw_writer() -> None:
         if try_it or use_it:
             setting = catalogue.llm_setting(kind, path, address, model)
             try_writer(setting) if try_it else use_writer(setting)
-    st.caption(f"In use: {plain(service().llm)}")
+    st.caption(f"In use: {escape(service().llm)}")
 
 
 def try_writer(setting: str) -> None:
     """Let it begin an answer."""
     with st.spinner("Waiting for the first words"):
         trial = catalogue.try_llm(setting, service().index)
-    st.success(f"{plain(trial.name)} answers; its first words came after {trial.seconds:.1f} seconds:")
+    st.success(f"{escape(trial.name)} answers; its first words came after {trial.seconds:.1f} seconds:")
     st.text(f"{trial.words} …")
 
 
@@ -117,7 +117,7 @@ def draw_download() -> None:
             format_func=lambda name: catalogue.size_label(spec, name),
             help="Fewer bits are smaller, and less exact. Q4_K_M is a good beginning.",
         )  # fmt: skip
-        agreed = st.checkbox(plain(spec.license_notice) + " I will keep to it.", key=f"agreed-{spec.license}")
+        agreed = st.checkbox(escape(spec.license_notice) + " I will keep to it.", key=f"agreed-{spec.license}")
         if st.button("Fetch", disabled=not agreed, icon=":material/download:", key="fetch") and agreed:
             service().model_tasks.download(f"{spec.name}:{chosen}")
         draw_task(service().model_tasks.downloading, "is on this machine now.")
@@ -130,11 +130,11 @@ def draw_task(task: Task | None, ending: str) -> None:  # type: ignore[type-arg]
     if task.is_running:
         draw_running(task)
     elif task.error:
-        st.error(f"{plain(task.title)}: {plain(task.error)}", icon=":material/error:")
+        st.error(f"{escape(task.title)}: {escape(task.error)}", icon=":material/error:")
     elif task.fraction == 1:
-        st.success(f"{plain(task.title)} {ending}", icon=":material/check_circle:")
+        st.success(f"{escape(task.title)} {ending}", icon=":material/check_circle:")
     else:
-        st.caption(f"{plain(task.title)}: {plain(task.sentence)}")
+        st.caption(f"{escape(task.title)}: {escape(task.sentence)}")
 
 
 @st.fragment(run_every=0.5)
@@ -142,7 +142,7 @@ def draw_running(task: Task) -> None:  # type: ignore[type-arg]
     """A bar and a way to cancel."""
     if not task.is_running:
         st.rerun()
-    st.progress(task.fraction or 0.0, f"{plain(task.title)}: {plain(task.sentence)} …")
+    st.progress(task.fraction or 0.0, f"{escape(task.title)}: {escape(task.sentence)} …")
     st.button(
         "Ending" if task.is_stopping else "Cancel", on_click=task.cancel, disabled=task.is_stopping,
         icon=":material/close:", key=f"cancel-{id(task)}",
@@ -212,7 +212,7 @@ def draw_result(result: BenchResult) -> None:
         f"about {size(cost.index_bytes)} on disk."
     )
     for warning in result.warnings:
-        st.warning(plain(warning))
+        st.warning(escape(warning))
 
 
 main()

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from job import Job, Kind, State
-from untrusted import visible
 
 from jina_rag.rag import FailedDocument, IndexedDocument
+from jina_rag.rag.text.cleaning import remove_invisible
 
 _TITLES = {
     Kind.SYNC: "Update everything",
@@ -35,14 +35,14 @@ class Entry:
         """The cells, under the names of the columns."""
         path = Path(self.source)
         return {
-            "Name": visible(path.name),
+            "Name": remove_invisible(path.name),
             "State": self.state,
-            "Kind": visible(path.suffix.lstrip(".").lower()),
-            "Collection": visible(self.collection),
+            "Kind": remove_invisible(path.suffix.lstrip(".").lower()),
+            "Collection": remove_invisible(self.collection),
             "Passages": self.n_chunks,
             "Size": self.size,
             "Added": self.added_at,
-            "Folder": visible(str(path.parent)),
+            "Folder": remove_invisible(str(path.parent)),
         }
 
     def fits(self, words: str) -> bool:
@@ -150,4 +150,4 @@ def _file_size(file: Path) -> int:
 def reason(source: str, why: str) -> str:
     """The name of a document and why it could not be read, for a place that shows text as it is."""
     name = Path(source).name
-    return visible(f"{name}: {why.replace(source, name)}")
+    return remove_invisible(f"{name}: {why.replace(source, name)}")

@@ -1,4 +1,4 @@
-"""Conversations that outlive a page, each of one tab. `tab.py` finds the one of a page that was reloaded."""
+"""Chat sessions that survive a reload of their page; `session.py` finds the one of the page that is drawn."""
 
 import secrets
 from collections import OrderedDict
@@ -28,8 +28,8 @@ class Question:
 
 
 @dataclass(eq=False)
-class Talk:
-    """What one tab has of the Ask page.
+class ChatSession:
+    """The conversation of one browser tab.
 
     Attributes:
         reader: Who has signed in.
@@ -55,71 +55,71 @@ class Talk:
         """The last question, if it has no whole answer."""
         return None if self.last and self.last.is_kept and not self.last.problem else self.last
 
-    def over(self, pipeline: RagPipeline) -> Conversation:
+    def conversation_with(self, pipeline: RagPipeline) -> Conversation:
         """The conversation, over the models that are in use now."""
         self.conversation = self.conversation or Conversation(pipeline)
         self.conversation.pipeline = pipeline
         return self.conversation
 
-    def take_back(self) -> None:
+    def drop_last_answer(self) -> None:
         """Forget the last answer."""
         if self.conversation:
             self.conversation = Conversation(self.conversation.pipeline, self.turns[:-1])
 
-    def begin_anew(self) -> None:
-        """Forget all of it. Its old name is nobody's then."""
+    def clear(self) -> None:
+        """Forget all of it, and take another name."""
         self.id, self.conversation, self.last = _new_id(), None, None
 
-    def copied(self) -> "Talk":
+    def copy(self) -> "ChatSession":
         """Another one with the same answers."""
         conversation = self.conversation and Conversation(self.conversation.pipeline, self.turns)
-        return Talk(self.reader, conversation=conversation)
+        return ChatSession(self.reader, conversation=conversation)
 
-    def leave(self) -> None:
-        """Its page is gone. Another one may take it over."""
+    def release(self) -> None:
+        """Its page was closed; another page may take it over."""
         self.is_open = False
 
 
-class Talks:
-    """The latest talks of all readers, in memory alone: the end of the server is the end of them."""
+class ChatSessions:
+    """The latest sessions of all readers, in memory alone: the end of the server is the end of them."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:
-        self._talks: OrderedDict[str, Talk] = OrderedDict()
+        self._sessions: OrderedDict[str, ChatSession] = OrderedDict()
         self._most = most
         self._lock = Lock()
 
-    def enter(self, talk_id: str | None, reader: str) -> Talk:
-        """The talk of this name, if it is the reader's own; else a new one.
+    def open(self, session_id: str | None, reader: str) -> ChatSession:
+        """The session of this name, if it is the reader's own; else a new one.
 
         One that another page shows, such as that of a tab which was duplicated, is copied, and they part ways.
         """
         with self._lock:
-            known = self._talks.get(talk_id or "")
+            known = self._sessions.get(session_id or "")
             if known is None or known.reader != reader:
-                return Talk(reader)
+                return ChatSession(reader)
             if known.is_open:
-                known = known.copied()
+                known = known.copy()
                 self._keep(known)
             known.is_open = True
             return known
 
-    def keep(self, talk: Talk) -> None:
-        """Let a talk be found by its address from now on."""
+    def keep(self, session: ChatSession) -> None:
+        """Let a session be found by its address from now on."""
         with self._lock:
-            self._keep(talk)
+            self._keep(session)
 
-    def forget(self, talk: Talk) -> None:
+    def forget(self, session: ChatSession) -> None:
         """Keep it no longer."""
         with self._lock:
-            self._talks.pop(talk.id, None)
+            self._sessions.pop(session.id, None)
 
-    def has(self, talk: Talk) -> bool:
+    def has(self, session: ChatSession) -> bool:
         """Whether it would be found."""
         with self._lock:
-            return talk.id in self._talks
+            return session.id in self._sessions
 
-    def _keep(self, talk: Talk) -> None:
-        self._talks[talk.id] = talk
-        self._talks.move_to_end(talk.id)
-        if len(self._talks) > self._most:
-            self._talks.popitem(last=False)
+    def _keep(self, session: ChatSession) -> None:
+        self._sessions[session.id] = session
+        self._sessions.move_to_end(session.id)
+        if len(self._sessions) > self._most:
+            self._sessions.popitem(last=False)

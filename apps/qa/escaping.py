@@ -6,19 +6,14 @@ from pathlib import Path
 from jina_rag.rag.text.cleaning import remove_invisible
 
 
-def visible(text: str) -> str:
-    """`text` for places that show it as it is (`st.text`), without control codes and marks that turn its direction."""
-    return remove_invisible(text)
-
-
-def plain(text: str) -> str:
+def escape(text: str) -> str:
     """Markdown, also for labels, that shows `text` letter for letter and makes nothing of it, not even a link."""
-    return _unlinked(re.sub(r"([!-/:-@[-`{-~])", r"\\\1", visible(text)))
+    return _unlinked(re.sub(r"([!-/:-@[-`{-~])", r"\\\1", remove_invisible(text)))
 
 
-def harmless(text: str) -> str:
+def escape_answer(text: str) -> str:
     """Markdown that shows `text` with its bold words and lists, and no link, image, HTML, formula, icon or heading."""
-    return _unlinked(re.sub(r"([\\`$[\]<>:!&#|~^])", r"\\\1", visible(text)))
+    return _unlinked(re.sub(r"([\\`$[\]<>:!&#|~^])", r"\\\1", remove_invisible(text)))
 
 
 def _unlinked(markdown: str) -> str:
