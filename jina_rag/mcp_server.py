@@ -21,9 +21,8 @@ from jina_rag import __version__
 from jina_rag.errors import JinaRagError, MissingDependencyError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.index import DocumentIndex
-from jina_rag.rag.retrieval.rerank import Reranker
-from jina_rag.rag.retrieval.search import Mode, SearchResult
-from jina_rag.rag.retrieval.search import search as search_index
+from jina_rag.rag.retrieval.retriever import Retriever
+from jina_rag.rag.retrieval.search import Mode, SearchOptions, SearchResult
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.text.cleaning import remove_invisible
 
@@ -82,12 +81,11 @@ class Status(BaseModel):
     failed: list[str] = Field(description="Files that could not be read.")
 
 
-def make_server(index: DocumentIndex, reranker: Reranker | None = None) -> MCPServer:
+def make_server(retriever: Retriever) -> MCPServer:
     """The server over one index, which stays open as long as the server runs. Other processes may go on writing to it.
 
     Args:
-        index: What agents search and read.
-        reranker: What puts the passages in order; None leaves them as they were found. It stays open too.
+        retriever: What agents search with; of its index they read.
 
     Raises:
         MissingDependencyError: the package mcp is not installed (at the import of this module).
@@ -100,9 +98,9 @@ def make_server(index: DocumentIndex, reranker: Reranker | None = None) -> MCPSe
         version=__version__,
         log_level="WARNING",
     )
-    _add_search(server, index, reranker)
-    _add_get(server, index)
-    _add_status(server, index)
+    _add_search(server, retriever)
+    _add_get(server, retriever.index)
+    _add_status(server, retriever.index)
     return server
 
 
@@ -142,7 +140,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _add_search(server: MCPServer, index: DocumentIndex, reranker: Reranker | None) -> None:
+def _add_search(server: MCPServer, retriever: Retriever) -> None:
     @server.tool(title="Search the documents", annotations=_READ_ONLY)
     def search(
         query: Annotated[str, Field(min_length=1, max_length=10_000, description="A question, or some words.")],
@@ -165,7 +163,7 @@ def _add_search(server: MCPServer, index: DocumentIndex, reranker: Reranker | No
             modified_before=datetime.combine(until, time()) + timedelta(days=1) if until else None,
         )
         with _tool_errors():
-            found = search_index(index, query, k, mode=mode, filters=filters, reranker=reranker)
+            found = retriever.retrieve(query, SearchOptions(k, mode, filters=filters))
         return _passages_result(_found(result) for result in found)
 
 

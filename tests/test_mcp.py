@@ -22,6 +22,7 @@ from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.errors import IndexFolderError
 from jina_rag.mcp_server import HTTP_PATH, NOTICE, http_app, is_loopback, make_server
 from jina_rag.rag.indexing.index import DocumentIndex
+from jina_rag.rag.retrieval.retriever import Retriever
 from tests.backends import tiny_reranker
 
 FILLER = "The house by the sea has been looked after by the same family for many years. " * 8
@@ -68,7 +69,7 @@ def index(folder: Path, minilm: Embedder) -> Iterator[DocumentIndex]:
 
 async def call(index: DocumentIndex, tool: str, **arguments: Any) -> CallToolResult:
     """What a tool answers, asked through the SDK's own client."""
-    async with Client(make_server(index)) as client:
+    async with Client(make_server(Retriever(index))) as client:
         return await client.call_tool(tool, arguments)
 
 
@@ -86,7 +87,7 @@ def said(result: CallToolResult) -> str:
 
 
 async def test_tools_only_read(index: DocumentIndex) -> None:
-    async with Client(make_server(index)) as client:
+    async with Client(make_server(Retriever(index))) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert set(tools) == {"search", "get", "status"}
     for tool in tools.values():
@@ -110,7 +111,7 @@ async def test_search_finds_passages_with_their_places(index: DocumentIndex) -> 
 async def test_a_reranker_puts_passages_in_order(index: DocumentIndex, tmp_path: Path) -> None:
     reranker = LlamaCppReranker(tiny_reranker.write(tmp_path / "reranker.gguf"))
     query = "When is the museum open?"
-    async with Client(make_server(index, reranker)) as client:
+    async with Client(make_server(Retriever(index, reranker))) as client:
         result = await client.call_tool("search", {"query": query, "k": 50})
     passages = result.structured_content["passages"]
     assert {each["id"] for each in passages} == {each["id"] for each in await found(index, "search", query=query, k=50)}
@@ -250,7 +251,7 @@ def address(index: DocumentIndex) -> Iterator[str]:
     """A real server over HTTP on a free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        app = http_app(make_server(index), ["127.0.0.1", "localhost"], port=port)
+        app = http_app(make_server(Retriever(index)), ["127.0.0.1", "localhost"], port=port)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
         thread.start()

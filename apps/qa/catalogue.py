@@ -10,7 +10,7 @@ from library_rows import size
 from jina_rag.download import is_on_this_machine
 from jina_rag.errors import GenerationError
 from jina_rag.models import QUANTIZABLE, ModelSpec, list_models
-from jina_rag.rag import DocumentIndex, make_generator, search
+from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_generator
 
 LLM_KINDS = {
     "extractive": "Sentences from your documents, as they stand",
@@ -131,7 +131,7 @@ def try_llm(setting: str, index: DocumentIndex) -> LlmTrial:
         MissingDependencyError: a package that it needs is not installed.
     """
     generator = make_generator(setting, index.embedder, index)
-    passages = search(index, _TEST_QUESTION, 1)
+    passages = Retriever(index).retrieve(_TEST_QUESTION, SearchOptions(k=1))
     began, words = perf_counter(), ""
     for piece in generator.stream(_TEST_QUESTION, passages):  # left early, it is closed, and the model stops
         words += piece

@@ -21,6 +21,7 @@ from jina_rag.rag import (
     DocumentIndex,
     RagPipeline,
     Reranker,
+    Retriever,
     load_index_embedder,
     make_generator,
     make_reranker,
@@ -122,7 +123,8 @@ class Service:
     def _make_pipeline(self, llm: str | None) -> RagPipeline:
         if self._reranker is None and self._reranker_setting:
             self._reranker = make_reranker(self._reranker_setting, self.index)
-        return RagPipeline(self.index, make_generator(llm, self.embedder, self.index), reranker=self._reranker)
+        retriever = Retriever(self.index, self._reranker)
+        return RagPipeline(retriever, make_generator(llm, self.embedder, self.index))
 
     def reopen(self) -> None:
         """Open the index anew when it is next needed, after a rebuild say."""

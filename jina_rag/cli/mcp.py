@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jina_rag.cli.app import SERVERS, app, examples
-from jina_rag.cli.opening import open_index, open_reranker
+from jina_rag.cli.opening import open_retriever
 from jina_rag.cli.options import DEFAULT_INDEX, BackendOption, IndexOption, RerankerOption
 from jina_rag.cli.output import print_notice
 
@@ -48,10 +48,9 @@ def mcp(
         )
     with (
         _bound(host, port) if http else nullcontext() as listener,
-        open_index(index, backend) as documents,
-        open_reranker(reranker, documents) as ranking,
+        open_retriever(index, backend, reranker) as retriever,
     ):
-        server = make_server(documents, ranking)
+        server = make_server(retriever)
         if listener is None:
             server.run("stdio")
             return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
     from jina_rag.rag.answering.pipeline import RagPipeline
     from jina_rag.rag.indexing.index import DocumentIndex
-    from jina_rag.rag.retrieval.rerank import Reranker
+    from jina_rag.rag.retrieval.retriever import Retriever
     from jina_rag.rag.retrieval.search import SearchOptions
 
 
@@ -108,18 +108,24 @@ def open_pipeline(
     from jina_rag.rag.answering.generation import make_generator
     from jina_rag.rag.answering.pipeline import RagPipeline
 
-    with open_index(folder, backend) as index, open_reranker(reranker, index) as ranking:
-        yield RagPipeline(index, make_generator(llm, index.embedder, index), options=options, reranker=ranking)
+    with open_retriever(folder, backend, reranker) as retriever:
+        index = retriever.index
+        yield RagPipeline(retriever, make_generator(llm, index.embedder, index), options=options)
 
 
 @contextmanager
-def open_reranker(setting: str | None, index: "DocumentIndex") -> "Iterator[Reranker | None]":
-    """What puts passages in order, closed in the end; None if nothing is named.
+def open_retriever(folder: Path, backend: str | None = None, reranker: str | None = None) -> "Iterator[Retriever]":
+    """The retriever over the index in a folder, all of it closed in the end.
 
     Raises:
-        BackendError: the setting names nothing.
+        IndexFolderError: there is none, or it is damaged.
+        BackendError: `reranker` names nothing.
     """
     from jina_rag.rag.retrieval.rerank import make_reranker
+    from jina_rag.rag.retrieval.retriever import Retriever
 
-    with closing(make_reranker(setting, index)) if setting else nullcontext() as reranker:
-        yield reranker
+    with (
+        open_index(folder, backend) as index,
+        closing(make_reranker(reranker, index)) if reranker else nullcontext() as reranking,
+    ):
+        yield Retriever(index, reranking)

@@ -8,7 +8,7 @@ import typer
 
 from jina_rag.cli.answers import print_sources, tell_answer
 from jina_rag.cli.app import INTERRUPTED, NOTHING, QUESTIONS, app, examples
-from jina_rag.cli.opening import open_pipeline
+from jina_rag.cli.opening import open_pipeline, open_retriever
 from jina_rag.cli.options import (
     DEFAULT_INDEX,
     NO_FILTERS,
@@ -59,9 +59,9 @@ def search(
     """Find the passages that are about something."""
     _check_quotes(ctx, query)
     options = make_options(k, mode, fusion, mmr_lambda, context_window, filters)
-    with open_pipeline(index, None, options, backend, reranker) as pipeline:
-        results = pipeline.search(query)
-        is_empty = not results and pipeline.index.count_chunks() == 0
+    with open_retriever(index, backend, reranker) as retriever:
+        results = retriever.retrieve(query, options)
+        is_empty = not results and retriever.index.count_chunks() == 0
     if as_json:
         print_json([asdict(result) for result in results])
     elif results:

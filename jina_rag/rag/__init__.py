@@ -42,8 +42,8 @@ if TYPE_CHECKING:
         rebuild,
     )
     from jina_rag.rag.retrieval.rerank import Reranker, SentenceReranker, make_reranker
-    from jina_rag.rag.retrieval.retriever import IndexSearcher
-    from jina_rag.rag.retrieval.search import Rank, SearchOptions, SearchResult, search
+    from jina_rag.rag.retrieval.retriever import Retriever
+    from jina_rag.rag.retrieval.search import Rank, SearchOptions, SearchResult
     from jina_rag.rag.retrieval.snippets import make_snippet
     from jina_rag.rag.store.catalog import IndexedDocument, TrackedPath
     from jina_rag.rag.store.filters import Filters
@@ -73,7 +73,6 @@ __all__ = [
     "Found",
     "Generator",
     "IndexContents",
-    "IndexSearcher",
     "IndexStatus",
     "IndexedDocument",
     "Message",
@@ -84,6 +83,7 @@ __all__ = [
     "Rank",
     "ReadLimits",
     "Reranker",
+    "Retriever",
     "SearchOptions",
     "SearchResult",
     "SentenceReranker",
@@ -108,7 +108,6 @@ __all__ = [
     "read_index_settings",
     "read_source_context",
     "rebuild",
-    "search",
     "split_document",
 ]
 
@@ -157,8 +156,8 @@ _MODULES = {
     "answering.pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "Stage", "Timings"),
     "citations.source_context": ("Box", "SourceContext", "page_image", "passage_boxes", "read_source_context"),
     "retrieval.rerank": ("Reranker", "SentenceReranker", "make_reranker"),
-    "retrieval.search": ("Rank", "SearchOptions", "SearchResult", "search"),
-    "retrieval.retriever": ("IndexSearcher",),
+    "retrieval.search": ("Rank", "SearchOptions", "SearchResult"),
+    "retrieval.retriever": ("Retriever",),
 }
 _LAZY = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

@@ -16,7 +16,16 @@ from typing import Literal
 
 from jina_rag import Embedder
 from jina_rag.cli.output import PASSAGE_LENGTH
-from jina_rag.rag import Answer, DocumentIndex, RagPipeline, SearchResult, make_generator, make_reranker, make_snippet
+from jina_rag.rag import (
+    Answer,
+    DocumentIndex,
+    RagPipeline,
+    Retriever,
+    SearchResult,
+    make_generator,
+    make_reranker,
+    make_snippet,
+)
 
 SAMPLES = Path(__file__).parents[2] / "apps" / "qa" / "sample_documents"
 Split = Literal["development", "held-out", "fresh"]
@@ -170,7 +179,7 @@ def main(groups: Sequence[str], llm: str | None, reranker: str | None) -> None:
     ):
         index.add([SAMPLES])
         ranking = make_reranker(reranker, index) if reranker else None
-        pipeline = RagPipeline(index, make_generator(llm, embedder, index), reranker=ranking)
+        pipeline = RagPipeline(Retriever(index, ranking), make_generator(llm, embedder, index))
         for line in _report(groups, ask_all(pipeline, answered), ask_all(pipeline, unanswered)):
             sys.stdout.write(f"{line}\n")
 

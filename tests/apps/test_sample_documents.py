@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jina_rag import Embedder
-from jina_rag.rag import NO_ANSWER, DocumentIndex, RagPipeline, find_documents, make_generator, read_document
+from jina_rag.rag import NO_ANSWER, DocumentIndex, RagPipeline, Retriever, find_documents, make_generator, read_document
 from tests.apps.answers import (
     GROUPS,
     SAMPLES,
@@ -29,7 +29,7 @@ def pipeline(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> It
         report = index.add([SAMPLES])
         assert not report.failed
         assert len(report.added) == len(DOCUMENTS)
-        yield RagPipeline(index, make_generator(None, embedder, index))
+        yield RagPipeline(Retriever(index), make_generator(None, embedder, index))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

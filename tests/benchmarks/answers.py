@@ -15,7 +15,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from jina_rag import Embedder
-from jina_rag.rag import NO_ANSWER, DocumentIndex, ExtractiveGenerator, SearchResult, find_citations, search
+from jina_rag.rag import (
+    NO_ANSWER,
+    DocumentIndex,
+    ExtractiveGenerator,
+    Retriever,
+    SearchOptions,
+    SearchResult,
+    find_citations,
+)
 from tests.benchmarks.long_text import say
 
 PASSAGES = 5
@@ -46,7 +54,7 @@ def _outcomes(
     index: DocumentIndex, generator: ExtractiveGenerator, asked: dict[str, Any], number: str
 ) -> dict[str, int]:
     question, answer = asked["question"], asked["answers"][0]["text"]
-    results = search(index, question, CANDIDATES)
+    results = Retriever(index).retrieve(question, SearchOptions(k=CANDIDATES))
     found, others = results[:PASSAGES], [result for result in results if not _is_from(result, number)][:PASSAGES]
     text = "".join(generator.stream(question, found))
     return {

@@ -26,7 +26,7 @@ import numpy as np
 
 from jina_rag import Embedder
 from jina_rag.models import get_model_spec
-from jina_rag.rag import AddProgress, Chunk, DocumentIndex, search
+from jina_rag.rag import AddProgress, Chunk, DocumentIndex, Retriever, SearchOptions
 from jina_rag.rag.retrieval.search import Mode
 from jina_rag.testing import FAKE_SPEC, FakeBackend
 from jina_rag.vectors import FloatArray
@@ -139,10 +139,11 @@ def measure_search(index: DocumentIndex, embedder: Embedder, n_queries: int = 20
     prepared = dict(zip(questions, (embedder.embed_query(question) for question in questions), strict=True))
     with (
         DocumentIndex.open(index.folder, embedder) as opened,
-        patch("jina_rag.rag.retrieval.search._embed", lambda _, question, __: prepared[question]),
+        patch.object(Embedder, "embed_query", lambda _, question: prepared[question]),
     ):
+        retrieve = Retriever(opened).retrieve
         for mode in get_args(Mode):
-            print_latency(mode, [partial(search, opened, question, mode=mode) for question in questions])
+            print_latency(mode, [partial(retrieve, question, SearchOptions(mode=mode)) for question in questions])
 
 
 def print_latency(name: str, calls: Sequence[Callable[[], object]]) -> None:

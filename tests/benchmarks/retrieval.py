@@ -25,7 +25,7 @@ import ir_measures
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
 from jina_rag import Embedder
-from jina_rag.rag import Chunk, Document, DocumentIndex, SearchResult, make_reranker, retrieval, search
+from jina_rag.rag import Chunk, Document, DocumentIndex, Reranker, Retriever, SearchOptions, make_reranker
 from jina_rag.rag.indexing import ingest as ingestion
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.text.tokens import FUNCTION_WORDS
@@ -40,21 +40,22 @@ Query = tuple[str, int]  # what is asked, and the number of the paragraph that a
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to search: arguments of `search`, and constants of `retrieval` to try in the place of its own."""
+    """A way to search, and constants to try in the place of its own."""
 
-    arguments: Mapping[str, object]
+    options: SearchOptions
     constants: Mapping[str, float] = field(default_factory=dict)
+    reranker: Reranker | None = None
 
 
 VARIANTS = {
-    "dense": Variant({"mode": "dense"}),
-    "lexical": Variant({"mode": "lexical"}),
-    "hybrid (default)": Variant({}),
-    "hybrid, constant 20": Variant({}, {"RRF_CONSTANT": 20}),
-    "hybrid, constant 60": Variant({}, {"RRF_CONSTANT": 60}),
-    "scores, weight 0.1": Variant({"fusion": "scores"}, {"LEXICAL_WEIGHT": 0.1}),
-    "scores, weight 0.2": Variant({"fusion": "scores"}),
-    "scores, weight 0.3": Variant({"fusion": "scores"}, {"LEXICAL_WEIGHT": 0.3}),
+    "dense": Variant(SearchOptions(10, "dense")),
+    "lexical": Variant(SearchOptions(10, "lexical")),
+    "hybrid (default)": Variant(SearchOptions(10)),
+    "hybrid, constant 20": Variant(SearchOptions(10), {"RRF_CONSTANT": 20}),
+    "hybrid, constant 60": Variant(SearchOptions(10), {"RRF_CONSTANT": 60}),
+    "scores, weight 0.1": Variant(SearchOptions(10, fusion="scores"), {"LEXICAL_WEIGHT": 0.1}),
+    "scores, weight 0.2": Variant(SearchOptions(10, fusion="scores")),
+    "scores, weight 0.3": Variant(SearchOptions(10, fusion="scores"), {"LEXICAL_WEIGHT": 0.3}),
 }
 
 
@@ -76,7 +77,9 @@ def main(path: Path, reranker: str | None = None) -> None:
     rng = random.Random(1)
     with paragraph_index(paragraphs) as index:
         if reranker:
-            VARIANTS[f"hybrid, {Path(reranker).stem}"[:30]] = Variant({"reranker": make_reranker(reranker, index)})
+            VARIANTS[f"hybrid, {Path(reranker).stem}"[:30]] = Variant(
+                SearchOptions(10), reranker=make_reranker(reranker, index)
+            )
         report(f"{len(questions)} questions", index, questions)
         words = rare_words(paragraphs, rng)
         report(f"{len(words)} rare words", index, words)
@@ -137,9 +140,9 @@ def report(title: str, index: DocumentIndex, queries: Sequence[Query]) -> None:
         found: list[ScoredDoc] = []
         with ExitStack() as constants:
             for constant, value in variant.constants.items():
-                constants.enter_context(patch.object(retrieval, constant, value))
+                constants.enter_context(patch(f"jina_rag.rag.retrieval.search.{constant}", value))
             for place, (query, _) in enumerate(queries):
-                results: list[SearchResult] = search(index, query, 10, **variant.arguments)  # type: ignore[arg-type]
+                results = Retriever(index, variant.reranker).retrieve(query, variant.options)
                 found += [ScoredDoc(str(place), Path(r.chunk.source).stem, -rank) for rank, r in enumerate(results)]
         values = ir_measures.calc_aggregate(MEASURES, relevant, found)
         say(f"{name:30}" + "".join(f"{values[measure]:9.4f}" for measure in MEASURES))

@@ -13,7 +13,7 @@ from llama_index.core.schema import MetadataMode
 from llama_index.embeddings.jina_rag import JinaRagRetriever
 
 from jina_rag import IndexFolderError
-from jina_rag.rag import IndexSearcher, SearchResult, make_reranker
+from jina_rag.rag import Retriever, SearchResult, make_reranker
 from tests.backends import tiny_reranker
 from tests.integrations.conftest import PLANETS
 
@@ -74,11 +74,11 @@ def test_a_reranker_puts_passages_in_order(index_folder: Path, tmp_path: Path) -
 async def test_the_event_loop_stays_free(index_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     all_here = threading.Barrier(3, timeout=30)  # one after another they would wait for ever
 
-    def search(*_: object) -> list[SearchResult]:
+    def retrieve(*_: object) -> list[SearchResult]:
         all_here.wait()
         return []
 
-    monkeypatch.setattr(IndexSearcher, "search", search)
+    monkeypatch.setattr(Retriever, "retrieve", retrieve)
     found = await asyncio.gather(*(JinaRagRetriever(index_folder).aretrieve(QUESTION) for _ in range(3)))
     assert found == [[], [], []]
 

@@ -14,7 +14,7 @@ from llama_index.vector_stores.chroma import ChromaVectorStore
 
 from jina_rag import Embedder
 from jina_rag.chroma import open_collection, upsert_documents
-from jina_rag.rag import DocumentIndex, search
+from jina_rag.rag import DocumentIndex, Retriever, SearchOptions
 
 MINILM = "all-MiniLM-L6-v2"
 NAME = "documents"
@@ -105,4 +105,6 @@ def test_what_llama_index_deletes_is_gone_everywhere(tmp_path: Path, minilm: Emb
     store.delete(str(tmp_path / "0.txt"))
     assert PASSAGES[0] not in find_with_chroma(client)
     with DocumentIndex.open(tmp_path / "index", minilm) as index:
-        assert PASSAGES[0] not in [result.chunk.text for result in search(index, QUESTION, 4)]
+        assert PASSAGES[0] not in [
+            result.chunk.text for result in Retriever(index).retrieve(QUESTION, SearchOptions(k=4))
+        ]

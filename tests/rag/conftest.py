@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -6,7 +6,8 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.index import DocumentIndex
-from jina_rag.rag.retrieval.search import SearchResult
+from jina_rag.rag.retrieval.retriever import Retriever
+from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
 from jina_rag.testing import fake_embedder
 
 
@@ -40,3 +41,13 @@ def passages(*texts: str) -> list[SearchResult]:
         SearchResult(Chunk(f"{place}", f"/{place}.md", f"Title {place}", 0, None, None, 0, len(text), text), 0.9, 0.9)
         for place, text in enumerate(texts, start=1)
     ]
+
+
+class FixedRetriever(Retriever):
+    """Finds the same passages for every query."""
+
+    def __init__(self, found: Sequence[SearchResult]) -> None:
+        self.found = list(found)
+
+    def retrieve(self, query: str, options: SearchOptions | None = None) -> list[SearchResult]:  # noqa: ARG002
+        return list(self.found)

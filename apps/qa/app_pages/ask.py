@@ -45,7 +45,7 @@ def main() -> None:
         asked = st.chat_input("Ask a question about your documents", key="question", submit_mode="stop")
         asked = asked or st.session_state.pop("again", None)
         if not (asked or conversation.turns or session.unanswered):
-            asked = draw_beginning(conversation.pipeline.index)
+            asked = draw_beginning(conversation.pipeline.retriever.index)
         options = draw_header(conversation)
         for number, answer in enumerate(conversation.turns):
             draw_answer(answer, number)
@@ -58,7 +58,7 @@ def draw_header(conversation: Conversation) -> SearchOptions:
     """What can be done with the whole conversation, and where to look."""
     with st.container(horizontal=True, horizontal_alignment="right", key="tools"):
         with st.popover("Where to look", icon=":material/filter_alt:", type="tertiary"):
-            filters = draw_filters(conversation.pipeline.index)
+            filters = draw_filters(conversation.pipeline.retriever.index)
         if conversation.turns:
             st.download_button(
                 "Download",

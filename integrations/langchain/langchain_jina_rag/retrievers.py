@@ -11,7 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, PrivateAttr
 
 if TYPE_CHECKING:
-    from jina_rag.rag import IndexSearcher, SearchResult
+    from jina_rag.rag import Retriever, SearchResult
 
 _MAKING = Lock()
 
@@ -38,9 +38,9 @@ class JinaRagRetriever(BaseRetriever):
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
     """By meaning and words, by meaning alone, or by words alone."""
     fusion: Literal["ranks", "scores"] = "ranks"
-    """How hybrid search joins the two; see `jina_rag.rag.search`."""
+    """How hybrid search joins the two; see `jina_rag.rag.SearchOptions`."""
     mmr_lambda: float = Field(default=1.0, ge=0.0, le=1.0)
-    """From 0, the best passages however alike they are, to 1, the most unlike ones."""
+    """Lambda of maximal marginal relevance: 1 orders by relevance alone, 0 by diversity alone."""
     sources: tuple[str, ...] = ()
     """Only these files, folders with all below them, or patterns such as `reports/*.pdf`; empty for all."""
     file_types: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class JinaRagRetriever(BaseRetriever):
     backend: str | None = None
     """Where the model of the index runs, as for `Embedder.from_pretrained`; None is this process."""
 
-    _searcher: "IndexSearcher | None" = PrivateAttr(default=None)
+    _retriever: "Retriever | None" = PrivateAttr(default=None)
 
     def _get_relevant_documents(
         self,
@@ -73,23 +73,23 @@ class JinaRagRetriever(BaseRetriever):
             BackendError: the model failed, or `reranker` names nothing.
             MissingDependencyError: `jina-rag[rag]` is not installed.
         """
-        return [_document(result) for result in self._searching().search(query, k)]
+        from jina_rag.rag import Filters, SearchOptions
 
-    def _searching(self) -> "IndexSearcher":
-        from jina_rag.rag import Filters, IndexSearcher, SearchOptions
+        filters = Filters(self.sources, self.file_types, self.collections, self.modified_after, self.modified_before)
+        options = SearchOptions(self.k if k is None else k, self.mode, self.fusion, filters, self.mmr_lambda)
+        return [_document(result) for result in self._opened().retrieve(query, options)]
+
+    def _opened(self) -> "Retriever":
+        from jina_rag.rag import Retriever
 
         with _MAKING:  # `batch` asks from many threads
-            if self._searcher is None:
-                filters = Filters(
-                    self.sources, self.file_types, self.collections, self.modified_after, self.modified_before
-                )
-                options = SearchOptions(self.k, self.mode, self.fusion, filters, self.mmr_lambda)
-                self._searcher = IndexSearcher(self.index, options, reranker=self.reranker, backend=self.backend)
-            return self._searcher
+            if self._retriever is None:
+                self._retriever = Retriever.open(self.index, backend=self.backend, reranker=self.reranker)
+            return self._retriever
 
     def __getstate__(self) -> dict[Any, Any]:
         """The settings: an open index stays in its process."""
-        return {**super().__getstate__(), "__pydantic_private__": {"_searcher": None}}
+        return {**super().__getstate__(), "__pydantic_private__": {"_retriever": None}}
 
 
 def _document(result: "SearchResult") -> Document:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as PythonGenerator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -24,9 +24,8 @@ from jina_rag.rag.citations.claims import (
     find_claims,
     find_unknown_numbers,
 )
-from jina_rag.rag.indexing.index import DocumentIndex
-from jina_rag.rag.retrieval.rerank import Reranker, make_reranker
-from jina_rag.rag.retrieval.search import DEFAULT_K, SearchOptions, SearchResult, search_with
+from jina_rag.rag.retrieval.retriever import Retriever
+from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
 
 KEPT_PASSAGES = 3
 """How many passages of the turn before a follow-up may rest on, beside those that are found for it."""
@@ -156,32 +155,20 @@ Event: TypeAlias = Stage | Found | Text | CitationMark
 class RagPipeline:
     """Questions answered from one index by one generator. Safe to call from many threads.
 
-    `ask` does all at once. A page that shows the answer while it is written iterates over what `start` gives, or calls
-    `search`, `stream` and `finish` itself.
+    `ask` does all at once. A page that shows the answer while it is written iterates over what `start` gives.
     """
 
-    def __init__(
-        self,
-        index: DocumentIndex,
-        generator: Generator,
-        *,
-        k: int = DEFAULT_K,
-        options: SearchOptions | None = None,
-        reranker: Reranker | None = None,
-    ) -> None:
+    def __init__(self, retriever: Retriever, generator: Generator, *, options: SearchOptions | None = None) -> None:
         """Take ready parts; `open` fetches them.
 
         Args:
-            index: Where to look.
-            generator: What writes the answer.
-            k: How many passages to write it from.
-            options: How to look, where a question doesn't say; has a `k` of its own.
-            reranker: What puts the passages in order; None leaves them as they were found.
+            retriever: Finds the passages.
+            generator: Writes the answer.
+            options: How many passages to find and how, where a question doesn't say; None for the defaults.
         """
-        self.index = index
+        self.retriever = retriever
         self.generator = generator
-        self.options = options or SearchOptions(k=k)
-        self.reranker = reranker
+        self.options = options or SearchOptions()
         self._opened = ExitStack()
 
     @classmethod
@@ -190,17 +177,17 @@ class RagPipeline:
         folder: Path | str,
         *,
         llm: str | None = None,
-        k: int = DEFAULT_K,
         options: SearchOptions | None = None,
+        backend: str | None = None,
         reranker: str | None = None,
     ) -> Self:
         """The pipeline over an index folder, with the model that the index was made with. Close it in the end.
 
         Args:
             folder: Where the index is.
-            llm: What writes the answer, as for `make_generator`.
-            k: How many passages to write it from.
-            options: How to look, where a question doesn't say; has a `k` of its own.
+            llm: The answer model, as for `make_generator`.
+            options: How many passages to find and how, where a question doesn't say; None for the defaults.
+            backend: Where the embedding model runs, as for `Embedder.from_pretrained`; None is this process.
             reranker: What puts the passages in order, as for `make_reranker`; None leaves them as they were found.
 
         Raises:
@@ -210,10 +197,8 @@ class RagPipeline:
             Otherwise as `Embedder.from_pretrained` does.
         """
         with ExitStack() as opened:
-            index = opened.enter_context(DocumentIndex.open(folder))
-            ranking = opened.enter_context(closing(make_reranker(reranker, index))) if reranker else None
-            generator = make_generator(llm, index.embedder, index)
-            pipeline = cls(index, generator, k=k, options=options, reranker=ranking)
+            retriever = opened.enter_context(Retriever.open(folder, backend=backend, reranker=reranker))
+            pipeline = cls(retriever, make_generator(llm, retriever.index.embedder, retriever.index), options=options)
             pipeline._opened = opened.pop_all()
         return pipeline
 
@@ -228,16 +213,6 @@ class RagPipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def search(self, question: str, options: SearchOptions | None = None) -> list[SearchResult]:
-        """The passages to answer from, best first.
-
-        Raises:
-            GenerationError: the question is blank.
-            Otherwise as `retrieval.search` does.
-        """
-        _check_question(question)
-        return search_with(self.index, question, options or self.options, reranker=self.reranker)
 
     def stream(
         self,
@@ -305,7 +280,7 @@ class RagPipeline:
         return AnswerRun(self, question, options, history, on_end)
 
     def ask(self, question: str, options: SearchOptions | None = None) -> Answer:
-        """Search, write and check. Raises as `search` and `stream` do."""
+        """Search, write and check. Raises as `Retriever.retrieve` and `stream` do."""
         with self.start(question, options=options) as run:
             for _ in run:
                 pass
@@ -344,7 +319,7 @@ class AnswerRun:
         return self
 
     def __next__(self) -> Event:
-        """The next event. Raises as `RagPipeline.search` and `RagPipeline.stream` do."""
+        """The next event. Raises as `Retriever.retrieve` and `RagPipeline.stream` do."""
         try:
             return next(self._events)
         except BaseException:  # also StopIteration, or Ctrl-C: whatever it was, there will be no more events
@@ -398,7 +373,7 @@ class AnswerRun:
         self._whole = True
 
     def _search(self, rewritten: str | None) -> Found:
-        passages = self._pipeline.search(rewritten or self._question, self._options)
+        passages = self._pipeline.retriever.retrieve(rewritten or self._question, self._options)
         if not rewritten:
             return Found(tuple(passages))
         found = {result.chunk.id for result in passages}

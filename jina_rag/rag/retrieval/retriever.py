@@ -1,78 +1,102 @@
-"""`IndexSearcher`: an index folder to search in, which is opened when it is first needed."""
+"""`Retriever`: the one door to search. CLI, app, MCP server, adapters and `RagPipeline` all go through it."""
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
+from types import TracebackType
+from typing import Self, TypeAlias
 
-from jina_rag.embedder import Embedder
 from jina_rag.rag.indexing.index import DocumentIndex, load_index_embedder
 from jina_rag.rag.retrieval.rerank import Reranker, make_reranker
-from jina_rag.rag.retrieval.search import SearchOptions, SearchResult, search_with
+from jina_rag.rag.retrieval.search import SearchOptions, SearchResult, search
+
+_Parts: TypeAlias = tuple[DocumentIndex, Reranker | None]
 
 
-class IndexSearcher:
-    """Searches in an index folder with the model that the index was made with. Safe to use from many threads.
+class Retriever:
+    """Finds the passages of an index that answer a query. Safe to use from many threads.
 
-    Nothing is opened or loaded before the first search.
+    >>> with Retriever.open(".jina-rag/index") as retriever:
+    ...     results = retriever.retrieve("When is the museum open?", SearchOptions(k=3))
     """
 
-    def __init__(
-        self,
-        folder: Path | str,
-        options: SearchOptions | None = None,
-        *,
-        reranker: str | None = None,
-        backend: str | None = None,
-    ) -> None:
-        """Take what to search in.
+    def __init__(self, index: DocumentIndex, reranker: Reranker | None = None) -> None:
+        """Take ready parts, which stay open; `open` fetches them.
+
+        Args:
+            index: The documents.
+            reranker: What puts the passages in order; None leaves them as they were found.
+        """
+        self._begin(lambda _: (index, reranker))
+
+    @classmethod
+    def open(cls, folder: Path | str, *, backend: str | None = None, reranker: str | None = None) -> Self:
+        """A retriever over an index folder, with the model that the index was made with.
+
+        Nothing is opened, loaded or checked before the first use.
 
         Args:
             folder: Where the index is.
-            options: How to look.
-            reranker: What puts the passages in order, as for `make_reranker`; None leaves them as they were found.
             backend: Where the model runs, as for `Embedder.from_pretrained`; None is this process.
+            reranker: What puts the passages in order, as for `make_reranker`; None leaves them as they were found.
         """
-        self._folder = Path(folder)
-        self._options = options or SearchOptions()
-        self._reranker = reranker
-        self._backend = backend
-        self._opened: tuple[DocumentIndex, Reranker | None] | None = None
+
+        def fetch(opened: ExitStack) -> _Parts:
+            load = (lambda: load_index_embedder(folder, backend=backend)) if backend else None
+            index = opened.enter_context(DocumentIndex.open(folder, load))
+            return index, opened.enter_context(closing(make_reranker(reranker, index))) if reranker else None
+
+        retriever = cls.__new__(cls)
+        retriever._begin(fetch)
+        return retriever
+
+    def _begin(self, fetch: Callable[[ExitStack], _Parts]) -> None:
+        self._fetch = fetch
+        self._parts: _Parts | None = None
+        self._opened = ExitStack()
         self._lock = Lock()
 
-    def search(self, query: str, k: int | None = None) -> list[SearchResult]:
-        """The passages that answer a query, best first.
+    @property
+    def index(self) -> DocumentIndex:
+        """The documents, opened at the first use. Raises as `retrieve` does, but for what a query can do wrong."""
+        return self._ready()[0]
+
+    def retrieve(self, query: str, options: SearchOptions | None = None) -> list[SearchResult]:
+        """The passages that answer a query, best first; fewer than `options.k` if fewer are found.
 
         Args:
-            query: A question or some words.
-            k: How many; None takes the options' number.
+            query: A question or some words; "words in quotes" are looked for as they stand. A blank one finds nothing.
+            options: How many to find and how; None for the defaults of `SearchOptions`.
 
         Raises:
             IndexFolderError: there is no index in the folder, or it is damaged.
+            InputTooLongError: `query` is longer than the model reads. Lexical search takes it nevertheless.
+            InvalidTextError: `query` is no text.
             BackendError: a model failed, or the reranker's setting names nothing.
-            Otherwise as `retrieval.search` and `Embedder.from_pretrained` do.
+            Otherwise as `Embedder.from_pretrained` does.
         """
-        index, reranker = self._open()
-        return search_with(index, query, self._options, k=k, reranker=reranker)
+        index, reranker = self._ready()
+        return search(index, query, options or SearchOptions(), reranker)
 
     def close(self) -> None:
-        """Close what was opened; the next search opens it again."""
+        """Close what `open` opened, which the next use opens again; parts that were handed over stay open."""
         with self._lock:
-            opened, self._opened = self._opened, None
-        for each in opened or ():
-            if each is not None:
-                each.close()
+            self._parts = None
+            self._opened.close()
 
-    def _open(self) -> tuple[DocumentIndex, Reranker | None]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ready(self) -> _Parts:
         with self._lock:
-            if self._opened is None:
+            if self._parts is None:
                 with ExitStack() as opened:
-                    index = opened.enter_context(
-                        DocumentIndex.open(self._folder, self._load if self._backend else None)
-                    )
-                    reranker = make_reranker(self._reranker, index) if self._reranker else None
-                    opened.pop_all()
-                self._opened = index, reranker
-            return self._opened
-
-    def _load(self) -> Embedder:
-        return load_index_embedder(self._folder, backend=self._backend)
+                    self._parts = self._fetch(opened)
+                    self._opened = opened.pop_all()
+            return self._parts

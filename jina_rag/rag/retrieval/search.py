@@ -20,7 +20,7 @@ Mode = Literal["hybrid", "dense", "lexical"]
 """By meaning and words, by meaning (cosine similarity of vectors), or by words (BM25)."""
 
 Fusion = Literal["ranks", "scores"]
-"""How hybrid search joins its two sides; see `search`."""
+"""How hybrid search joins its two sides; see `SearchOptions`."""
 
 RRF_CONSTANT = 5
 """How much of its weight a candidate loses with each rank. The usual 60 was no better on any set of questions."""
@@ -73,15 +73,22 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How to look for passages.
+    """How to search.
 
     Attributes:
-        k: How many to find.
+        k: How many passages to find.
         mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical").
-        fusion: How hybrid search joins the two, by "ranks" or by "scores"; see `search`.
-        filters: Where to look; None looks everywhere.
+        fusion: How hybrid search joins the two. "ranks" is reciprocal rank fusion, the sum of
+            `1 / (RRF_CONSTANT + rank)` over both sides, which serves every model alike. "scores" adds the cosine
+            similarity and the BM25 score (divided by the best one) with weights 1 - `LEXICAL_WEIGHT` and
+            `LEXICAL_WEIGHT`: better with all-MiniLM-L6-v2, above all for questions in other words than the
+            document's, but a model whose similarities lie closer together needs another weight.
+        filters: Which documents count; None for all.
         mmr_lambda: Lambda of maximal marginal relevance (MMR): 1 orders by relevance alone, 0 by diversity alone.
         context_window: How many chunks before and after each passage come with it.
+
+    Raises:
+        ValueError: a value is out of its range.
     """
 
     k: int = DEFAULT_K
@@ -91,93 +98,41 @@ class SearchOptions:
     mmr_lambda: float = 1.0
     context_window: int = 0
 
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, not {self.k}.")
+        for name, value, known in (("mode", self.mode, get_args(Mode)), ("fusion", self.fusion, get_args(Fusion))):
+            if value not in known:
+                raise ValueError(f"There is no {name} {value!r}. Take one of: {', '.join(known)}.")
+        if not 0 <= self.mmr_lambda <= 1:
+            raise ValueError(f"mmr_lambda must be between 0 and 1, not {self.mmr_lambda}.")
+        if self.context_window < 0:
+            raise ValueError(f"context_window must be at least 0, not {self.context_window}.")
+
 
 def search(
-    index: DocumentIndex,
-    query: str,
-    k: int = DEFAULT_K,
-    *,
-    mode: Mode = "hybrid",
-    fusion: Fusion = "ranks",
-    filters: Filters | None = None,
-    mmr_lambda: float = 1.0,
-    context_window: int = 0,
-    reranker: Reranker | None = None,
+    index: DocumentIndex, query: str, options: SearchOptions, reranker: Reranker | None = None
 ) -> list[SearchResult]:
-    """The `k` passages that answer `query` best, best first; fewer if fewer are found, none for a blank query.
+    """The passages that answer `query` best, best first, as `Retriever.retrieve` gives them.
 
-    Args:
-        index: Where to look.
-        query: A question or some words; "words in quotes" are looked for as they stand.
-        k: How many passages.
-        mode: By meaning and words (hybrid), by meaning (dense), or by words (lexical).
-        fusion: How hybrid search joins the two. "ranks" is reciprocal rank fusion, the sum of
-            `1 / (RRF_CONSTANT + rank)` over both sides, which serves every model alike. "scores" adds the cosine
-            similarity and the BM25 score (divided by the best one) with weights 1 - `LEXICAL_WEIGHT` and
-            `LEXICAL_WEIGHT`: better with all-MiniLM-L6-v2, above all for questions in other words than the
-            document's, but a model whose similarities lie closer together needs another weight.
-        filters: Which documents count; None for all.
-        mmr_lambda: Lambda of maximal marginal relevance (MMR): 1 orders by relevance alone, 0 by diversity alone.
-        context_window: How many chunks before and after each passage come with it.
-        reranker: A model that reads the best `max(30, 2 * k)` candidates with the query and puts them in order.
-
-    Raises:
-        InputTooLongError: `query` is longer than the model reads. Lexical search takes it nevertheless.
-        InvalidTextError: `query` is no text.
-        BackendError: the model or the reranker failed.
-        IndexFolderError: the index can't be read.
-        ValueError: an argument is out of its range.
+    A reranker reads the best `max(30, 2 * k)` candidates with the query and puts them in order.
     """
-    _check(k, mode, fusion, mmr_lambda, context_window)
     if not query.strip():
         return []
+    mode, filters = options.mode, options.filters
     vector = _embed(index.embedder, query, mode)
-    n = max(_CANDIDATES, 2 * k)
+    n = max(_CANDIDATES, 2 * options.k)
     dense = index.nearest(vector, n, filters) if mode != "lexical" else []
     lexical = index.matching(query, n, filters) if mode != "dense" else []
     candidates = _join(index, vector, dense, lexical)
-    score = _scoring(candidates, mode, fusion)
+    score = _scoring(candidates, mode, options.fusion)
     scored = (replace(candidate, score=score(candidate)) for candidate in candidates)
     results = sorted(scored, key=lambda result: (-result.score, -result.similarity, result.chunk.id))
     if reranker and results:
         results = _reranked(reranker, query, results[:n])
-    if mmr_lambda < 1:
-        results = _diversified(index, results, k, mmr_lambda)
-    return [_with_context(index, result, context_window) for result in results[:k]]
-
-
-def search_with(
-    index: DocumentIndex,
-    query: str,
-    options: SearchOptions,
-    *,
-    k: int | None = None,
-    reranker: Reranker | None = None,
-) -> list[SearchResult]:
-    """`search` as some options have it; `k`, if it is given, instead of theirs."""
-    return search(
-        index,
-        query,
-        options.k if k is None else k,
-        mode=options.mode,
-        fusion=options.fusion,
-        filters=options.filters,
-        mmr_lambda=options.mmr_lambda,
-        context_window=options.context_window,
-        reranker=reranker,
-    )
-
-
-def _check(k: int, mode: str, fusion: str, mmr_lambda: float, context_window: int) -> None:
-    if k < 1:
-        raise ValueError(f"k must be at least 1, not {k}.")
-    for name, value, known in (("mode", mode, get_args(Mode)), ("fusion", fusion, get_args(Fusion))):
-        if value not in known:
-            raise ValueError(f"There is no {name} {value!r}. Take one of: {', '.join(known)}.")
-    if not 0 <= mmr_lambda <= 1:
-        raise ValueError(f"mmr_lambda must be between 0 and 1, not {mmr_lambda}.")
-    if context_window < 0:
-        raise ValueError(f"context_window must be at least 0, not {context_window}.")
+    if options.mmr_lambda < 1:
+        results = _diversified(index, results, options.k, options.mmr_lambda)
+    return [_with_context(index, result, options.context_window) for result in results[: options.k]]
 
 
 def _embed(embedder: Embedder, query: str, mode: Mode) -> FloatArray:

@@ -5,7 +5,16 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.backends.base import Message, WaitCallback
-from jina_rag.rag import ChatGenerator, Conversation, DocumentIndex, ExtractiveGenerator, RagPipeline, Turn
+from jina_rag.rag import (
+    ChatGenerator,
+    Conversation,
+    DocumentIndex,
+    ExtractiveGenerator,
+    RagPipeline,
+    Retriever,
+    SearchOptions,
+    Turn,
+)
 from jina_rag.rag.answering.conversation import is_follow_up, rewrite_follow_up
 from jina_rag.rag.answering.generation import build_messages
 from tests.rag.conftest import passages
@@ -25,7 +34,7 @@ def town(minilm: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     (folder / "tower.txt").write_text("The water tower was built in 1931. It is 40 metres high and holds fish.")
     with DocumentIndex.create_or_open(folder / "index", minilm) as index:
         index.add([folder / "bridge.txt", folder / "bakery.txt", folder / "tower.txt"])
-        yield RagPipeline(index, ExtractiveGenerator(minilm, index), k=1)
+        yield RagPipeline(Retriever(index), ExtractiveGenerator(minilm, index), options=SearchOptions(k=1))
 
 
 @pytest.mark.parametrize(

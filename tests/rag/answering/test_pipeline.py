@@ -22,6 +22,7 @@ from jina_rag.rag import (
     Found,
     Message,
     RagPipeline,
+    Retriever,
     SearchOptions,
     SearchResult,
     Stage,
@@ -35,7 +36,7 @@ from tests.rag.documents.pdf import write_pdf
 def pipeline(index: DocumentIndex, notes: Path, embedder: Embedder) -> RagPipeline:
     write_pdf(notes / "manual.pdf", ["Io has many volcanoes.", "Jupiter has a great storm."])
     index.add([notes])
-    return RagPipeline(index, ExtractiveGenerator(embedder), k=2)
+    return RagPipeline(Retriever(index), ExtractiveGenerator(embedder), options=SearchOptions(k=2))
 
 
 def test_an_answer_cites_the_passage_it_comes_from(pipeline: RagPipeline, notes: Path) -> None:
@@ -62,7 +63,7 @@ def test_a_question_that_the_documents_do_not_answer(pipeline: RagPipeline) -> N
 
 def test_streaming_gives_the_same_answer(pipeline: RagPipeline) -> None:
     question = "Why does Mars look red, is it because of rust?"
-    passages = pipeline.search(question)
+    passages = pipeline.retriever.retrieve(question, pipeline.options)
     text = "".join(pipeline.stream(question, passages))
     assert pipeline.finish(question, text, passages) == pipeline.ask(question)
 
@@ -107,7 +108,7 @@ class SlowWriter(ExtractiveGenerator):
 
 def test_an_answer_can_be_stopped_and_what_had_come_stays(pipeline: RagPipeline, embedder: Embedder) -> None:
     writer = SlowWriter(embedder)
-    pipeline = RagPipeline(pipeline.index, writer, k=2)
+    pipeline = RagPipeline(pipeline.retriever, writer, options=SearchOptions(k=2))
     ended: list[Answer] = []
     with pipeline.start("Why is Mars red?", on_end=ended.append) as run:
         stages = [event for event in islice(run, 12) if isinstance(event, Stage)]
@@ -145,12 +146,12 @@ def test_a_failure_ends_a_run_and_what_had_come_stays(pipeline: RagPipeline, mon
 def test_options_reach_the_search(pipeline: RagPipeline) -> None:
     question = "Which planet has clouds or rings or storms?"
     only_text = SearchOptions(k=9, filters=Filters(file_types=(".txt",)))
-    assert {Path(r.chunk.source).suffix for r in pipeline.search(question, only_text)} == {".txt"}
-    assert len(pipeline.search(question, SearchOptions(k=1))) == 1
-    assert pipeline.search(question, SearchOptions(mode="dense"))[0].lexical is None
-    around = pipeline.search("Has Jupiter a great storm?", SearchOptions(k=1, context_window=1))[0]
+    assert {Path(r.chunk.source).suffix for r in pipeline.retriever.retrieve(question, only_text)} == {".txt"}
+    assert len(pipeline.retriever.retrieve(question, SearchOptions(k=1))) == 1
+    assert pipeline.retriever.retrieve(question, SearchOptions(mode="dense"))[0].lexical is None
+    around = pipeline.retriever.retrieve("Has Jupiter a great storm?", SearchOptions(k=1, context_window=1))[0]
     assert [chunk.text for chunk in around.before] == ["Io has many volcanoes."]
-    assert pipeline.ask(question, only_text).passages == tuple(pipeline.search(question, only_text))
+    assert pipeline.ask(question, only_text).passages == tuple(pipeline.retriever.retrieve(question, only_text))
 
 
 def test_neighbours_are_read_and_checked_too(pipeline: RagPipeline) -> None:
@@ -167,7 +168,7 @@ def test_neighbours_are_read_and_checked_too(pipeline: RagPipeline) -> None:
             yield "There are many volcanoes on Io [1]."
 
     options = SearchOptions(k=1, context_window=1)
-    answer = RagPipeline(pipeline.index, ChatGenerator(Model()), options=options).ask("Has Jupiter a great storm?")
+    answer = RagPipeline(pipeline.retriever, ChatGenerator(Model()), options=options).ask("Has Jupiter a great storm?")
     assert answer.passages[0].chunk.text == "Jupiter has a great storm."
     assert "Io has many" in seen[0]
     assert answer.verified
@@ -210,12 +211,12 @@ def test_what_was_opened_is_closed_and_what_was_handed_over_is_not(
     monkeypatch.setattr(DocumentIndex, "close", noted)
     with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
         index.add([notes])
-        with RagPipeline(index, ExtractiveGenerator(minilm, index)):
+        with RagPipeline(Retriever(index), ExtractiveGenerator(minilm, index)):
             pass
         assert not closed
     with RagPipeline.open(tmp_path / "index") as pipeline:
-        pass
-    assert closed == [index, pipeline.index]
+        opened = pipeline.retriever.index
+    assert closed == [index, opened]
     with pytest.raises(GenerationError):
         RagPipeline.open(tmp_path / "index", llm="nowhere.gguf")
     assert len(closed) == 3
@@ -231,8 +232,8 @@ def test_nothing_needs_a_network(
 ) -> None:
     with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
         assert not index.add([notes]).failed
-    with RagPipeline.open(tmp_path / "index", llm=llm, k=2) as pipeline:
-        assert pipeline.search("Saturn's rings")
+    with RagPipeline.open(tmp_path / "index", llm=llm, options=SearchOptions(k=2)) as pipeline:
+        assert pipeline.retriever.retrieve("Saturn's rings")
         with pipeline.start("What are Saturn's rings made of?") as run:
             text = "".join(event.text for event in islice(run, 40) if isinstance(event, Text))
     assert text

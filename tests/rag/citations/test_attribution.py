@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from jina_rag.rag import RagPipeline
 from jina_rag.rag.answering.generation import NO_ANSWER, ChatGenerator
 from jina_rag.rag.citations.attribution import AttributionStream
-from jina_rag.rag.indexing.index import DocumentIndex
 from tests.rag.answering.test_generation import ScriptedModel
-from tests.rag.conftest import passages
+from tests.rag.conftest import FixedRetriever, passages
 
 PASSAGES = passages(
     "The café lost £740 last season. Its menu was long.",
@@ -97,10 +96,9 @@ def test_however_it_is_cut_the_answer_is_the_same(pieces: list[str]) -> None:
     assert attributed(*pieces) == attributed(text) == attributed(*text)
 
 
-def test_an_answer_and_its_events_have_the_moved_marks(index: DocumentIndex) -> None:
+def test_an_answer_and_its_events_have_the_moved_marks() -> None:
     model = ScriptedModel("The tower has ", "142 steps", ". [", "2", "] Mars has two moons.")
-    pipeline = RagPipeline(index, ChatGenerator(model))
-    pipeline.search = lambda *_: list(PASSAGES)  # type: ignore[method-assign]
+    pipeline = RagPipeline(FixedRetriever(PASSAGES), ChatGenerator(model))
     with pipeline.start("How many?") as run:
         shown = "".join(getattr(event, "text", "") for event in run)
     assert shown == run.answer.text == "The tower has 142 steps. [3] Mars has two moons. [2]"
@@ -108,9 +106,10 @@ def test_an_answer_and_its_events_have_the_moved_marks(index: DocumentIndex) -> 
     assert [citation.number for citation in run.answer.citations] == [3, 2]
 
 
-def test_what_was_held_back_when_the_reader_leaves_is_kept(index: DocumentIndex) -> None:
-    pipeline = RagPipeline(index, ChatGenerator(ScriptedModel("The tower has 142 steps. [2]", " More.")))
-    pipeline.search = lambda *_: list(PASSAGES)  # type: ignore[method-assign]
+def test_what_was_held_back_when_the_reader_leaves_is_kept() -> None:
+    pipeline = RagPipeline(
+        FixedRetriever(PASSAGES), ChatGenerator(ScriptedModel("The tower has 142 steps. [2]", " More."))
+    )
     with pipeline.start("How many?") as run:
         for event in run:
             if "142" in getattr(event, "text", ""):

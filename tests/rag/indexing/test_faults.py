@@ -187,13 +187,13 @@ def test_a_read_only_folder_says_so(read_only: Path, notes: Path, embedder: Embe
 
 READ = """
 import sys
-from jina_rag.rag import DocumentIndex, search
+from jina_rag.rag import DocumentIndex, Retriever
 from jina_rag.testing import fake_embedder
 with DocumentIndex.open(sys.argv[1], fake_embedder()) as index:
     print("begins", flush=True)
     n = 0
     while not sys.stdin.closed and n < 400:
-        results = search(index, "Mars looks red because of iron rust.", k=1)
+        results = Retriever(index).retrieve("Mars looks red because of iron rust.")
         assert results[0].chunk.title == "mars", results
         n += 1
         if index.count_chunks() > 1000:

@@ -14,7 +14,8 @@ from jina_rag.errors import BackendError, DocumentError, FingerprintMismatchErro
 from jina_rag.rag.indexing import ingest as ingestion
 from jina_rag.rag.indexing.index import COLLECTION, AddProgress, DocumentIndex, load_index_embedder, read_index_settings
 from jina_rag.rag.indexing.ingest import Ingestion
-from jina_rag.rag.retrieval.search import search
+from jina_rag.rag.retrieval.retriever import Retriever
+from jina_rag.rag.retrieval.search import SearchOptions
 from jina_rag.rag.store.catalog import Manifest
 from jina_rag.rag.store.vectors import VectorStore
 from jina_rag.testing import fake_embedder
@@ -58,7 +59,7 @@ def test_what_was_added_is_found(index: DocumentIndex, notes: Path) -> None:
     assert _names(report.added) == ["mars.md", "saturn.txt", "venus.txt"]
     assert (report.updated, report.unchanged, report.failed) == ((), (), ())
     assert report.n_chunks == index.count_chunks() == 3
-    best, *others = search(index, "Why is Mars red?", k=2, mode="dense")
+    best, *others = Retriever(index).retrieve("Why is Mars red?", SearchOptions(k=2, mode="dense"))
     assert best.chunk.source == str(notes / "mars.md")
     assert (best.chunk.title, best.chunk.heading, best.chunk.page) == ("Mars", "Mars", None)
     assert len(others) == 1
@@ -69,19 +70,14 @@ def test_what_was_added_is_found(index: DocumentIndex, notes: Path) -> None:
 def test_the_similarity_is_the_cosine(index: DocumentIndex, notes: Path, embedder: Embedder) -> None:
     index.add([notes])
     query = "iron moons and rings of ice"
-    for result in search(index, query, k=3):
+    for result in Retriever(index).retrieve(query, SearchOptions(k=3)):
         vector = embedder.embed_documents([result.chunk.text])
         assert result.similarity == pytest.approx(embedder.similarity(embedder.embed_query(query), vector)[0], abs=1e-5)
 
 
 def test_an_empty_index_finds_nothing(index: DocumentIndex) -> None:
-    assert search(index, "anything") == []
+    assert Retriever(index).retrieve("anything") == []
     assert index.documents() == []
-
-
-def test_k_must_be_positive(index: DocumentIndex) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        search(index, "anything", k=0)
 
 
 def test_unchanged_files_are_neither_read_nor_embedded_again(
@@ -123,7 +119,7 @@ def test_a_file_that_fails_later_keeps_what_is_known_of_it(index: DocumentIndex,
     index.add([notes])
     (notes / "venus.txt").write_bytes(b"\x00\x01")
     assert _names([failed.source for failed in index.add([notes]).failed]) == ["venus.txt"]
-    assert search(index, "thick clouds", k=1)[0].chunk.text == "Venus is covered in thick clouds."
+    assert Retriever(index).retrieve("thick clouds")[0].chunk.text == "Venus is covered in thick clouds."
 
 
 def test_an_engine_that_fails_on_one_document_does_not_stop_the_others(
@@ -188,7 +184,7 @@ def test_an_index_stays_when_it_is_closed(tmp_path: Path, notes: Path, embedder:
         index.add([notes])
     with DocumentIndex.open(str(folder), embedder) as index:
         assert len(index.add([notes]).unchanged) == 3
-        assert search(index, "rings of ice", k=1)[0].chunk.text == "Saturn has rings made of ice."
+        assert Retriever(index).retrieve("rings of ice")[0].chunk.text == "Saturn has rings made of ice."
 
 
 def test_any_chroma_client_can_read_the_vectors(tmp_path: Path, notes: Path, embedder: Embedder) -> None:
@@ -215,7 +211,7 @@ def test_an_index_opens_with_its_own_model(tmp_path: Path, notes: Path, minilm: 
         index.add([notes])
     assert load_index_embedder(tmp_path / "index").fingerprint == minilm.fingerprint
     with DocumentIndex.open(tmp_path / "index") as index:
-        assert search(index, "Which planet is the colour of rust?", k=1)[0].chunk.title == "Mars"
+        assert Retriever(index).retrieve("Which planet is the colour of rust?")[0].chunk.title == "Mars"
 
 
 def test_another_model_is_refused(index: DocumentIndex) -> None:
@@ -333,8 +329,9 @@ def test_a_killed_add_loses_nothing_and_doubles_nothing(
         with pytest.raises(Killed):
             index.add([notes])
 
-    assert search(index, "old text of Mars", k=1)[0].chunk.text.endswith("The old text of Mars.")
-    assert len(search(index, "storm0 word0 and others", k=3)) == 3
+    retriever = Retriever(index)
+    assert retriever.retrieve("old text of Mars")[0].chunk.text.endswith("The old text of Mars.")
+    assert len(retriever.retrieve("storm0 word0 and others", SearchOptions(k=3))) == 3
     index.add([notes])
     _assert_whole(index)
     assert index.count_chunks() == 2 + sum(
@@ -439,10 +436,11 @@ def test_searches_go_on_while_documents_are_added(index: DocumentIndex, notes: P
     index.add([notes / "saturn.txt"])
     for number in range(20):
         (notes / f"{number}.txt").write_text(f"Moon {number} is covered in dust.")
+    retriever = Retriever(index)
     with ThreadPoolExecutor(4) as threads:
         adding = threads.submit(index.add, [notes])
         while not adding.done():
-            found = list(threads.map(lambda _: search(index, "Saturn has rings made of ice.", k=1), range(3)))
+            found = list(threads.map(retriever.retrieve, ["Saturn has rings made of ice."] * 3))
             assert {results[0].chunk.title for results in found} == {"saturn"}
         assert len(adding.result().added) == 22
     _assert_whole(index)
@@ -450,11 +448,11 @@ def test_searches_go_on_while_documents_are_added(index: DocumentIndex, notes: P
 
 READ_FOREVER = """
 import sys
-from jina_rag.rag import DocumentIndex, search
+from jina_rag.rag import DocumentIndex, Retriever
 from jina_rag.testing import fake_embedder
 with DocumentIndex.open(sys.argv[1], fake_embedder()) as index:
     for line in sys.stdin:
-        print(search(index, line, k=1)[0].chunk.text.splitlines()[-1], flush=True)
+        print(Retriever(index).retrieve(line)[0].chunk.text.splitlines()[-1], flush=True)
 """
 
 

@@ -4,14 +4,15 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jina_rag import Embedder
 from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
-from jina_rag.rag import Chunk, DocumentIndex, Filters, SearchResult, make_reranker, search
-from jina_rag.rag.retrieval.rerank import SentenceReranker
+from jina_rag.rag import Chunk, DocumentIndex, Filters, Retriever, SearchOptions, SearchResult, make_reranker
+from jina_rag.rag.retrieval.rerank import Reranker, SentenceReranker
 from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion, Mode
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
@@ -33,6 +34,12 @@ def planets(index: DocumentIndex, tmp_path: Path) -> DocumentIndex:
         (folder / name).write_text(text)
     index.add([folder])
     return index
+
+
+def search(
+    index: DocumentIndex, query: str, k: int = 5, *, reranker: Reranker | None = None, **options: Any
+) -> list[SearchResult]:
+    return Retriever(index, reranker).retrieve(query, SearchOptions(k, **options))
 
 
 def _names(results: list[SearchResult]) -> list[str]:
@@ -322,7 +329,7 @@ def test_joining_both_sides_beats_either_on_the_sample_documents(
     reciprocal_rank = dict.fromkeys(("hybrid", "dense", "lexical"), 0.0)
     for asked in questions:
         for mode in reciprocal_rank:
-            results = search(samples, asked["question"], 10, mode=mode)  # type: ignore[arg-type]
+            results = search(samples, asked["question"], 10, mode=mode)
             right = [place for place, result in enumerate(results, 1) if _answers(result, asked["passages"])]
             reciprocal_rank[mode] += 1 / right[0] / len(questions) if right else 0
     assert reciprocal_rank["hybrid"] >= floor

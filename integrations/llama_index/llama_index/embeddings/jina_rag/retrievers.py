@@ -49,7 +49,7 @@ class JinaRagRetriever(BaseRetriever):
             index: The folder that `jina-rag add` filled.
             similarity_top_k: How many passages to find.
             mode: By meaning and words, by meaning alone, or by words alone.
-            fusion: How hybrid search joins the two; see `jina_rag.rag.search`.
+            fusion: How hybrid search joins the two; see `jina_rag.rag.SearchOptions`.
             mmr_lambda: Lambda of maximal marginal relevance: 1 orders by relevance alone, 0 by diversity alone.
             sources: Only these files, folders with all below them, or patterns such as `reports/*.pdf`.
             file_types: Only files with these endings, such as `.pdf`.
@@ -62,16 +62,16 @@ class JinaRagRetriever(BaseRetriever):
             callback_manager: LlamaIndex's.
             verbose: Whether LlamaIndex prints what it finds.
         """
-        from jina_rag.rag import Filters, IndexSearcher, SearchOptions
+        from jina_rag.rag import Filters, Retriever, SearchOptions
 
         super().__init__(callback_manager, verbose=verbose)
         filters = Filters(sources, file_types, collections, modified_after, modified_before)
-        options = SearchOptions(similarity_top_k, mode, fusion, filters, mmr_lambda)
-        self._searcher = IndexSearcher(index, options, reranker=reranker, backend=backend)
+        self._options = SearchOptions(similarity_top_k, mode, fusion, filters, mmr_lambda)
+        self._retriever = Retriever.open(index, backend=backend, reranker=reranker)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """The passages that answer a query, best first. Raises as `jina_rag.rag.IndexSearcher.search` does."""
-        return [_node(result) for result in self._searcher.search(query_bundle.query_str)]
+        """The passages that answer a query, best first. Raises as `jina_rag.rag.Retriever.retrieve` does."""
+        return [_node(result) for result in self._retriever.retrieve(query_bundle.query_str, self._options)]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """The same in a thread, so that the event loop stays free."""
