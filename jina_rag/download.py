@@ -1,8 +1,8 @@
-"""Finding a model's file: on this machine, on the hub, or inside an installed package.
+"""Downloading a model's file from the hub, and checking that it is the published one.
 
 The hub's own cache and client are used, so its settings hold here too: HF_HOME, HF_TOKEN, HF_ENDPOINT and
-HF_HUB_OFFLINE. What is added: a downloaded file is checked against the published checksum, and whatever goes wrong is
-explained by one of our errors.
+HF_HUB_OFFLINE. What is added: a file is checked against its published checksum, nothing that a server sends becomes a
+path unchecked, and whatever goes wrong is raised as one of our errors.
 """
 
 import errno
@@ -11,90 +11,74 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jina_rag.bundled import bundled_model_file, bundled_package_installed
 from jina_rag.errors import ChecksumError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
-from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, ModelFile, ModelSpec, get_model_spec
-from jina_rag.quantize import is_quantized_here, quantized_model_file
+from jina_rag.locations import computed_sha256, hub_cache
+from jina_rag.models import BUNDLED_MODEL, ModelFile, ModelSpec
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
-    from huggingface_hub.errors import HfHubHTTPError
+
+RETRY_WAITS_S = (1.0, 4.0)
+"""Seconds to wait after each transfer that broke."""
 
 _logger = logging.getLogger("jina_rag")
 
-_SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIT_SHA1 = re.compile(r"[0-9a-f]{40}")  # of a file that git keeps itself: of "blob", its size, and the file
+_FILE_NAME = re.compile(r"[0-9A-Za-z][\w.+-]{0,199}", re.ASCII)
 _QUICK_TIMEOUT_S = 3.0
-_RETRY_WAITS_S = (1.0, 4.0)  # after a transfer that broke
 _TOO_MANY_REQUESTS = 429
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-def find_model_file(
+def download_model_file(
     spec: ModelSpec,
-    quantization: str | None = None,
+    file: ModelFile,
     *,
     cache_dir: Path | None = None,
     force: bool = False,
+    allow_unverified: bool = False,
     show_progress: bool = True,
-    on_notice: Callable[[str], None] | None = None,
+    on_notice: Callable[[str], None],
 ) -> Path:
-    """The GGUF file of a model; the network is used only if the file is not on this machine.
-
-    A quantisation that is made here, not fetched, is found where `quantize_model` put it.
+    """Download a file of a model into the hub's cache, and check that it is the published one.
 
     Args:
         spec: The model's row.
-        quantization: How the weights are stored; None takes the model's default.
+        file: Which of its files.
         cache_dir: Where the hub keeps its files; None for its usual place.
-        force: Fetch the file again although it is here.
-        show_progress: Draw a bar on stderr while it is fetched, if that is a terminal.
-        on_notice: Takes the licence notice before a first download; None logs it as a warning.
+        force: Download it again although it is here.
+        allow_unverified: Take a file that nobody publishes a checksum of.
+        show_progress: Draw a bar on stderr, if that is a terminal.
+        on_notice: Takes the licence notice before the download.
 
     Raises:
-        UnknownModelError: the model is not offered in this quantisation.
-        ModelNotFoundError: the file is not here and could not be fetched.
-        ChecksumError: the fetched file is not the published one; it has been removed.
-        ModelLoadError: the file is damaged.
-        MissingDependencyError: the model comes with a package that is not installed.
+        ModelNotFoundError: it could not be downloaded.
+        ChecksumError: it is not the published file, and has been removed; or it has no checksum.
+        ModelLoadError: it is damaged.
     """
-    file = spec.file(quantization)
-    if file.made_here:
-        return quantized_model_file(spec, file.quantization)
-    if spec.repo_id is None:
-        return bundled_model_file(spec, file.quantization)
-    wanted = _HubFile(spec, file, spec.repo_id, cache_dir or _hub_cache())
-    path = None if force else wanted.cached()
-    if path is None:
-        path = wanted.fetch(force=force, show_progress=show_progress, on_notice=on_notice or _logger.warning)
+    wanted = _HubFile(spec, file, cache_dir or hub_cache())
+    record = wanted.record()
+    size = file.size_bytes or record.size
+    checksum = wanted.checksum(record, allow_unverified=allow_unverified)
+    wanted.check_free_space(size)
+    if spec.license_notice:
+        on_notice(spec.license_notice)
+    path = wanted.download(size, force=force, show_progress=show_progress)
+    wanted.check_content(path, size, checksum)
     read_gguf_header(path)
     return path
 
 
-def is_on_this_machine(spec: ModelSpec, quantization: str | None = None, *, cache_dir: Path | None = None) -> bool:
-    """Whether `find_model_file` would do without the network.
-
-    Raises:
-        UnknownModelError: the model is not offered in this quantisation.
-        ModelNotFoundError: the hub's cache can't be read.
-    """
-    file = spec.file(quantization)
-    if spec.repo_id is None:
-        return bundled_package_installed()
-    if file.made_here:
-        return is_quantized_here(spec, file.quantization)
-    return _HubFile(spec, file, spec.repo_id, cache_dir or _hub_cache()).cached() is not None
-
-
 def published_size(spec: ModelSpec, quantization: str | None = None) -> int | None:
-    """How many bytes a download has, asked of the hub where the model's row doesn't tell; None if nobody says.
+    """How many bytes a download has, asked of the hub where the model's row doesn't say; None if nobody does.
 
     Raises:
         UnknownModelError: the model is not offered in this quantisation.
@@ -103,47 +87,22 @@ def published_size(spec: ModelSpec, quantization: str | None = None) -> int | No
     file = spec.file(quantization)
     if file.size_bytes or spec.repo_id is None:
         return file.size_bytes
-    return _HubFile(spec, file, spec.repo_id, _hub_cache())._record().size
+    return _HubFile(spec, file, hub_cache()).record().size
 
 
-def choose_model(*, cache_dir: Path | None = None) -> str:
-    """The model that "auto" stands for: the default one where it can be had, else the bundled one.
+def why_unreachable(spec: ModelSpec) -> str | None:
+    """Why the hub can't be asked for a model, in short, or None if it answers; a refusal is an answer too."""
+    from huggingface_hub import get_hf_file_metadata
+    from huggingface_hub.errors import HfHubHTTPError
 
-    If neither can be had it is the default one, whose error then explains.
-    """
-    name, reason = _choice(cache_dir)
-    _logger.info("auto takes %s: %s.", name, reason)
-    return name
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal; known at once for a file in the hub's cache, else read once per process.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    status = path.stat()
-    return _sha256_in_link(path) or _sha256(path.resolve(), status.st_size, status.st_mtime_ns)
-
-
-def _choice(cache_dir: Path | None) -> tuple[str, str]:
-    spec = get_model_spec(DEFAULT_MODEL)
-    assert spec.repo_id is not None
-    wanted = _HubFile(spec, spec.file(), spec.repo_id, cache_dir or _hub_cache())
-    if wanted.cached():
-        return DEFAULT_MODEL, "its file is on this machine"
-    problem = wanted.why_unreachable()
-    if problem is None:
-        return DEFAULT_MODEL, "the hub answers"
-    if bundled_package_installed():
-        return BUNDLED_MODEL, f"the hub cannot be reached ({problem})"
-    return DEFAULT_MODEL, f"the hub cannot be reached ({problem}), and the package of {BUNDLED_MODEL} is not installed"
-
-
-def _hub_cache() -> Path:
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
+    try:
+        record = get_hf_file_metadata(_HubFile(spec, spec.file(), hub_cache()).url, timeout=_QUICK_TIMEOUT_S)
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        return f"it answers {status}" if status >= 500 else None
+    except (_http_error(), OSError) as error:
+        return str(error)
+    return None if record.commit_hash else "something else answers in its place"
 
 
 @dataclass(frozen=True)
@@ -152,8 +111,12 @@ class _HubFile:
 
     spec: ModelSpec
     file: ModelFile
-    repo_id: str
     cache_dir: Path
+
+    @property
+    def repo_id(self) -> str:
+        assert self.spec.repo_id is not None
+        return self.spec.repo_id
 
     @property
     def revision(self) -> str:
@@ -165,44 +128,12 @@ class _HubFile:
 
         return hf_hub_url(self.repo_id, self.file.filename, revision=self.revision)
 
-    def cached(self) -> Path | None:
-        from huggingface_hub import try_to_load_from_cache
-
-        with self._explained():
-            path = try_to_load_from_cache(self.repo_id, self.file.filename, self.cache_dir, self.revision)
-        return Path(path) if isinstance(path, str) else None  # it may also be a note that there is no such file
-
-    def why_unreachable(self) -> str | None:
-        """A short reason, or None if the hub answers; a refusal is an answer too, and explained at the download."""
-        from huggingface_hub import get_hf_file_metadata
-        from huggingface_hub.errors import HfHubHTTPError
-
-        try:
-            record = get_hf_file_metadata(self.url, timeout=_QUICK_TIMEOUT_S)
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            return f"it answers {status}" if status >= 500 else None
-        except (_http_error(), OSError) as error:
-            return str(error)
-        return None if record.commit_hash else "something else answers in its place"
-
-    def fetch(self, *, force: bool, show_progress: bool, on_notice: Callable[[str], None]) -> Path:
-        """Download the file and check that it is the published one."""
-        record = self._record()
-        size, sha256 = self._published(record)
-        self._check_free_space(size)
-        if self.spec.license_notice:
-            on_notice(self.spec.license_notice)
-        path = self._download(size, force=force, show_progress=show_progress)
-        self._check_download(path, size, sha256)
-        return path
-
-    def _record(self) -> "HfFileMetadata":
+    def record(self) -> "HfFileMetadata":
         """What the hub says of the file: commit, size and checksum."""
         from huggingface_hub import get_hf_file_metadata
         from huggingface_hub.errors import FileMetadataError, HfHubHTTPError
 
-        with self._explained():
+        with self._translated_errors():
             try:
                 record = get_hf_file_metadata(self.url)
             except HfHubHTTPError as error:
@@ -213,26 +144,37 @@ class _HubFile:
                 raise FileMetadataError("the answer is not one of the hub")
         return record
 
-    def _published(self, record: "HfFileMetadata") -> tuple[int | None, str | None]:
-        """Size in bytes and SHA-256 of the published file, as far as our row or the hub's record knows them."""
-        recorded = record.etag if record.etag and _SHA256_PATTERN.fullmatch(record.etag) else None
-        if self.file.sha256 and recorded and recorded != self.file.sha256:
+    def checksum(self, record: "HfFileMetadata", *, allow_unverified: bool) -> str | None:
+        """The SHA-256 in the model's row, else the SHA-256 or git's SHA-1 that the hub names as the file's ETag."""
+        etag = record.etag or ""
+        recorded = etag if _SHA256.fullmatch(etag) or _GIT_SHA1.fullmatch(etag) else None
+        if self.file.sha256 and recorded and _SHA256.fullmatch(recorded) and recorded != self.file.sha256:
             raise ChecksumError(
                 f"The hub's {self.file.filename} has the SHA-256 {recorded} and the one known here has "
                 f"{self.file.sha256}. Upgrade jina-rag, or pass a file of your own: {self._from_file}"
             )
-        return self.file.size_bytes or record.size, self.file.sha256 or recorded
+        if recorded is None and not allow_unverified:
+            raise ChecksumError(
+                f"{self.url} names no checksum (its ETag is {etag[:80]!r}), so nothing tells whether the file is the "
+                f"published one. Check HF_ENDPOINT, or take it as it is: jina-rag download "
+                f"{self.spec.name}:{self.file.quantization} --allow-unverified"
+            )
+        return self.file.sha256 or recorded
 
-    def _check_free_space(self, size: int | None) -> None:
+    def check_free_space(self, size: int | None) -> None:
         folder = next(folder for folder in (self.cache_dir, *self.cache_dir.absolute().parents) if folder.exists())
         if size is not None and size > (free := shutil.disk_usage(folder).free):
-            raise self._no_space(f"{self.file.filename} takes {size:,} bytes and {free:,} are free")
+            raise ModelNotFoundError(
+                f"There is no room in {self.cache_dir}: {self.file.filename} takes {size:,} bytes and {free:,} are "
+                "free. Make room, or name another folder in HF_HOME."
+            )
 
-    def _download(self, size: int | None, *, force: bool, show_progress: bool) -> Path:
+    def download(self, size: int | None, *, force: bool, show_progress: bool) -> Path:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         def download() -> str:
+            _refuse_unsafe_names()
             return hf_hub_download(
                 self.repo_id,
                 self.file.filename,
@@ -241,103 +183,165 @@ class _HubFile:
                 force_download=force,
             )
 
-        with self._explained(size), nullcontext() if show_progress else disable_progress_bars():
+        quiet = nullcontext() if show_progress else disable_progress_bars()
+        with self._translated_errors(size), quiet:
             return Path(_retried(download))
 
-    def _check_download(self, path: Path, size: int | None, sha256: str | None) -> None:
-        status = path.stat()
-        found_size = size if size is None else status.st_size
-        found_sha256 = sha256 and _sha256(path, status.st_size, status.st_mtime_ns)
-        if (found_size, found_sha256) == (size, sha256):
+    def check_content(self, path: Path, size: int | None, checksum: str | None) -> None:
+        found_size = path.stat().st_size
+        found = checksum and _digest(path, checksum)
+        if found == checksum and size in (None, found_size):
             return
         _remove_from_cache(path)
         raise ChecksumError(
-            f"The downloaded {self.file.filename} has {found_size} bytes and the SHA-256 {found_sha256}; the published "
-            f"one has {size} bytes and {sha256}. It has been removed: fetch it again with: "
+            f"The downloaded {self.file.filename} has {found_size} bytes and the checksum {found}; the published one "
+            f"has {size} bytes and {checksum}. It has been removed: download it again with: "
             f"jina-rag download {self.spec.name}:{self.file.quantization}"
         )
 
     @contextmanager
-    def _explained(self, size: int | None = None) -> Iterator[None]:
-        """Turn what the hub's client raises into our errors; only calls of that client belong inside."""
+    def _translated_errors(self, size: int | None = None) -> Iterator[None]:
+        """Raise what the hub's client raises as ours, by `_messages`; only calls of that client belong inside."""
         try:
             yield
         except (_http_error(), OSError, RuntimeError, ValueError) as error:  # hf_xet raises the third, itself the last
-            raise self._explain(_telling_cause(error), size) from error
-
-    def _explain(self, error: BaseException, size: int | None) -> ModelNotFoundError:
-        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-        if isinstance(error, HfHubHTTPError):
-            return ModelNotFoundError(self._explain_answer(error))
-        if isinstance(error, OfflineModeIsEnabled):
-            return ModelNotFoundError(
-                f"{self.file.filename} has to be fetched into {self.cache_dir}, and HF_HUB_OFFLINE forbids it. "
-                f"Unset that variable, or {self._without_network}"
+            cause = _root_cause(error)
+            code = _code(cause)
+            row = next(
+                row for row in _messages() if isinstance(cause, row.type) and (row.codes is None or code in row.codes)
             )
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            needed = f"{size:,} bytes" if size is not None else "more than there is"
-            return self._no_space(f"{self.file.filename} takes {needed}, and the disk is full")
-        if isinstance(error, OSError) and error.errno is not None:
-            return ModelNotFoundError(
-                f"{error.filename or self.cache_dir} cannot be used ({error.strerror}). Check its permissions, or name "
-                "another folder for the hub's cache in HF_HOME."
+            message = row.message.format(
+                cache_dir=self.cache_dir,
+                code=code,
+                filename=self.file.filename,
+                from_file=self._from_file,
+                page=self.url.partition("/resolve/")[0],
+                path=getattr(cause, "filename", None) or self.cache_dir,
+                quantizations=", ".join(file.quantization for file in self.spec.files),
+                reason=getattr(cause, "strerror", None) or cause or type(cause).__name__,
+                repo_id=self.repo_id,
+                revision=self.revision,
+                size="more than there is" if size is None else f"{size:,} bytes",
+                url=self.url,
+                without_network=f"copy the file from another machine and pass its path: {self._from_file}, or take the "
+                f"bundled model {BUNDLED_MODEL!r}.",
             )
-        return ModelNotFoundError(
-            f"{self.file.filename} could not be fetched from {self.url} ({error or type(error).__name__}). "
-            f"Check the network and HF_ENDPOINT and try again, or {self._without_network}"
-        )
-
-    def _explain_answer(self, error: "HfHubHTTPError") -> str:
-        from huggingface_hub import errors
-
-        status = error.response.status_code
-        login = "Log in with `hf auth login`, or set HF_TOKEN"
-        if isinstance(error, errors.GatedRepoError) or status == 403:
-            return (
-                f"The hub does not let you read {self.repo_id}. {login} to the token of an account that has accepted "
-                f"the terms on the model's page ({self.url.partition('/resolve/')[0]})."
-            )
-        if status == 401:
-            return f"The hub wants a valid token for {self.repo_id}, or has no such repository. {login}."
-        if isinstance(error, errors.RemoteEntryNotFoundError):
-            known = ", ".join(file.quantization for file in self.spec.files)
-            return (
-                f"{self.repo_id} has no file {self.file.filename} at revision {self.revision}. Try another "
-                f"quantisation ({known}), or pass a file of your own: {self._from_file}"
-            )
-        if status == 404:
-            missing = f"revision {self.revision} of " if isinstance(error, errors.RevisionNotFoundError) else ""
-            return (
-                f"The hub has no {missing}repository {self.repo_id}. Upgrade jina-rag, or pass a file of your own: "
-                f"{self._from_file}"
-            )
-        return f"The hub answers {status} for {self.url}. Try again in some minutes, or {self._without_network}"
-
-    def _no_space(self, problem: str) -> ModelNotFoundError:
-        return ModelNotFoundError(
-            f"There is no room in {self.cache_dir}: {problem}. Make room, or name another folder in HF_HOME."
-        )
+            raise ModelNotFoundError(message) from error
 
     @property
     def _from_file(self) -> str:
         return f"Embedder.from_file(path, {self.spec.name!r})"
 
-    @property
-    def _without_network(self) -> str:
-        return (
-            f"copy the file from another machine and pass its path: {self._from_file}, "
-            f"or take the bundled model {BUNDLED_MODEL!r}."
-        )
+
+class _Message(NamedTuple):
+    """What to say of an error of a type, with an HTTP status or errno that is one of `codes`; None takes any."""
+
+    type: type[BaseException]
+    codes: Container[int] | None
+    message: str
+
+
+@cache
+def _messages() -> tuple[_Message, ...]:
+    """Errors of the hub's client, the first that fits counts: many inherit from others."""
+    from huggingface_hub import errors
+
+    login = "Log in with `hf auth login`, or set HF_TOKEN"
+    gated = (
+        f"The hub does not let you read {{repo_id}}. {login} to the token of an account that has accepted the terms on "
+        "the model's page ({page})."
+    )
+    return (
+        _Message(errors.GatedRepoError, None, gated),
+        _Message(errors.HfHubHTTPError, (403,), gated),
+        _Message(
+            errors.HfHubHTTPError,
+            (401,),
+            f"The hub wants a valid token for {{repo_id}}, or has no such repository. {login}.",
+        ),
+        _Message(
+            errors.RemoteEntryNotFoundError,
+            None,
+            "{repo_id} has no file {filename} at revision {revision}. Try another quantisation ({quantizations}), or "
+            "pass a file of your own: {from_file}",
+        ),
+        _Message(
+            errors.RevisionNotFoundError,
+            None,
+            "The hub has no revision {revision} of repository {repo_id}. Upgrade jina-rag, or pass a file of your own: "
+            "{from_file}",
+        ),
+        _Message(
+            errors.HfHubHTTPError,
+            (404,),
+            "The hub has no repository {repo_id}. Upgrade jina-rag, or pass a file of your own: {from_file}",
+        ),
+        _Message(
+            errors.HfHubHTTPError,
+            None,
+            "The hub answers {code} for {url}. Try again in some minutes, or {without_network}",
+        ),
+        _Message(
+            errors.OfflineModeIsEnabled,
+            None,
+            "{filename} has to be downloaded into {cache_dir}, and HF_HUB_OFFLINE forbids it. Unset that variable, or "
+            "{without_network}",
+        ),
+        _Message(
+            OSError,
+            (errno.ENOSPC, errno.EDQUOT),
+            "There is no room in {cache_dir}: {filename} takes {size}, and the disk is full. Make room, or name "
+            "another folder in HF_HOME.",
+        ),
+        _Message(
+            OSError,
+            errno.errorcode,
+            "{path} cannot be used ({reason}). Check its permissions, or name another folder for the hub's cache in "
+            "HF_HOME.",
+        ),
+        _Message(
+            BaseException,
+            None,
+            "{filename} could not be downloaded from {url} ({reason}). Check the network and HF_ENDPOINT and try "
+            "again, or {without_network}",
+        ),
+    )
+
+
+def _code(error: BaseException) -> int | None:
+    """The HTTP status of an answer, or the errno of a system call."""
+    response = getattr(error, "response", None)
+    code: int | None = response.status_code if response is not None else getattr(error, "errno", None)
+    return code
+
+
+def _refuse_unsafe_names() -> None:
+    """Have the hub's client refuse an ETag or commit that is no file name: it makes paths of both, "../" included."""
+    from huggingface_hub import get_session
+
+    hooks = get_session().event_hooks["response"]
+    if _check_names not in hooks:
+        hooks.append(_check_names)
+
+
+def _check_names(response: Any) -> None:  # noqa: ANN401 - of the client's HTTP library
+    from huggingface_hub.errors import FileMetadataError
+
+    if response.request.method != "HEAD":
+        return
+    etag = response.headers.get("X-Linked-ETag") or response.headers.get("ETag")
+    for name in (etag, response.headers.get("X-Repo-Commit")):
+        if name is not None and not _FILE_NAME.fullmatch(name.removeprefix("W/").strip('"')):
+            raise FileMetadataError(f"the answer holds the unsafe name {name[:80]!r}")
 
 
 def _retried(download: Callable[[], str]) -> str:
     """Try again after a passing failure: the hub's client resumes a cut transfer, and gives up on a broken answer."""
-    for wait_s in _RETRY_WAITS_S:
+    for wait_s in RETRY_WAITS_S:
         try:
             return download()
         except (_http_error(), OSError, ValueError) as error:
-            if not _is_temporary(_telling_cause(error)):
+            if not _is_temporary(_root_cause(error)):
                 raise
             _logger.warning("The download broke off (%s); trying again in %g s.", error, wait_s)
             time.sleep(wait_s)
@@ -352,7 +356,7 @@ def _is_temporary(error: BaseException) -> bool:
     return isinstance(error, _http_error())
 
 
-def _telling_cause(error: BaseException) -> BaseException:
+def _root_cause(error: BaseException) -> BaseException:
     """The error in a chain that says what happened: the hub's client wraps some of them in less telling ones."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -365,26 +369,20 @@ def _telling_cause(error: BaseException) -> BaseException:
 
 
 def _http_error() -> type[Exception]:
-    # The client's own HTTP library is httpx in its version 1 and httpx2 in its version 2; this is either's base.
+    # The base of the errors of the client's HTTP library.
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     return HTTPError
 
 
-def _sha256_in_link(path: Path) -> str | None:
-    """The name of the blob behind a file in the hub's cache, if it is a SHA-256.
-
-    Only one link is followed: the blob may be a link too, into a store whose names look the same and are another hash.
-    """
-    blob = path.readlink() if path.is_symlink() else path
-    is_blob = blob.parent.name == "blobs" and _SHA256_PATTERN.fullmatch(blob.name)
-    return blob.name if is_blob else None
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size_bytes: int, mtime_ns: int) -> str:  # noqa: ARG001 - they tell a changed file from the same
+def _digest(path: Path, like: str) -> str:
+    """The checksum of a file of the same kind as another: a SHA-256, or git's SHA-1."""
+    status = path.stat()
+    if _SHA256.fullmatch(like):
+        return computed_sha256(path, status.st_size, status.st_mtime_ns)
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha1(b"blob %d\0" % status.st_size, usedforsecurity=False)
+        return hashlib.file_digest(file, lambda: digest).hexdigest()
 
 
 def _remove_from_cache(path: Path) -> None:

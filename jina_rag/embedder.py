@@ -125,13 +125,13 @@ class Embedder:
             return cls._from_backend(
                 backend, model, quantization=quantization, dimensions=dimensions, truncate=truncate
             )
-        from jina_rag.download import choose_model, find_model_file
+        from jina_rag.model_files import choose_model, ensure_model_file
 
         name = choose_model(cache_dir=cache_dir) if model == "auto" else model
         spec, named = parse_model_name(name)
         file = spec.file(quantization or named)
         spec.check_dimensions(dimensions)  # before a download, not after
-        path = find_model_file(spec, file.quantization, cache_dir=cache_dir)
+        path = ensure_model_file(spec, file.quantization, cache_dir=cache_dir)
         return cls.from_file(
             path, spec, quantization=file.quantization, dimensions=dimensions, truncate=truncate, options=options
         )

@@ -82,12 +82,12 @@ def read_gguf_header(path: Path) -> GgufHeader:
                 return _read_header(_Reader(buffer))
     except _DamagedError as error:
         raise ModelLoadError(
-            f"{path} cannot be used: {error}. Check the path, or fetch the file again with: "
+            f"{path} cannot be used: {error}. Check the path, or download the file again with: "
             "jina-rag download MODEL --force"
         ) from error
     except FileNotFoundError as error:
         raise ModelNotFoundError(
-            f"There is no file {path}. Check the path, or fetch a model with: jina-rag download MODEL"
+            f"There is no file {path}. Check the path, or download a model with: jina-rag download MODEL"
         ) from error
     except (OSError, ValueError) as error:  # mmap raises ValueError for what is not a plain file
         raise ModelLoadError(f"{path} cannot be read ({error}). Check the path and its permissions.") from error

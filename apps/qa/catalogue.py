@@ -7,8 +7,8 @@ from time import perf_counter
 
 from library_rows import size
 
-from jina_rag.download import is_on_this_machine
 from jina_rag.errors import GenerationError
+from jina_rag.model_files import is_on_this_machine
 from jina_rag.models import QUANTIZABLE, ModelSpec, list_models
 from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_generator
 

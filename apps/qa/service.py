@@ -14,8 +14,8 @@ from model_tasks import ModelTasks
 
 from jina_rag import Embedder
 from jina_rag.bundled import bundled_package_installed
-from jina_rag.download import is_on_this_machine
 from jina_rag.errors import IndexFolderError, JinaRagError
+from jina_rag.model_files import is_on_this_machine
 from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, get_model_spec
 from jina_rag.rag import (
     DocumentIndex,

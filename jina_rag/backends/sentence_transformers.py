@@ -154,7 +154,7 @@ class SentenceTransformersBackend:
         return self.spec.repo_id.removesuffix("-GGUF")  # the original weights are in the repository without it
 
     def _revision(self, model: Any) -> str:  # noqa: ANN401
-        from jina_rag.download import file_sha256
+        from jina_rag.locations import file_sha256
 
         files = sorted(Path(self._name).glob("*.safetensors"))
         if files:

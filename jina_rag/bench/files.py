@@ -41,11 +41,11 @@ def find_model(model: str = "auto", quantization: str | None = None) -> FoundMod
     """
     if model.endswith(".gguf"):
         return _found_file(Path(model))
-    from jina_rag.download import choose_model, find_model_file
+    from jina_rag.model_files import choose_model, ensure_model_file
 
     spec, named = parse_model_name(choose_model() if model == "auto" else model)
     file = spec.file(quantization or named)
-    return FoundModel(find_model_file(spec, file.quantization), spec, file.quantization, by_name=True)
+    return FoundModel(ensure_model_file(spec, file.quantization), spec, file.quantization, by_name=True)
 
 
 def _found_file(path: Path) -> FoundModel:
@@ -83,7 +83,7 @@ def row_of_file(path: Path) -> ModelSpec:
 
 def on_this_machine(found: FoundModel, on_progress: BenchProgressCallback | None) -> list[FoundModel]:
     """The files of a model that need not be fetched, most exact first."""
-    from jina_rag.download import find_model_file, is_on_this_machine
+    from jina_rag.model_files import ensure_model_file, is_on_this_machine
 
     spec = found.spec
     if not found.by_name:
@@ -97,7 +97,7 @@ def on_this_machine(found: FoundModel, on_progress: BenchProgressCallback | None
     for done, name in enumerate(names):
         if on_progress:
             on_progress(BenchProgress(f"Finding {name}", done, len(names)))
-        models.append(replace(found, path=find_model_file(spec, name), quantization=name))
+        models.append(replace(found, path=ensure_model_file(spec, name), quantization=name))
     return models
 
 

@@ -130,22 +130,22 @@ def quantize(
 
     Whether that pays on this machine, `jina-rag bench --sweep quantization` says.
     """
-    from jina_rag.quantize import find_source, quantize_file, quantize_model
+    from jina_rag.locations import quantized_model_path
+    from jina_rag.model_files import ensure_quantization_source
+    from jina_rag.quantize import quantize_file
 
     spec = None if source.endswith(".gguf") else parse_model_name(source)[0]
-    path = Path(source) if spec is None else find_source(spec, quantization, on_notice=print_notice)
+    path = Path(source) if spec is None else ensure_quantization_source(spec, quantization, on_notice=print_notice)
+    usual = _beside(path, quantization) if spec is None else quantized_model_path(spec, quantization)
     with _tensor_bar(quantization) as on_progress:
-        if spec is not None and target is None:
-            made = quantize_model(spec, quantization, force=force, on_progress=on_progress)
-        else:
-            made = quantize_file(
-                path,
-                target or _beside(path, quantization),
-                quantization,
-                allow_requantize=allow_requantize,
-                force=force,
-                on_progress=on_progress,
-            )
+        made = quantize_file(
+            path,
+            target or usual,
+            quantization,
+            allow_requantize=allow_requantize,
+            force=force,
+            on_progress=on_progress,
+        )
     typer.echo(made.path)
     usage = f"Embedder.from_file({str(made.path)!r}, MODEL) in Python"
     if spec is not None and target is None:

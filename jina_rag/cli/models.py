@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @app.command(rich_help_panel=MODELS)
 def models(as_json: JsonOption = False) -> None:
     """List the models."""
-    from jina_rag.download import is_on_this_machine
+    from jina_rag.model_files import is_on_this_machine
 
     rows = [
         {
@@ -49,14 +49,21 @@ def download(
         str, typer.Argument(metavar="NAME", help="A model that `jina-rag models` lists, or NAME:QUANTISATION.")
     ],
     quantization: QuantizationOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Fetch the file again although it is here.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Download the file again although it is here.")] = False,
+    allow_unverified: Annotated[
+        bool, typer.Option("--allow-unverified", help="Take a file that nobody publishes a checksum of.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch a model's file, and print where it is."""
-    from jina_rag.download import find_model_file
+    """Download a model's file, and print where it is."""
+    from jina_rag.gguf_file import read_gguf_header
+    from jina_rag.model_files import ensure_model_file
 
     spec, named = parse_model_name(name)
-    path = find_model_file(spec, quantization or named, force=force, on_notice=print_notice)
+    path = ensure_model_file(
+        spec, quantization or named, force=force, allow_unverified=allow_unverified, on_notice=print_notice
+    )
+    read_gguf_header(path)  # one that was here already may be damaged
     if as_json:
         print_json({"name": spec.name, "path": str(path), "bytes": path.stat().st_size, "license": spec.license})
     else:

@@ -30,7 +30,7 @@ def load_embedder(
 
 
 def _is_here(name: str, quantization: str | None) -> bool:
-    from jina_rag.download import is_on_this_machine
+    from jina_rag.model_files import is_on_this_machine
 
     try:
         spec, named = parse_model_name(DEFAULT_MODEL if name == "auto" else name)

@@ -15,8 +15,8 @@ from streamlit.runtime.caching.cache_resource_api import clear_session_cache
 from streamlit.testing.v1 import AppTest
 
 from jina_rag import Embedder, get_model_spec
-from jina_rag.download import find_model_file
 from jina_rag.errors import GenerationError, ModelNotFoundError
+from jina_rag.model_files import ensure_model_file
 from jina_rag.rag import NO_ANSWER, DocumentIndex, ExtractiveGenerator
 from jina_rag.rag.store.lock import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
@@ -417,7 +417,7 @@ def test_the_model_may_run_on_an_engine_elsewhere(
     import service
 
     spec = get_model_spec("minilm")
-    with processes.ours(find_model_file(spec), spec.name) as url:
+    with processes.ours(ensure_model_file(spec), spec.name) as url:
         monkeypatch.setenv("JINA_RAG_BACKEND", url)
         app = open_app(folder)
         checked(app.button_group(key="example").select("When does the last boat leave Ostrel?").run())

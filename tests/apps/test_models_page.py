@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from jina_rag.bench import BenchResult, LengthResult, Spread
-from jina_rag.download import is_on_this_machine
+from jina_rag.model_files import is_on_this_machine
 from jina_rag.models import get_model_spec, list_models
 from tests.apps.conftest import OpenApp, checked, go
 from tests.hub import Hub, serve_hub

@@ -19,7 +19,7 @@ from jina_rag.backends.registry import make_backend
 from jina_rag.backends.remote.address import BACKEND_VARIABLE
 from jina_rag.chroma import JinaRagEmbeddingFunction, open_collection, upsert_documents
 from jina_rag.cli import app
-from jina_rag.download import find_model_file
+from jina_rag.model_files import ensure_model_file
 from jina_rag.shared import EmbedderConfig, shared_embedder
 from jina_rag.testing import FAKE_SPEC, FakeBackend
 from tests.backends import processes
@@ -32,7 +32,7 @@ PASSAGES = ["Mars looks red because of rust.", "Venus is covered in clouds."]
 def url() -> Iterator[str]:
     """`jina-rag serve` with MiniLM."""
     spec = get_model_spec("minilm")
-    with processes.ours(find_model_file(spec), spec.name) as address:
+    with processes.ours(ensure_model_file(spec), spec.name) as address:
         yield address
 
 

@@ -64,9 +64,9 @@ def _ours_as_tei(request: pytest.FixtureRequest, stack: ExitStack) -> Engine:
 
 
 def _minilm_file() -> Path:
-    from jina_rag.download import find_model_file
+    from jina_rag.model_files import ensure_model_file
 
-    return find_model_file(get_model_spec("minilm"))
+    return ensure_model_file(get_model_spec("minilm"))
 
 
 def _llama_cpp_python(request: pytest.FixtureRequest, stack: ExitStack) -> Engine:

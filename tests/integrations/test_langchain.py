@@ -25,8 +25,8 @@ from langchain_tests.unit_tests import EmbeddingsUnitTests
 from pydantic import ValidationError
 
 from jina_rag import Embedder, FingerprintMismatchError, IndexFolderError, LlamaCppOptions, get_model_spec
-from jina_rag.download import find_model_file
 from jina_rag.errors import JinaRagError
+from jina_rag.model_files import ensure_model_file
 from jina_rag.rag import DocumentIndex, make_reranker
 from jina_rag.rag.retrieval.search import RRF_CONSTANT
 from tests.backends import processes, tiny_reranker
@@ -146,7 +146,7 @@ def test_a_retriever_searches_as_it_is_told(index_folder: Path) -> None:
 def test_a_retriever_may_have_a_reranker_and_an_engine_elsewhere(index_folder: Path, tmp_path: Path) -> None:
     spec = get_model_spec("minilm")
     model = tiny_reranker.write(tmp_path / "reranker.gguf")
-    with processes.ours(find_model_file(spec), spec.name) as url:
+    with processes.ours(ensure_model_file(spec), spec.name) as url:
         retriever = JinaRagRetriever(index=index_folder, reranker=str(model), backend=url)
         found = retriever.invoke("Which planet is red?")
     scores = [document.metadata["score"] for document in found]

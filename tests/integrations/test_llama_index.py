@@ -124,7 +124,7 @@ def test_how_a_machine_runs_it_is_no_part_of_the_cache_key() -> None:
 
 def test_auto_is_stored_as_the_model_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a pipeline's cache would give one model's vectors to the next."""
-    monkeypatch.setattr("jina_rag.download.choose_model", lambda **_: MINILM)
+    monkeypatch.setattr("jina_rag.model_files.choose_model", lambda **_: MINILM)
     stored = JinaRagEmbedding(model_name="auto", truncate=True).to_dict()
     assert (stored["model_name"], stored["quantization"]) == (MINILM, "F32")
 

@@ -30,7 +30,8 @@ from jina_rag.backends.llama_cpp.library import Native, last_log_line, library, 
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.backends.llama_cpp.vocabulary import Vocabulary
 from jina_rag.errors import ModelLoadError, ModelNotFoundError
-from jina_rag.gguf_file import read_gguf_header
+from jina_rag.gguf_file import GgufHeader, read_gguf_header
+from jina_rag.locations import file_sha256
 from jina_rag.models import Pooling
 from jina_rag.vectors import FloatArray
 
@@ -74,8 +75,6 @@ class LlamaCppBackend:
             ModelLoadError: it has been replaced since it was loaded, so it says nothing about these vectors; or it
                 cannot be read.
         """
-        from jina_rag.download import file_sha256
-
         try:
             if self._loaded and self._loaded.file_state != _file_state(self.path):
                 raise ModelLoadError(f"{self.path} has changed since it was loaded. Make the embedder anew.")
@@ -152,13 +151,14 @@ class LoadedModel:
 
     def __init__(self, path: Path, pooling: PoolingMode, options: LlamaCppOptions) -> None:
         """Load it; `load_model` does."""
+        self.header = read_gguf_header(path)  # llama.cpp must never see a damaged file: some make it abort the process
         self.pid = os.getpid()
         self.file_state = _file_state(path)
         self._pooling = pooling
         self._options = options
         self._contexts: dict[bool, Context] = {}  # one for batches, one for texts longer than that
         self._long_texts = Lock()
-        self._model = _open_model(path, options)
+        self._model = _open_model(path, self.header, options)
         self.dimensions = row_width(self._model, pooling)
         self.max_tokens: int = library().llama_model_n_ctx_train(self._model.pointer)
         self.vocabulary = Vocabulary(self._model, self._metadata("tokenizer.ggml.pre"))
@@ -249,7 +249,8 @@ def _last(steps: Iterable[FloatArray | None]) -> FloatArray:
 
 def load_model(path: Path, pooling: PoolingMode, options: LlamaCppOptions) -> LoadedModel:
     """The model of this file and these options: the one that is loaded, or a new one."""
-    read_gguf_header(path)  # llama.cpp must never see a damaged file: some make it abort the process
+    if not path.is_file():
+        raise ModelNotFoundError(f"There is no file {path}. Check the path, or run: jina-rag download MODEL")
     key = (os.getpid(), path.resolve(), _file_state(path), pooling, options)
     with _models_lock:
         model = _models.get(key)
@@ -263,18 +264,18 @@ def _file_state(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _open_model(path: Path, options: LlamaCppOptions) -> Native:
+def _open_model(path: Path, header: GgufHeader, options: LlamaCppOptions) -> Native:
     route_log()
     functions = library()
     parameters = functions.llama_model_default_params()
     parameters.n_gpu_layers = options.n_gpu_layers
     parameters.load_mode = _LOAD_MODES[options.use_mmap]
-    parameters.use_extra_bufts = not _is_x86() or read_gguf_header(path).main_type in REARRANGED_TYPES
+    parameters.use_extra_bufts = not _is_x86() or header.main_type in REARRANGED_TYPES
     model = functions.llama_model_load_from_file(os.fsencode(path), parameters)
     if not model:
         raise ModelLoadError(
             f"llama.cpp cannot load {path} ({last_log_line()}). Is it a model that this version knows? "
-            "Fetch it again with `jina-rag download NAME --force`, or upgrade llama-cpp-python."
+            "Download it again with `jina-rag download NAME --force`, or upgrade llama-cpp-python."
         )
     return Native(model, functions.llama_model_free)
 

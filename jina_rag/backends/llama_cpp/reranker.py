@@ -18,7 +18,7 @@ from jina_rag.backends.base import limit_tokens
 from jina_rag.backends.llama_cpp.backend import LoadedModel, load_model
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.errors import BackendError, ModelLoadError, ModelNotFoundError
-from jina_rag.gguf_file import GgufHeader, read_gguf_header
+from jina_rag.gguf_file import GgufHeader
 from jina_rag.vectors import FloatArray
 
 MAX_QUERY_SHARE = 0.5
@@ -85,11 +85,11 @@ class LlamaCppReranker:
 
     def _model(self) -> LoadedModel:
         if self._loaded is None or self._loaded.pid != os.getpid():
-            header = read_gguf_header(self.path)
-            _check_head(self.path, header)
-            self._loaded = load_model(self.path, "rank", self.options)
-            _check_labels(self.path, self._loaded.labels)
-            _warn_of_segments(self.name, header)
+            loaded = load_model(self.path, "rank", self.options)
+            _check_head(self.path, loaded.header)
+            _check_labels(self.path, loaded.labels)
+            _warn_of_segments(self.name, loaded.header)
+            self._loaded = loaded
         return self._loaded
 
     def __getstate__(self) -> dict[str, object]:
