@@ -13,7 +13,7 @@ import numpy as np
 
 from jina_rag.backends.base import BackendResult, ProgressCallback, encode_utf8
 from jina_rag.backends.remote.address import BackendAddress
-from jina_rag.backends.remote.backend import ServerInfo
+from jina_rag.backends.remote.engine import ServerInfo
 from jina_rag.errors import BackendError, InputTooLongError, MissingDependencyError, ModelLoadError
 from jina_rag.models import BUNDLED_MODEL, ModelSpec
 from jina_rag.vectors import FloatArray

@@ -11,7 +11,8 @@ import typer
 
 from jina_rag.cli.app import MODELS, app, examples
 from jina_rag.cli.options import DimensionsOption, JsonOption, QuantizationOption
-from jina_rag.cli.output import file_size, print_fields, print_json, print_notice, print_table, relative, shortened
+from jina_rag.cli.output import print_fields, print_json, print_notice, print_table, relative, shortened
+from jina_rag.formatting import duration, file_size
 from jina_rag.models import QUANTIZABLE, parse_model_name
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def quantize(
     if spec is not None and target is None:
         usage = f"--model {source} --quantization {made.quantization}"
     sizes = f"{file_size(made.size_bytes)}, made of {file_size(made.source_bytes)}"
-    print_notice(f"{sizes} in {_duration(made.seconds)}. Use it with: {usage}")
+    print_notice(f"{sizes} in {duration(made.seconds)}. Use it with: {usage}")
 
 
 def _beside(path: Path, quantization: str) -> Path:
@@ -205,7 +206,7 @@ def _print_result(result: "BenchResult") -> None:
                 for length in result.by_length
             ),
             ("One question", f"{usual} usually; 95 of 100 take less than {slowest}"),
-            ("Loading", f"{_duration(result.load_s)} until the first vector"),
+            ("Loading", f"{duration(result.load_s)} until the first vector"),
             ("Memory", memory),
             ("Cores", f"{result.cores}, as many as this process may use"),
             ("Vectors", f"{result.dimensions} numbers each"),
@@ -218,7 +219,7 @@ def _print_cost(cost: "CorpusCost", words: int) -> None:
     typer.echo()
     typer.secho(f"{cost.documents:,} documents of {words:,} words would take", bold=True)
     fields = [
-        ("Time", f"about {_duration(cost.seconds)} to embed {cost.chunks:,} passages"),
+        ("Time", f"about {duration(cost.seconds)} to embed {cost.chunks:,} passages"),
         ("Disk", f"about {file_size(cost.index_bytes)} for the index"),
     ]
     if cost.memory_bytes is not None:
@@ -280,10 +281,3 @@ def _range(spread: "Spread") -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"

@@ -23,10 +23,11 @@ from jina_rag.cli.options import (
     QuantizationOption,
     YesOption,
 )
-from jina_rag.cli.output import counted, one_line, print_failures, print_json, print_notes, printable, relative
+from jina_rag.cli.output import one_line, print_failures, print_json, print_notes, printable, relative
 from jina_rag.cli.progress import adding_bar
 from jina_rag.cli.prompts import confirm
 from jina_rag.errors import DocumentError
+from jina_rag.formatting import counted
 
 if TYPE_CHECKING:
     from jina_rag.rag.indexing.index import DocumentIndex, SyncReport

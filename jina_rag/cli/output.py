@@ -172,27 +172,6 @@ def shown(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def counted(count: int, name: str) -> str:
-    """A number and what it counts: "1 file", "2,000 files"."""
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
-
-
-def duration(seconds: float) -> str:
-    """A length of time as a clock shows it, "0:07" or "1:02:30"."""
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-
-
-def file_size(n_bytes: float) -> str:
-    """A size with its unit, in powers of 1000 as disks are sold."""
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
-
-
 def relative(source: str) -> str:
     """A path as people would write it from here."""
     path, here = Path(source), Path.cwd()

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from jina_rag.cli.output import duration, shortened
+from jina_rag.cli.output import shortened
+from jina_rag.formatting import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress

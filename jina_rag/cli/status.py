@@ -7,16 +7,8 @@ import typer
 
 from jina_rag.cli.app import DOCUMENTS, app, examples
 from jina_rag.cli.options import DEFAULT_INDEX, IndexOption, JsonOption
-from jina_rag.cli.output import (
-    counted,
-    file_size,
-    print_failures,
-    print_fields,
-    print_json,
-    print_notes,
-    print_table,
-    relative,
-)
+from jina_rag.cli.output import print_failures, print_fields, print_json, print_notes, print_table, relative
+from jina_rag.formatting import counted, file_size
 
 if TYPE_CHECKING:
     from jina_rag.rag.indexing.index import IndexStatus

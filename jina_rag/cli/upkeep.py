@@ -26,10 +26,11 @@ from jina_rag.cli.options import (
     YesOption,
     with_filters,
 )
-from jina_rag.cli.output import counted, duration, one_line, print_json, print_notice, wrapped
+from jina_rag.cli.output import one_line, print_json, print_notice, wrapped
 from jina_rag.cli.progress import counting_bar, working
 from jina_rag.cli.prompts import confirm
 from jina_rag.errors import JinaRagError
+from jina_rag.formatting import counted, duration
 
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder

@@ -1,10 +1,10 @@
 """What can be set about a server, and the two rules that its address must keep."""
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from jina_rag.backends.remote.address import is_loopback
 from jina_rag.errors import ServerSettingsError
 
 DefaultPrompt: TypeAlias = Literal["auto", "document", "query", "none"]
@@ -69,12 +69,7 @@ class ServerSettings:
     @property
     def is_local(self) -> bool:
         """Whether the address can be reached from this machine alone."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 def read_api_keys(path: Path) -> tuple[str, ...]:

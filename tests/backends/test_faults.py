@@ -1,13 +1,11 @@
 """What servers do wrong, and what comes of it: another try, a clear error, and never a wrong vector or a lost one."""
 
 import logging
-import math
 import pickle
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,10 @@ import pytest
 
 from jina_rag import BackendError, BackendUnavailableError, Embedder, InputTooLongError, ModelSpec
 from jina_rag.backends.registry import make_backend, served_model
-from jina_rag.backends.remote import backend as remote
-from jina_rag.backends.remote.address import parse_backend
-from jina_rag.backends.remote.http import StatusError, retry_after_s
+from jina_rag.backends.remote import backend
+from jina_rag.backends.remote import engine as remote
+from jina_rag.backends.remote.address import BackendAddress, parse_backend
+from jina_rag.backends.remote.http import RetryPolicy, StatusError, retry_after_s
 from jina_rag.testing import FAKE_SPEC, FakeBackend, random_texts
 from tests.backends.processes import free_port
 from tests.backends.servers import (
@@ -128,20 +127,20 @@ REFUSED: dict[str, tuple[Fault, str]] = {
     "key": (answers(401, {"error": "Unauthorized"}), "JINA_RAG_API_KEY"),
     "page of a proxy": (answers(200, b"<html>Please log in</html>"), "Please log in"),
     "cut JSON": (truncates_json, "did not answer in JSON"),
-    "too few": (changes(lambda body: {**body, "data": body["data"][:-1]}), r"\(9, 64\), and \(10, 64\) was asked"),
+    "too few": (changes(lambda body: {**body, "data": body["data"][:-1]}), r"\(9, 64\) instead of \(10, 64\)"),
     "one twice": (changes(lambda body: {**body, "data": [body["data"][0]] * 10}), "one embedding for each index"),
     "no index": (changes(lambda body: {**body, "data": [{"embedding": [1.0]}]}), "one embedding for each index"),
     "no data": (changes(lambda _: {"ok": True}), "one embedding for each index"),
     "no object": (changes(lambda _: []), "one embedding for each index"),
-    "not a number": (changes(lambda body: _with(body, [float("nan")] * 64)), "numbers that are none"),
-    "null": (changes(lambda body: _with(body, [None] * 64)), "numbers that are none"),
+    "not a number": (changes(lambda body: _with(body, [float("nan")] * 64)), "NaN or infinity"),
+    "null": (changes(lambda body: _with(body, [None] * 64)), "NaN or infinity"),
     "words": (changes(lambda body: _with(body, ["a"] * 64)), "something else than vectors"),
     "broken base64": (changes(lambda body: _with(body, "AAA")), "one embedding for each index"),
     "another width": (changes(lambda body: _all(body, [1.0] * 32)), r"\(10, 32\)"),
     "unequal widths": (changes(lambda body: _with(body, [1.0] * 32)), "something else than vectors"),
     "a vector a token": (changes(lambda body: _all(body, [[1.0] * 64])), "pooling"),
     "read too little": (changes(lambda body: {**body, "usage": {"prompt_tokens": 5}}), "cuts long texts without"),
-    "read too much": (changes(lambda body: {**body, "usage": {"prompt_tokens": 5000}}), "a prompt perhaps"),
+    "read too much": (changes(lambda body: {**body, "usage": {"prompt_tokens": 5000}}), "perhaps a prompt"),
 }
 
 
@@ -209,75 +208,14 @@ def test_requests_keep_to_the_servers_limits_and_travel_together() -> None:
     assert 2 <= server.most_at_once <= 8
 
 
-def test_a_server_that_stays_away_loses_nothing_that_was_finished() -> None:
-    """The message says how far it got, and the next call goes on from there."""
+def test_a_server_that_stays_away_is_an_error() -> None:
     server = VllmStandin()
-    # All different: equal ones travel once, so how many are sent again would depend on which requests came through.
-    texts = [f"{index} {text}" for index, text in enumerate(random_texts(500, words=10))]
-    port = free_port()
-    backend = make_backend(f"http://127.0.0.1:{port}?retry_timeout=1&concurrency=2", FAKE_SPEC)
-    with running(server, port):
-        embedder = Embedder(backend, FAKE_SPEC)
-        server.faults.extend([changes(lambda body: body)] * 4 + [resets] * 1000)
-        with pytest.raises(BackendUnavailableError, match=r"(\d+) of 500 texts were finished and are kept") as caught:
-            embedder.embed_documents(texts)
-    n_kept = int(str(caught.value).partition(" of 500 texts")[0].split()[-1])
-    assert 64 <= n_kept < 500
-    server.requests.clear()
-    server.faults.clear()
-    steps: list[int] = []
-    with running(server, port):
-        result = embedder.embed(texts, "document", on_progress=steps.append)
-    np.testing.assert_allclose(result.vectors, HERE.embed_documents(texts), atol=1e-5)
-    assert sum(steps) == 500
-    assert sum(len(body["input"]) for body in server.bodies(server.embed_path)) == 500 - n_kept
-    embedder.close()
-
-
-class OneAnswerComesLate:
-    """Its first request is answered only after all others have failed."""
-
-    def __init__(self) -> None:
-        self.interrupted_at = -math.inf
-        self.is_away = True
-        self.first_is_there = threading.Event()
-        self.sent: list[str] = []
-
-    def describe(self) -> remote.ServerInfo:
-        return remote.ServerInfo(kind="fake", name="fake", identity="fake", dimensions=64, max_batch_texts=2)
-
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[remote.RemoteInput]:  # noqa: ARG002
-        return [remote.RemoteInput(payload=text, n_tokens=None) for text in texts]
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return FakeBackend().count_tokens(texts)
-
-    def send(self, inputs: Sequence[remote.RemoteInput], cancelled: threading.Event) -> remote.EmbeddingResponse:
-        texts = [str(item.payload) for item in inputs]
-        self.sent.extend(texts)
-        if self.is_away and texts[0] == "text 0":
-            self.first_is_there.set()
-            assert cancelled.wait(10)
-        elif self.is_away:
-            assert self.first_is_there.wait(10)
-            raise BackendUnavailableError("It is away.")
-        return remote.EmbeddingResponse(vectors=FakeBackend().embed(texts, max_tokens=512).vectors)
-
-    def close(self) -> None:
-        pass
-
-
-def test_what_is_answered_after_another_request_has_failed_is_counted_and_kept() -> None:
-    engine = OneAnswerComesLate()
-    backend = remote.RemoteBackend(parse_backend("http://localhost?concurrency=2"), FAKE_SPEC, lambda *_: engine)
-    texts = [f"text {index}" for index in range(10)]
-    with pytest.raises(BackendUnavailableError, match="2 of 10 texts were finished and are kept"):
-        backend.embed(texts, max_tokens=512)
-    engine.is_away = False
-    engine.sent.clear()
-    vectors = backend.embed(texts, max_tokens=512).vectors
-    np.testing.assert_allclose(vectors, FakeBackend().embed(texts, max_tokens=512).vectors)
-    assert sorted(engine.sent) == sorted(texts[2:])
+    with running(server) as url, connected(f"{url}?retry_timeout=1&concurrency=2") as embedder:
+        server.faults.extend([resets] * 100)
+        with pytest.raises(BackendUnavailableError, match=r"cannot be used: .* tries in 1 s"):
+            embedder.embed_documents(random_texts(500, words=10))
+        server.faults.clear()
+        assert_all_right(embedder)
 
 
 def test_a_server_that_comes_back_is_waited_for() -> None:
@@ -312,41 +250,46 @@ def test_a_server_that_comes_back_with_another_model_is_refused() -> None:
     embedder.close()
 
 
-class ComesBackAsAnother(OneAnswerComesLate):
+class ComesBackAsAnother(remote.Engine):
     """Two requests meet a server that was away; both are answered by the other model that it then holds."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_away = False
+    def __init__(self, address: BackendAddress, spec: ModelSpec) -> None:
+        super().__init__(address, spec, RetryPolicy(address))
         self.identity = "first"
         self.both_are_there = threading.Barrier(2, timeout=10)
 
     def describe(self) -> remote.ServerInfo:
-        return replace(super().describe(), identity=self.identity)
+        return remote.ServerInfo(kind="fake", name="fake", identity=self.identity, dimensions=64, max_batch_texts=2)
 
-    def send(self, inputs: Sequence[remote.RemoteInput], cancelled: threading.Event) -> remote.EmbeddingResponse:
+    def send(
+        self,
+        inputs: Sequence[remote.RemoteInput],
+        cancelled: threading.Event,  # noqa: ARG002
+    ) -> remote.EmbeddingResponse:
         if self.identity == "first":
             self.both_are_there.wait()
-            self.interrupted_at, self.identity = time.monotonic(), "second"
-        return super().send(inputs, cancelled)
+            self.policy.interrupted_at, self.identity = time.monotonic(), "second"
+        texts = [str(each.payload) for each in inputs]
+        return remote.EmbeddingResponse(vectors=FakeBackend().embed(texts, max_tokens=512).vectors)
+
+    def close(self) -> None:
+        pass
 
 
-def test_no_vector_of_another_model_is_kept() -> None:
-    """Nor given out by a later call: that a first request noticed the change is no reason for a second to pass."""
-    engine = ComesBackAsAnother()
-    backend = remote.RemoteBackend(parse_backend("http://localhost?concurrency=2"), FAKE_SPEC, lambda *_: engine)
+def test_no_vector_of_another_model_is_returned() -> None:
+    """That a first request noticed the change is no reason for a second to pass, or for the next call."""
+    engines = backend.RemoteBackend(parse_backend("http://localhost?concurrency=2"), FAKE_SPEC, ComesBackAsAnother)
     texts = [f"text {index}" for index in range(4)]
     for _ in range(2):
         with pytest.raises(BackendError, match="now holds another model"):
-            backend.embed(texts, max_tokens=512)
-    assert backend._kept == {}
+            engines.embed(texts, max_tokens=512)
 
 
 def test_a_server_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     with running(TeiStandin(), port):
         embedder = connected(f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(remote, "RECHECK_AFTER_S", 0.0)
+    monkeypatch.setattr(backend, "RECHECK_AFTER_S", 0.0)
     other = TeiStandin()
     other.sha = "def456"
     with running(other, port), pytest.raises(BackendError, match=r"now holds another model.*def456"):
@@ -373,7 +316,7 @@ def test_something_else_at_the_address() -> None:
             return {}
 
     with running(Website()) as url:
-        with pytest.raises(BackendError, match=r"no server for embeddings that is known here"):
+        with pytest.raises(BackendError, match=r"no embedding server that is known here"):
             connected(url)
         with pytest.raises(BackendError, match=r"404"):
             connected(f"tei+{url}")
@@ -441,7 +384,9 @@ class TestLlamaServer:
         server = LlamaServerStandin(name="/models/some.gguf")
         with running(server) as url, connected(url) as embedder:
             server.faults.append(answers(500, {"error": {"code": 500, "message": message, "type": "server_error"}}))
-            with pytest.raises(BackendError, match=r"601 tokens in one piece and has room for 512\. Start .* -ub 512"):
+            with pytest.raises(
+                BackendError, match=r"601 tokens at once and its physical batch is 512\. Start .* -ub 512"
+            ):
                 embedder.embed_documents(TEXTS)
             assert len(server.bodies(server.embed_path)) == 1
 

@@ -38,7 +38,7 @@ def test_adding_shows_the_file_the_rate_and_the_time_left(capsys: pytest.Capture
             )
         )
     told = shown(capsys)
-    assert "1,000/4,000 files, 3.0 chunks/s, 5:00 left" in told
+    assert "1,000/4,000 files, 3.0 chunks/s, 5 min left" in told
     assert "a[31mred.md" in told  # what the name holds is no code
 
 

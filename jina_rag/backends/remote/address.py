@@ -7,16 +7,17 @@
     jina                                    Jina's own service
     sentence-transformers                   the model's original weights in this process, with torch
 
-Settings follow a question mark, as in `http://host:8080?model=served-name&concurrency=8`. A key never stands there.
+Settings follow a question mark, as in `http://host:8080?model=served-name&concurrency=8`. A key is never part of it.
 """
 
+import os
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from jina_rag.backends.remote.http import KeySource, RetryPolicy
-from jina_rag.errors import UnknownBackendError
+from jina_rag.errors import BackendError, UnknownBackendError
 
 BACKEND_VARIABLE = "JINA_RAG_BACKEND"
 """The environment variable that names an engine for the commands, the app and collections opened by name."""
@@ -37,6 +38,32 @@ _EXAMPLES = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeySource:
+    """Where a key is read from: the environment variable, or a file. Never the key itself."""
+
+    variable: str
+    file: Path | None = None
+
+    def read(self) -> str | None:
+        """The key, or None where there is none.
+
+        Raises:
+            BackendError: the file cannot be read, or its content cannot be a key.
+        """
+        try:
+            key = self.file.read_text(encoding="utf-8") if self.file else os.environ.get(self.variable, "")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BackendError(f"The key file {self.file} cannot be read. Check its path and permissions.") from error
+        key = key.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise BackendError(f"The key in {self} has characters that no HTTP header may have. Set it again.")
+        return key or None
+
+    def __str__(self) -> str:
+        return f"the file {self.file}" if self.file else f"the environment variable {self.variable}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackendAddress:
     """An engine and its settings. Each field but the first two is a setting that may follow the question mark.
 
@@ -46,13 +73,13 @@ class BackendAddress:
         model: The model's name there, or its folder for sentence-transformers; empty where it can be found out.
         key_env: The environment variable that holds the key; empty for the usual one.
         key_file: A file that holds the key.
-        timeout: Seconds to wait for one answer.
+        timeout: Seconds to wait for one response.
         retry_timeout: Seconds in which to try again when the server is away or busy.
-        concurrency: Requests on their way at a time.
+        concurrency: Requests in flight at a time.
         weights: The fingerprint's `weights` that these vectors are known to agree with, stated by the user.
         tokenizer: A tokenizer.json, to count with where the server can't.
         endpoint: Elastic's inference endpoint; empty for the one that Elastic sets up for the model.
-        create: Make the inference endpoint if it isn't there.
+        create: Create the inference endpoint if it doesn't exist.
         device: Where torch computes; empty for its own choice.
         dtype: How torch keeps the weights; empty for bfloat16 on a GPU and float32 elsewhere.
         trust_remote_code: Run the code that comes with a model's repository.
@@ -80,17 +107,12 @@ class BackendAddress:
         variable = self.key_env or _KEY_VARIABLES.get(self.kind, _KEY_VARIABLE)
         return KeySource(variable=variable, file=Path(self.key_file) if self.key_file else None)
 
-    @property
-    def retry_policy(self) -> RetryPolicy:
-        """How long to wait."""
-        return RetryPolicy(timeout_s=self.timeout, total_s=self.retry_timeout)
-
     def __str__(self) -> str:
         return self.url or self.kind
 
 
 _DEFAULTS: dict[str, Any] = {
-    item.name: item.default for item in fields(BackendAddress) if item.name not in ("kind", "url")
+    field.name: field.default for field in fields(BackendAddress) if field.name not in ("kind", "url")
 }
 _KINDS: dict[str, Kind] = {"": "http", "openai": "openai", "tei": "tei", "elastic": "elastic", "jina": "jina"}
 
@@ -102,10 +124,24 @@ def parse_backend(setting: str) -> BackendAddress:
         UnknownBackendError: it names no engine, has a setting that doesn't exist, or holds a password.
     """
     place, _, query = setting.strip().partition("?")
-    return BackendAddress(**_place(place), **_settings(query))
+    settings: dict[str, Any] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in _DEFAULTS:
+            # The value is not repeated: it may be a key.
+            raise UnknownBackendError(f"An engine has no setting {name!r}. Choose among: {', '.join(_DEFAULTS)}.")
+        settings[name] = _value(name, value)
+    return BackendAddress(**_kind_and_url(place), **settings)
 
 
-def _place(place: str) -> dict[str, Any]:
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach a host: "localhost", or an address of the loopback network."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _kind_and_url(place: str) -> dict[str, Any]:
     if place == "jina":
         return {"kind": "jina", "url": JINA_URL}
     if place == "sentence-transformers":
@@ -129,24 +165,18 @@ def _place(place: str) -> dict[str, Any]:
     return {"kind": kind, "url": f"{scheme}://{parts.netloc}{path}"}
 
 
-def _settings(query: str) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in _DEFAULTS:
-            # The value is not repeated: it may be a key.
-            raise UnknownBackendError(f"An engine has no setting {name!r}. Choose among: {', '.join(_DEFAULTS)}.")
-        settings[name] = _value(name, value, type(_DEFAULTS[name]))
-    return settings
-
-
-def _value(name: str, value: str, kind: type) -> str | float:
-    usual = f"Usually it is {_DEFAULTS[name]!r}."
+def _value(name: str, value: str) -> str | float:
+    default = _DEFAULTS[name]
     try:
-        if kind is bool:
+        if isinstance(default, bool):
             return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-        number: str | float = kind(value)
+        parsed: str | float = type(default)(value)
     except (KeyError, ValueError) as error:
-        raise UnknownBackendError(f"The engine's setting {name} cannot be {value!r}. {usual}") from error
-    if isinstance(number, (int, float)) and not 0 < number < float("inf"):
-        raise UnknownBackendError(f"The engine's setting {name} must be above zero, not {value}. {usual}")
-    return number
+        raise UnknownBackendError(
+            f"The engine's setting {name} cannot be {value!r}. Usually it is {default!r}."
+        ) from error
+    if isinstance(parsed, (int, float)) and not 0 < parsed < float("inf"):
+        raise UnknownBackendError(
+            f"The engine's setting {name} must be above zero, not {value}. Usually it is {default!r}."
+        )
+    return parsed

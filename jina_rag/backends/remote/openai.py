@@ -1,15 +1,16 @@
 """Servers that speak OpenAI's embeddings API: llama-server, vLLM, llama-cpp-python's, LocalAI, and `jina-rag serve`.
 
-They share `POST /v1/embeddings` and little else, so a server is asked who it is (`owned_by` in `/v1/models`) and then
+They share `POST /v1/embeddings` and little else, so a server is recognised by `owned_by` in `/v1/models` and then
 treated as its kind: how it counts tokens, whether it takes tokens for a text, what it does with one that is too long.
-Prompts are in the texts already, vectors are asked for whole, and nobody is trusted not to cut silently: what a server
-says that it read is compared with what it was sent.
+Prompts are in the texts already and vectors are asked for whole. Any server may cut silently: the number of tokens that
+it reports is compared with what it was sent.
 
 Sources: llama.cpp `tools/server/server-context.cpp`, llama_cpp `server/app.py`, vLLM `entrypoints/pooling/embed`.
 """
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -21,18 +22,16 @@ import numpy as np
 
 from jina_rag.backends.base import limit_tokens
 from jina_rag.backends.remote.address import BackendAddress
-from jina_rag.backends.remote.backend import (
+from jina_rag.backends.remote.engine import (
     EmbeddingResponse,
     Engine,
+    HttpEngine,
     RemoteInput,
     ServerInfo,
-    check_cuts,
-    check_model,
     rows_to_vectors,
     surely_fits,
 )
-from jina_rag.backends.remote.http import FIRST_RETRY_S, HttpConnection, StatusError
-from jina_rag.backends.remote.tokenizer import LocalTokenizer
+from jina_rag.backends.remote.http import FIRST_RETRY_S, HttpConnection, Response, StatusError
 from jina_rag.errors import BackendError, InvalidTextError
 from jina_rag.models import QUANTIZATIONS, ModelSpec
 from jina_rag.vectors import FloatArray
@@ -48,95 +47,88 @@ def connect_openai(address: BackendAddress, spec: ModelSpec) -> Engine:
 
     Raises:
         BackendUnavailableError: nothing answers.
-        BackendError: what answers has no such model, or speaks another language.
+        BackendError: the server has no such model, or speaks another protocol.
     """
-    http = HttpConnection(address.url, address.key, policy=address.retry_policy, n_connections=2 * address.concurrency)
-    row = _find_row(http, address, spec, retry_s=FIRST_RETRY_S)
-    return _KINDS.get(str(row.get("owned_by")), OpenAIEngine)(http, address, spec)
+    http = HttpConnection(address, n_connections=2 * address.concurrency)
+    model = _find_model(list_models(http, address, at_most_s=FIRST_RETRY_S), address, spec)
+    return _KINDS.get(str(model.get("owned_by")), OpenAIEngine)(http, address, spec)
 
 
-class OpenAIEngine:
-    """Any server of which nothing is known but the API. It counts no tokens, so a tokenizer of ours must."""
+def list_models(http: HttpConnection, address: BackendAddress, *, at_most_s: float = math.inf) -> list[Json]:
+    """What the server lists in `/v1/models`.
+
+    Raises:
+        BackendUnavailableError: it does not answer.
+        BackendError: it has no such list.
+    """
+    try:
+        body = http.get("/v1/models", at_most_s=at_most_s).json()
+    except StatusError as error:
+        if error.status != 404:
+            raise
+        raise BackendError(
+            f"{address} is no embedding server that is known here: it has no /v1/models. Check the address, or say "
+            "what it is: tei+http://… for Text Embeddings Inference."
+        ) from error
+    data = body.get("data") if isinstance(body, dict) else None
+    return [row for row in data if isinstance(row, dict) and "id" in row] if isinstance(data, list) else []
+
+
+def _find_model(models: Sequence[Json], address: BackendAddress, spec: ModelSpec) -> Json:
+    """The model that the user named, or whose name we know, or that is the only one."""
+    wanted = {address.model} if address.model else {spec.name, *spec.aliases}
+    for model in models:
+        if model["id"] in wanted:
+            return model
+    if len(models) == 1 and not address.model:
+        return models[0]
+    offered = ", ".join(str(model["id"]) for model in models[:10]) or "none"
+    raise BackendError(
+        f"{address} has no model {address.model or spec.name!r}; it has: {offered}. Name one after the address: "
+        "?model=NAME"
+    )
+
+
+class OpenAIEngine(HttpEngine):
+    """Any server of which only the API is known. It counts no tokens, so a local tokenizer must."""
 
     owner: ClassVar[str | None] = None
     kind: ClassVar[str] = "openai"
-
-    def __init__(self, http: HttpConnection, address: BackendAddress, spec: ModelSpec) -> None:
-        self._http = http
-        self._address = address
-        self._spec = spec
-        self._name = ""
-        self._tokenizer = LocalTokenizer(address.tokenizer) if address.tokenizer else None
+    model: str = ""
 
     def describe(self) -> ServerInfo:
         """Ask `/v1/models`."""
-        row = _find_row(self._http, self._address, self._spec)
-        if self.owner is not None and row.get("owned_by") != self.owner:
-            raise BackendError(f"{self._address} is another kind of server now than before. Make the embedder anew.")
-        self._name = str(row["id"])
-        check_model(self._name, self._spec, self._address)
-        return self._server_info(row)
+        model = _find_model(list_models(self.http, self.address), self.address, self.spec)
+        if self.owner is not None and model.get("owned_by") != self.owner:
+            raise BackendError(f"{self.address} is another kind of server now. Create the embedder again.")
+        self.model = str(model["id"])
+        self.check_model(self.model)
+        return self.read_info(model)
 
-    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
-        """Texts, counted where that is possible."""
-        if not self._can_count:
-            return [RemoteInput(payload=text, n_tokens=None) for text in self._short(texts, max_tokens)]
-        return [
-            RemoteInput(payload=text, n_tokens=n_tokens, limit=max_tokens if n_tokens > max_tokens else None)
-            for text, n_tokens in zip(texts, self.count_tokens(texts), strict=True)
-        ]
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count with the tokenizer that the user named."""
-        if self._tokenizer is None:
-            raise BackendError(
-                f"{self._address} can't count tokens, so nobody knows whether a text fits. Name the model's tokenizer "
-                "after the address: ?tokenizer=/path/to/tokenizer.json"
-            )
-        return self._tokenizer.count_tokens(texts)
+    def read_info(self, model: Json) -> ServerInfo:  # noqa: ARG002 - others have something to read there
+        """What the model's entry in the list says."""
+        return ServerInfo(kind=self.kind, name=self.model, identity=f"{self.kind}/{self.model}")
 
     def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
         """`POST /v1/embeddings`."""
-        body = {"model": self._name, "input": [item.payload for item in inputs], **self._extras(inputs)}
-        reply = self._http.post("/v1/embeddings", body, cancelled=cancelled)
-        answer = reply.json(self._address.url)
-        return EmbeddingResponse(
-            vectors=read_embeddings(answer, self._address.url),
-            n_tokens=self._exactly(_usage(answer), inputs),
-        )
+        body = {"model": self.model, "input": [each.payload for each in inputs], **self.request_fields(inputs)}
+        response = self.http.post("/v1/embeddings", body, cancelled=cancelled, permanent=_PHYSICAL_BATCH)
+        vectors, counts = read_embeddings(response), self.read_token_counts(response)
+        n_tokens = self.exact_count(_usage(response.json()), inputs) if counts is None else sum(counts)
+        return EmbeddingResponse(vectors=vectors, n_tokens=n_tokens, token_counts=counts)
 
-    @property
-    def interrupted_at(self) -> float:
-        """When the server was away last."""
-        return self._http.interrupted_at
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
-    @property
-    def _can_count(self) -> bool:
-        return self._tokenizer is not None
-
-    def _server_info(self, row: Json) -> ServerInfo:  # noqa: ARG002 - others have something to read there
-        return ServerInfo(kind=self.kind, name=self._name, identity=f"{self.kind}/{self._name}")
-
-    def _extras(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
-        """What to say besides model and texts."""
-        if any(item.limit is not None for item in inputs):
-            raise BackendError(f"{self._address} can't be asked to cut a text. Split those that are too long yourself.")
+    def request_fields(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
+        """The fields of a request besides model and texts."""
+        self.refuse_cuts(inputs)
         return {"encoding_format": "float"}
 
-    def _exactly(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:
+    def exact_count(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:
         """The server's count, if it proves anything: of an unknown server only that it read too little does."""
-        sent = sum(item.n_read or 0 for item in inputs)
-        return usage if usage and usage < sent else None
+        return usage if usage and usage < sum(each.n_read or 0 for each in inputs) else None
 
-    def _short(self, texts: Sequence[str], max_tokens: int) -> Sequence[str]:
-        """The texts, if none of them needs to be counted."""
-        if not all(surely_fits(text, max_tokens) for text in texts):
-            self.count_tokens(texts)  # says that it can't
-        return texts
+    def read_token_counts(self, response: Response) -> tuple[int, ...] | None:  # noqa: ARG002 - ours has them
+        """The tokens of each text, if the response has them."""
+        return None
 
 
 class _JinaRag(OpenAIEngine):
@@ -144,143 +136,122 @@ class _JinaRag(OpenAIEngine):
 
     owner = "jina_rag"
     kind = "jina_rag"
-    _max_tokens: int | None = None
+    max_input_tokens: int | None = None
 
     def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
-        """Texts; only those that could be too long are counted, for the answer has the numbers of the others."""
+        """Texts; only those that may be too long are counted, for the response has the counts of all."""
         doubtful = [text for text in texts if not surely_fits(text, max_tokens)]
         counts = dict(zip(doubtful, self.count_tokens(doubtful), strict=True)) if doubtful else {}
-        return [
-            RemoteInput(payload=text, n_tokens=n_tokens, limit=max_tokens if (n_tokens or 0) > max_tokens else None)
-            for text in texts
-            for n_tokens in [counts.get(text)]
-        ]
+        return [RemoteInput(payload=text, n_tokens=counts.get(text), max_tokens=max_tokens) for text in texts]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Ask `/tokenize`."""
         body = {"inputs": list(texts), "add_special_tokens": True, "prompt_name": "none"}
-        tokens = self._http.post("/tokenize", body).json(self._address.url)
-        return [len(ids) for ids in tokens]
+        return [len(ids) for ids in self.http.post("/tokenize", body).json()]
 
-    def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
-        """`POST /v1/embeddings`, whose answer has each text's tokens."""
-        body = {"model": self._name, "input": [item.payload for item in inputs], **self._extras(inputs)}
-        reply = self._http.post("/v1/embeddings", body, cancelled=cancelled)
-        counts = tuple(reply.field("jina_rag", self._address.url)["token_counts"])
-        vectors = read_embeddings(reply.json(self._address.url), self._address.url)
-        return EmbeddingResponse(vectors=vectors, n_tokens=sum(counts), token_counts=counts)
-
-    def _extras(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
-        cut = check_cuts(inputs, self._max_tokens, self._address.url)
-        return {"encoding_format": "base64", "prompt_name": "none", "truncate": cut, "normalize": False}
-
-    def _server_info(self, row: Json) -> ServerInfo:
-        told = row["jina_rag"]
-        if told["pooling"] != self._spec.pooling:
+    def read_info(self, model: Json) -> ServerInfo:
+        info = model["jina_rag"]
+        if info["pooling"] != self.spec.pooling:
             raise BackendError(
-                f"{self._address} pools {told['pooling']} and {self._spec.name} needs {self._spec.pooling}. Name the "
+                f"{self.address} pools {info['pooling']} and {self.spec.name} needs {self.spec.pooling}. Name the "
                 "model that it serves."
             )
-        self._max_tokens = told["max_input_tokens"]
+        self.max_input_tokens = info["max_input_tokens"]
         return ServerInfo(
             kind=self.kind,
-            name=self._name,
-            identity=told["weights"],  # the same as in process, because it is the same engine
-            quantization=told["quantization"],
-            dimensions=told["dimensions"],
-            max_input_tokens=self._max_tokens,
-            max_batch_texts=min(told["max_batch_size"], 64),
-            max_batch_tokens=min(told["max_request_tokens"], 16_384),  # so that several requests share the work
-            max_batch_bytes=told["max_body_bytes"] // 2,  # JSON may write a letter in six
+            name=self.model,
+            identity=info["weights"],  # the same as in process, because it is the same engine
+            quantization=info["quantization"],
+            dimensions=info["dimensions"],
+            max_input_tokens=self.max_input_tokens,
+            max_batch_texts=min(info["max_batch_size"], 64),
+            max_batch_tokens=min(info["max_request_tokens"], 16_384),  # so that several requests share the work
+            max_batch_bytes=info["max_body_bytes"] // 2,  # JSON may write a letter in six
         )
+
+    def request_fields(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
+        truncate = self.needs_cut(inputs, self.max_input_tokens)
+        return {"encoding_format": "base64", "prompt_name": "none", "truncate": truncate, "normalize": False}
+
+    def read_token_counts(self, response: Response) -> tuple[int, ...]:
+        return tuple(response.field("jina_rag")["token_counts"])
 
 
 class _TokenEngine(OpenAIEngine):
-    """A server that tells a text's tokens and takes tokens for a text, so that what it reads is known to the token."""
+    """A server that returns a text's tokens and takes tokens for a text, so that what it reads is known exactly."""
 
-    def __init__(self, http: HttpConnection, address: BackendAddress, spec: ModelSpec) -> None:
-        super().__init__(http, address, spec)
-        self._n_closing: int | None = None
+    n_suffix_tokens: int | None = None
+
+    def tokenize(self, text: str) -> list[int]:
+        """The text's tokens, special ones included."""
+        raise NotImplementedError
 
     def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """The texts' tokens, cut before the closing special ones where they are too many."""
-        tokens = [self._tokenize(text) for text in texts]
+        tokens = [self.tokenize(text) for text in texts]
         if [] in tokens:
-            raise InvalidTextError("A text is empty, and this model adds nothing to it. Leave it out.")
+            raise InvalidTextError("A text is empty, and this model adds no token to it. Leave it out.")
+        if self.n_suffix_tokens is None and any(len(ids) > max_tokens for ids in tokens):
+            # What an empty text and a letter end with alike are the special tokens that follow a text.
+            empty, letter = self.tokenize(""), self.tokenize("a")
+            same = [one == other for one, other in zip(reversed(empty), reversed(letter), strict=False)]
+            self.n_suffix_tokens = same.index(False) if False in same else len(same)
         limited, _ = limit_tokens(
-            tokens, max_tokens=max_tokens, n_suffix_tokens=self._closing(tokens, max_tokens), truncate=True
+            tokens, max_tokens=max_tokens, n_suffix_tokens=self.n_suffix_tokens or 0, truncate=True
         )
         return [
-            RemoteInput(payload=tuple(kept), n_tokens=len(ids), limit=max_tokens if len(ids) > max_tokens else None)
+            RemoteInput(payload=tuple(kept), n_tokens=len(ids), max_tokens=max_tokens)
             for kept, ids in zip(limited, tokens, strict=True)
         ]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Ask `/tokenize`."""
-        return [len(self._tokenize(text)) for text in texts]
+        return [len(self.tokenize(text)) for text in texts]
 
-    def _tokenize(self, text: str) -> list[int]:
-        raise NotImplementedError
-
-    def _closing(self, tokens: Sequence[list[int]], max_tokens: int) -> int:
-        """How many special tokens follow a text: what an empty text and a letter end with alike."""
-        if self._n_closing is None:
-            if all(len(ids) <= max_tokens for ids in tokens):
-                return 0
-            empty, letter = self._tokenize(""), self._tokenize("a")
-            alike = [one == other for one, other in zip(reversed(empty), reversed(letter), strict=False)]
-            self._n_closing = alike.index(False) if False in alike else len(alike)
-        return self._n_closing
-
-    def _extras(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:  # noqa: ARG002 - they are cut already
+    def request_fields(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:  # noqa: ARG002 - they are cut already
         return {"encoding_format": "base64"}
 
-    def _exactly(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:  # noqa: ARG002
+    def exact_count(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:  # noqa: ARG002
         return usage
 
 
 class _LlamaServer(_TokenEngine):
-    """llama.cpp's own server. It doesn't tell its pooling: start it with the `--pooling` of the model's card."""
+    """llama.cpp's own server. It doesn't report its pooling: start it with the `--pooling` of the model card."""
 
     owner = "llamacpp"
     kind = "llama-server"
 
-    def __init__(self, http: HttpConnection, address: BackendAddress, spec: ModelSpec) -> None:
-        super().__init__(http, address, spec)
-        http.permanent = _PHYSICAL_BATCH  # it comes as a 500
+    def tokenize(self, text: str) -> list[int]:
+        if self.spec.normal_form:
+            text = unicode_normalize(self.spec.normal_form, text)
+        body = {"content": text, "add_special": True, "parse_special": True}
+        tokens: list[int] = self.http.post("/tokenize", body).field("tokens")
+        return tokens
 
     def send(self, inputs: Sequence[RemoteInput], cancelled: Event) -> EmbeddingResponse:
-        """`POST /v1/embeddings`; a physical batch that is too small is told as what it is."""
         try:
             return super().send(inputs, cancelled)
-        except BackendError as error:
+        except StatusError as error:
             if not (found := _PHYSICAL_BATCH.search(str(error))):
                 raise
             raise BackendError(
-                f"{self._address} has to read a text of {found[1]} tokens in one piece and has room for {found[2]}. "
-                f"Start llama-server with -b {self._spec.max_input_tokens} -ub {self._spec.max_input_tokens}."
+                f"{self.address} must read a text of {found[1]} tokens at once and its physical batch is {found[2]}. "
+                f"Start llama-server with -b {self.spec.max_input_tokens} -ub {self.spec.max_input_tokens}."
             ) from error
 
-    def _tokenize(self, text: str) -> list[int]:
-        if self._spec.normal_form:
-            text = unicode_normalize(self._spec.normal_form, text)
-        body = {"content": text, "add_special": True, "parse_special": True}
-        tokens: list[int] = self._http.post("/tokenize", body).field("tokens", self._address.url)
-        return tokens
-
-    def _server_info(self, row: Json) -> ServerInfo:
-        told: Json = row.get("meta") or {}
-        name = PurePath(self._name).name  # a file's folder is that machine's own affair
-        quantization = _quantization(str(told.get("ftype", "")))
+    def read_info(self, model: Json) -> ServerInfo:
+        meta: Json = model.get("meta") or {}
+        name = PurePath(self.model).name  # the server's folders are no part of a model's identity
+        quantization = _quantization(str(meta.get("ftype", "")))
         # Fine-tuned siblings are equally large, so the name counts; the size tells files of one name apart.
-        size = f"{told.get('n_params')} parameters/{told.get('size')} bytes"
+        size = f"{meta.get('n_params')} parameters/{meta.get('size')} bytes"
         return ServerInfo(
             kind=self.kind,
             name=name,
             identity=f"{self.kind}/{name}/{quantization}/{size}",
             quantization=quantization,
-            dimensions=told.get("n_embd"),
-            max_input_tokens=told["n_ctx"] - 1 if told.get("n_ctx") else None,  # a causal model needs a place more
+            dimensions=meta.get("n_embd"),
+            max_input_tokens=meta["n_ctx"] - 1 if meta.get("n_ctx") else None,  # a causal model needs one more
         )
 
 
@@ -290,51 +261,49 @@ class _Vllm(_TokenEngine):
     owner = "vllm"
     kind = "vllm"
 
-    def _tokenize(self, text: str) -> list[int]:
-        body = {"model": self._name, "prompt": text, "add_special_tokens": True}
-        tokens: list[int] = self._http.post("/tokenize", body).field("tokens", self._address.url)
+    def tokenize(self, text: str) -> list[int]:
+        body = {"model": self.model, "prompt": text, "add_special_tokens": True}
+        tokens: list[int] = self.http.post("/tokenize", body).field("tokens")
         return tokens
 
-    def _server_info(self, row: Json) -> ServerInfo:
-        # `root` is the repository or folder that was loaded; `id` may be any name.
-        root = str(row.get("root") or self._name)
+    def read_info(self, model: Json) -> ServerInfo:
         return ServerInfo(
             kind=self.kind,
-            name=self._name,
-            identity=f"{self.kind}/{root}",
-            max_input_tokens=row.get("max_model_len"),
+            name=self.model,
+            # `root` is the repository or folder that was loaded; `id` may be any name.
+            identity=f"{self.kind}/{model.get('root') or self.model}",
+            max_input_tokens=model.get("max_model_len"),
             max_batch_texts=64,
         )
 
 
 class _LlamaCppPython(OpenAIEngine):
-    """llama-cpp-python's server, which cuts a text to its batch and doesn't say so; its usage gives it away."""
+    """llama-cpp-python's server, which cuts a text to its batch and doesn't say so; its usage shows it."""
 
     owner = "me"
     kind = "llama-cpp-python"
 
+    def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
+        """Texts, all counted, so that a cut is noticed."""
+        return [
+            RemoteInput(payload=text, n_tokens=count, max_tokens=max_tokens)
+            for text, count in zip(texts, self.count_tokens(texts), strict=True)
+        ]
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Ask `/extras/tokenize/count`."""
-        return [self._count(text) for text in texts]
+        bodies = ({"model": self.model, "input": text} for text in texts)
+        return [self.http.post("/extras/tokenize/count", body).field("count") for body in bodies]
 
-    def _count(self, text: str) -> int:
-        body = {"model": self._name, "input": text}
-        count: int = self._http.post("/extras/tokenize/count", body).field("count", self._address.url)
-        return count
-
-    @property
-    def _can_count(self) -> bool:
-        return True
-
-    def _server_info(self, row: Json) -> ServerInfo:  # noqa: ARG002
-        name = PurePath(self._name).name
+    def read_info(self, model: Json) -> ServerInfo:  # noqa: ARG002
+        name = PurePath(self.model).name
         return ServerInfo(kind=self.kind, name=name, identity=f"{self.kind}/{name}")
 
-    def _extras(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
-        super()._extras(inputs)  # it can't cut either
+    def request_fields(self, inputs: Sequence[RemoteInput]) -> dict[str, object]:
+        self.refuse_cuts(inputs)
         return {}
 
-    def _exactly(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:  # noqa: ARG002
+    def exact_count(self, usage: int | None, inputs: Sequence[RemoteInput]) -> int | None:  # noqa: ARG002
         return usage
 
 
@@ -343,75 +312,29 @@ _KINDS: dict[str, type[OpenAIEngine]] = {
 }
 
 
-def read_embeddings(answer: Any, where: str) -> FloatArray:  # noqa: ANN401 - the server's
-    """The vectors of an answer in OpenAI's shape, in the order of their `index`, which need not be theirs in the list.
+def read_embeddings(response: Response) -> FloatArray:
+    """The vectors of a response in OpenAI's shape, ordered by their `index`.
 
     Raises:
         BackendError: it has another shape, or not one vector for each text.
     """
+    body = response.json()
     try:
-        items = {item["index"]: item["embedding"] for item in answer["data"]}
-        rows = [_numbers(items[index]) for index in range(len(answer["data"]))]
+        items = {item["index"]: item["embedding"] for item in body["data"]}
+        rows = [
+            np.frombuffer(base64.b64decode(row, validate=True), "<f4") if isinstance(row, str) else row
+            for row in (items[index] for index in range(len(body["data"])))
+        ]
     except (KeyError, TypeError, binascii.Error, ValueError) as error:
         raise BackendError(
-            f"{where} did not answer with one embedding for each index ({type(error).__name__}: {error}). Is it a "
-            "server for embeddings?"
+            f"{response.url} did not answer with one embedding for each index ({type(error).__name__}: {error}). Is "
+            "it an embedding server?"
         ) from error
-    return rows_to_vectors(rows, where)
+    return rows_to_vectors(rows, response.url)
 
 
-def _numbers(embedding: object) -> object:
-    if isinstance(embedding, str):  # base64 of little-endian float32
-        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
-    return embedding
-
-
-def served_rows(address: BackendAddress) -> list[Json]:
-    """What the server lists in `/v1/models`.
-
-    Raises:
-        BackendUnavailableError: it does not answer.
-        BackendError: it has no such list.
-    """
-    http = HttpConnection(address.url, address.key, policy=address.retry_policy, n_connections=1)
-    try:
-        return _rows(http, address, FIRST_RETRY_S)
-    finally:
-        http.close()
-
-
-def _find_row(http: HttpConnection, address: BackendAddress, spec: ModelSpec, *, retry_s: float | None = None) -> Json:
-    """The row that the user named, or whose name we know, or that there is only one of."""
-    rows = _rows(http, address, retry_s)
-    wanted = {address.model} if address.model else {spec.name, *spec.aliases}
-    named = [row for row in rows if row["id"] in wanted]
-    if named:
-        return named[0]
-    if len(rows) == 1 and not address.model:
-        return rows[0]
-    offered = ", ".join(str(row["id"]) for row in rows[:10]) or "none"
-    raise BackendError(
-        f"{address} has no model {address.model or spec.name!r}; it has: {offered}. Name one after the address: "
-        "?model=NAME"
-    )
-
-
-def _rows(http: HttpConnection, address: BackendAddress, retry_s: float | None) -> list[Json]:
-    try:
-        answer = http.get("/v1/models", retry_s=retry_s).json(address.url)
-    except StatusError as error:
-        if error.status != 404:
-            raise
-        raise BackendError(
-            f"{address} is no server for embeddings that is known here: it has no /v1/models. Check the address, or "
-            "say what it is: tei+http://… for Text Embeddings Inference."
-        ) from error
-    data = answer.get("data") if isinstance(answer, dict) else None
-    return [row for row in data if isinstance(row, dict) and "id" in row] if isinstance(data, list) else []
-
-
-def _usage(answer: Json) -> int | None:
-    usage = answer.get("usage") or {}
+def _usage(body: Json) -> int | None:
+    usage = body.get("usage") or {}
     count = usage.get("prompt_tokens") or usage.get("total_tokens")
     return count if isinstance(count, int) else None
 

@@ -43,8 +43,8 @@ class HttpReranker:
         self.address = parse_backend(setting) if isinstance(setting, str) else setting
         if self.address.kind not in _KINDS:
             raise UnknownBackendError(
-                f"{self.address} is no place for a reranker. Name a .gguf file, an address such as "
-                "http://localhost:8080, or jina?model=NAME."
+                f"{self.address} cannot rerank. Name a .gguf file, an address such as http://localhost:8080, or "
+                "jina?model=NAME."
             )
         if self.address.kind == "jina" and not self.address.model:
             raise UnknownBackendError("Jina's service has several rerankers. Name one: jina?model=NAME")
@@ -85,10 +85,12 @@ class HttpReranker:
 
     def _connect(self) -> "_Connected":
         address = self.address
-        http = HttpConnection(address.url, address.key, policy=address.retry_policy, n_connections=address.concurrency)
+        http = HttpConnection(address, n_connections=address.concurrency)
         info = ask_info(http) if address.kind in ("http", "tei") else None
         if info is None and address.kind == "tei":
-            raise BackendError(f"{address} is no Text Embeddings Inference. Write it as http://… to have it asked.")
+            raise BackendError(
+                f"{address} is not Text Embeddings Inference. Write http://… to have it asked what it is."
+            )
         if info is not None and "reranker" not in info.get("model_type", {}):
             raise BackendError(
                 f"{address} serves {info['model_id']}, which is no reranker. Name a server that has one."
@@ -99,14 +101,14 @@ class HttpReranker:
         if connected.max_texts:
             body: dict[str, object] = {"query": query, "texts": list(texts), "truncate": True}
             reply = connected.http.post("/rerank", {**body, "truncation_direction": "Right", "raw_scores": True})
-            return _read(reply.json(self.address.url), "score", len(texts), self.address)
+            return _read(reply.json(), "score", len(texts), self.address)
         body = {"query": query, "documents": list(texts), "top_n": len(texts)}
         if self.address.model:
             body["model"] = self.address.model
         if self.address.kind == "jina":  # else it sends all of them back
             body["return_documents"] = False
         reply = connected.http.post("/v1/rerank", body)
-        return _read(reply.field("results", self.address.url), "relevance_score", len(texts), self.address)
+        return _read(reply.field("results"), "relevance_score", len(texts), self.address)
 
     def __getstate__(self) -> dict[str, object]:
         return {"address": self.address}
