@@ -30,12 +30,13 @@ from jina_rag.errors import (
     UnknownModelError,
 )
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.models import ModelFile, ModelSpec, Prompts, get_model_spec, list_models
+from jina_rag.models import ModelFile, ModelSpec, Prompts, get_model_spec, list_models, register_model
 
 if TYPE_CHECKING:
     from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+    from jina_rag.config import EmbedderConfig
     from jina_rag.embedder import Embedder, EmbeddingResult
-    from jina_rag.shared import EmbedderConfig, shared_embedder
+    from jina_rag.shared import shared_embedder
 
 __version__ = "0.1.0"
 
@@ -68,13 +69,14 @@ __all__ = [
     "UnknownModelError",
     "get_model_spec",
     "list_models",
+    "register_model",
     "shared_embedder",
 ]
 
 # These need numpy, which alone takes longer to import than all the rest: they load at first use.
 _LAZY = {
     "Embedder": "jina_rag.embedder",
-    "EmbedderConfig": "jina_rag.shared",
+    "EmbedderConfig": "jina_rag.config",
     "EmbeddingResult": "jina_rag.embedder",
     "LlamaCppOptions": "jina_rag.backends.llama_cpp.options",
     "shared_embedder": "jina_rag.shared",

@@ -9,14 +9,16 @@ Import this module before `client.get_collection(...)`: that is how Chroma learn
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from jina_rag.backends.remote.address import BACKEND_VARIABLE
+from jina_rag.config import EmbedderConfig
 from jina_rag.embedder import Embedder
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import DEFAULT_MODEL
-from jina_rag.shared import EmbedderConfig, shared_embedder
+from jina_rag.shared import shared_embedder
 from jina_rag.vectors import FloatArray
 
 try:
@@ -31,8 +33,8 @@ except ImportError as error:
 FINGERPRINT_KEY = "jina_rag_fingerprint"
 """Where a collection's metadata keeps the fingerprint, as JSON."""
 
-# How to run a model is each machine's own affair, so `options` is not among them. Neither is `backend`: a collection
-# that came from elsewhere must not decide where questions, and a key, are sent.
+# How to run a model and where its file is are each machine's own affair. So is `backend`: a collection that came from
+# elsewhere must not decide where questions, and a key, are sent.
 _STORED_SETTINGS = ("model", "quantization", "dimensions", "truncate")
 
 _REBUILD = "Open it with the model that it was made with, or fill a new collection from the documents."
@@ -56,6 +58,8 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
         dimensions: int | None = None,
         truncate: bool = False,
         backend: str | None = None,
+        path: Path | str | None = None,
+        cache_dir: Path | str | None = None,
         embedder: Embedder | None = None,
         fingerprint: Fingerprint | None = None,
     ) -> None:
@@ -68,6 +72,9 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
             truncate: Cut texts that are too long instead of refusing them.
             backend: Another engine. It is not stored: a collection opened by name takes the one that the environment
                 variable JINA_RAG_BACKEND names, or llama.cpp in this process.
+            path: The model's GGUF file on this machine. It is not stored: a collection opened by name takes the file
+                that the model's name leads to, see `jina_rag.register_model`.
+            cache_dir: Where the hub keeps its files; None for its usual place. It is not stored.
             embedder: One that is loaded already; the settings above are then taken from it.
             fingerprint: What the vectors must be like; a model that differs is refused at the first embedding.
         """
@@ -75,7 +82,13 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
             model, quantization = embedder.spec.name, embedder.quantization or None
             dimensions, truncate = embedder.dimensions, embedder.truncate
         self._config = EmbedderConfig(
-            model=model, quantization=quantization, dimensions=dimensions, truncate=truncate, backend=backend
+            model=model,
+            quantization=quantization,
+            dimensions=dimensions,
+            truncate=truncate,
+            backend=backend,
+            path=path,
+            cache_dir=cache_dir,
         )
         self._given = embedder
         self._fingerprint = fingerprint

@@ -16,8 +16,10 @@ from jina_rag.agreement import AGREEMENT, vectors_agree
 from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
 from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+from jina_rag.config import EmbedderConfig
 from jina_rag.errors import BackendError, FingerprintMismatchError
 from jina_rag.fingerprint import Fingerprint
+from jina_rag.gguf_file import read_gguf_header
 from jina_rag.models import DEFAULT_MODEL, InputType, ModelSpec, get_model_spec, parse_model_name
 from jina_rag.vectors import FloatArray, cosine_similarity, truncate_dimensions
 
@@ -94,7 +96,7 @@ class Embedder:
         dimensions: int | None = None,
         truncate: bool = False,
         options: LlamaCppOptions | None = None,
-        cache_dir: Path | None = None,
+        cache_dir: Path | str | None = None,
         backend: str | None = None,
     ) -> Self:
         """A model by its name; its file is downloaded from the hub if it is not on this machine yet.
@@ -113,27 +115,23 @@ class Embedder:
                 `jina_rag.backends.remote.address`. None is llama.cpp in this process.
 
         Raises:
-            UnknownModelError, InvalidDimensionsError: the name, quantisation or width does not exist.
+            UnknownModelError, InvalidDimensionsError: the name, quantisation or dimensions do not exist.
             ModelNotFoundError: the file is not here and could not be downloaded.
             ModelLoadError, ChecksumError: the file cannot be used.
+            UnknownBackendError: the backend's setting names no engine, or llama.cpp's settings come with it.
             BackendUnavailableError: the backend does not answer.
             BackendError: it cannot be used for this model.
         """
-        if backend is not None:
-            if options not in (None, LlamaCppOptions()):
-                raise BackendError("LlamaCppOptions are for llama.cpp in this process. Leave them out with a backend.")
-            return cls._from_backend(
-                backend, model, quantization=quantization, dimensions=dimensions, truncate=truncate
+        return cls.from_config(
+            EmbedderConfig(
+                model=model,
+                quantization=quantization,
+                dimensions=dimensions,
+                truncate=truncate,
+                options=options or LlamaCppOptions(),
+                cache_dir=cache_dir,
+                backend=backend,
             )
-        from jina_rag.model_files import choose_model, ensure_model_file
-
-        name = choose_model(cache_dir=cache_dir) if model == "auto" else model
-        spec, named = parse_model_name(name)
-        file = spec.file(quantization or named)
-        spec.check_dimensions(dimensions)  # before a download, not after
-        path = ensure_model_file(spec, file.quantization, cache_dir=cache_dir)
-        return cls.from_file(
-            path, spec, quantization=file.quantization, dimensions=dimensions, truncate=truncate, options=options
         )
 
     @classmethod
@@ -142,49 +140,83 @@ class Embedder:
         path: Path | str,
         spec: ModelSpec | str,
         *,
-        quantization: str = "",
+        quantization: str | None = None,
         dimensions: int | None = None,
         truncate: bool = False,
         options: LlamaCppOptions | None = None,
     ) -> Self:
         """A GGUF file on this machine, with the row (or the name of the row) that describes it.
 
+        Args:
+            path: The file.
+            spec: The row, or the name of a known one.
+            quantization: How the weights are stored; None takes what the file's header says.
+            dimensions: Cut vectors to this width; None keeps the full one.
+            truncate: Cut texts that are too long instead of refusing them.
+            options: How llama.cpp is to run.
+
         Raises:
+            UnknownModelError, InvalidDimensionsError: the name or the dimensions do not exist.
             ModelNotFoundError: there is no such file.
             ModelLoadError: it is not a whole GGUF file of an embedding model, or its vectors have another width.
         """
-        backend = LlamaCppBackend(Path(path), pooling=(row := _row(spec)).pooling, options=options)
-        return cls(backend, row, quantization=quantization, dimensions=dimensions, truncate=truncate)
+        row = get_model_spec(spec) if isinstance(spec, str) else spec
+        backend = LlamaCppBackend(Path(path), pooling=row.pooling, options=options)
+        stored = quantization or read_gguf_header(backend.path).quantization
+        return cls(backend, row, quantization=stored, dimensions=dimensions, truncate=truncate)
+
+    @classmethod
+    def from_config(cls, config: EmbedderConfig) -> Self:
+        """The embedder of stored settings: a backend's, a file's, or a named model's. Raises as those do."""
+        config = config.resolved()
+        if config.backend is not None:
+            return cls._from_backend(config, config.backend)
+        path, model, quantization = config.path, config.model, config.quantization
+        if path is None:
+            from jina_rag.model_files import choose_model, ensure_model_file
+
+            cache_dir = config.cache_dir and Path(config.cache_dir)
+            model = choose_model(cache_dir=cache_dir) if model == "auto" else model
+            spec, quantization = parse_model_name(model, quantization)
+            spec.check_dimensions(config.dimensions)  # before a download, not after
+            quantization = spec.file(quantization).quantization
+            path = ensure_model_file(spec, quantization, cache_dir=cache_dir)
+        return cls.from_file(
+            path,
+            model,
+            quantization=quantization,
+            dimensions=config.dimensions,
+            truncate=config.truncate,
+            options=config.options,
+        )
+
+    @classmethod
+    def _from_backend(cls, config: EmbedderConfig, setting: str) -> Self:
+        from jina_rag.backends.registry import make_backend, served_model
+
+        model = served_model(setting).name if config.model == "auto" else config.model
+        spec, stated = parse_model_name(model, config.quantization)
+        spec.check_dimensions(config.dimensions)  # before anything is sent
+        backend = make_backend(setting, spec)
+        served = backend.server_info
+        if stated and served.quantization and stated != served.quantization:
+            raise BackendError(
+                f"The engine has {spec.name} in {served.quantization}, not {stated}. Leave the quantisation out, or "
+                "have the engine load the other file."
+            )
+        limit = min(spec.max_input_tokens, served.max_input_tokens or spec.max_input_tokens)
+        return cls(
+            backend,
+            replace(spec, max_input_tokens=limit),
+            quantization=stated or served.quantization.upper(),
+            dimensions=config.dimensions,
+            truncate=config.truncate,
+        )
 
     @property
     def backend(self) -> EmbeddingBackend:
         """The engine, which takes texts with their prompts and gives pooled states, neither cut nor normalised."""
         return self._backend
-
-    @classmethod
-    def _from_backend(
-        cls, setting: str, model: str, *, quantization: str | None, dimensions: int | None, truncate: bool
-    ) -> Self:
-        from jina_rag.backends.registry import make_backend, served_model
-
-        spec, named = (served_model(setting), None) if model == "auto" else parse_model_name(model)
-        spec.check_dimensions(dimensions)  # before anything is sent
-        stated = quantization or named
-        backend = make_backend(setting, spec)
-        info = backend.server_info
-        if stated and info.quantization and stated.upper() != info.quantization:
-            raise BackendError(
-                f"The engine has {spec.name} in {info.quantization}, not {stated.upper()}. Leave the quantisation "
-                "out, or have the engine load the other file."
-            )
-        limit = min(spec.max_input_tokens, info.max_input_tokens or spec.max_input_tokens)
-        return cls(
-            backend,
-            replace(spec, max_input_tokens=limit),
-            quantization=(stated or info.quantization).upper(),
-            dimensions=dimensions,
-            truncate=truncate,
-        )
 
     @property
     def max_input_tokens(self) -> int:
@@ -315,10 +347,6 @@ class Embedder:
 def _only(result: EmbeddingResult) -> FloatArray:
     vector: FloatArray = result.vectors[0]
     return vector
-
-
-def _row(spec: ModelSpec | str) -> ModelSpec:
-    return get_model_spec(spec) if isinstance(spec, str) else spec
 
 
 def _check_unit_length(vectors: FloatArray) -> None:

@@ -6,18 +6,24 @@ prompt or another quantisation. Width alone is therefore no proof; a fingerprint
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 
 from jina_rag.errors import FingerprintMismatchError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
     """Everything that a vector depends on, besides the text.
 
+    Where `weights` is the SHA-256 of a file, it says which model this is, and `model` and `quantization` only how that
+    was called. An engine that knows no checksum is told from others by all three.
+
     Attributes:
         model: Name of the model's row.
-        quantization: How its weights were stored; empty where the engine doesn't say.
+        quantization: How its weights are stored; empty where the engine doesn't say.
         weights: The engine's identity, usually the SHA-256 of the file.
         dimensions: Width of the vectors, after cutting.
         query_prompt: What went before each query.
@@ -35,8 +41,16 @@ class Fingerprint:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that differ whenever a field does: for cache keys and namespaces."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits that differ whenever the vectors may: for cache keys and namespaces."""
+        names = {} if _SHA256.fullmatch(self.weights) else {"model": self.model, "quantization": self.quantization}
+        deciding = {
+            "weights": self.weights,
+            "dimensions": self.dimensions,
+            "query_prompt": self.query_prompt,
+            "document_prompt": self.document_prompt,
+            "pooling": self.pooling,
+        }
+        return hashlib.sha256(json.dumps(deciding | names, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back."""
@@ -50,14 +64,18 @@ class Fingerprint:
             FingerprintMismatchError: the text is not one, so nothing is known about the vectors beside it.
         """
         try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
+            fingerprint = cls(**json.loads(text))
+            for field in fields(cls):
+                if type(getattr(fingerprint, field.name)) is not field.type:
+                    raise TypeError(f"{field.name} is {getattr(fingerprint, field.name)!r}")
+        except (TypeError, ValueError, RecursionError) as error:
             raise FingerprintMismatchError(
                 f"The stored fingerprint cannot be read ({error}). Rebuild the index from its documents."
             ) from error
+        return fingerprint
 
     def check(self, stored: "Fingerprint", *, where: str, remedy: str) -> None:
-        """Refuse to go on unless the index was built exactly so.
+        """Refuse to go on unless the index holds the same model's vectors, as `digest` tells.
 
         Args:
             stored: What the index remembers.
@@ -67,12 +85,13 @@ class Fingerprint:
         Raises:
             FingerprintMismatchError: a field differs; the message names each that does, then `remedy`.
         """
+        if self.digest == stored.digest:
+            return
         differences = [
             f"{field.name} {getattr(stored, field.name)!r} there and {getattr(self, field.name)!r} here"
             for field in fields(self)
             if getattr(stored, field.name) != getattr(self, field.name)
         ]
-        if differences:
-            raise FingerprintMismatchError(
-                f"{where} holds vectors that can't be compared with this model's: {'; '.join(differences)}. {remedy}"
-            )
+        raise FingerprintMismatchError(
+            f"{where} holds vectors that can't be compared with this model's: {'; '.join(differences)}. {remedy}"
+        )

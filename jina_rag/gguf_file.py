@@ -65,6 +65,14 @@ class GgufHeader:
     main_type: str
     tensor_names: frozenset[str]
 
+    @property
+    def quantization(self) -> str:
+        """llama.cpp's name for how the weights are stored, such as "Q4_K_M"; the main type where the file has none."""
+        from gguf.constants import LlamaFileType
+
+        names = {int(kind): kind.name.partition("_")[2] for kind in LlamaFileType}  # MOSTLY_Q4_K_M, ALL_F32
+        return names.get(int(self.metadata.get("general.file_type", -1)), self.main_type)
+
 
 def read_gguf_header(path: Path) -> GgufHeader:
     """Read the header of a GGUF file and check that the rest of the file is there.

@@ -26,6 +26,8 @@ def find_model_file(spec: ModelSpec, quantization: str | None = None, *, cache_d
         ModelNotFoundError: the hub's cache can't be read.
     """
     file = spec.file(quantization)
+    if file.path is not None:
+        return file.path if file.path.is_file() else None
     if spec.repo_id and not file.made_here:
         return _cached_download(spec, spec.repo_id, file.filename, cache_dir or hub_cache())
     path = quantized_model_path(spec, file.quantization) if file.made_here else bundled_model_path(file.filename)

@@ -45,6 +45,8 @@ def ensure_model_file(
         MissingDependencyError: the model comes with a package that is not installed.
     """
     file = spec.file(quantization)
+    if file.path is not None:
+        return file.path
     found = None if force else find_model_file(spec, file.quantization, cache_dir=cache_dir)
     if found is not None:
         return found

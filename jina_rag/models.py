@@ -8,9 +8,13 @@ Sources: the model cards of jinaai/jina-embeddings-v5-text-{small,nano}, their `
 (prompts), and the records of the hub (sizes and checksums). Prompts are exact to the byte, blanks included.
 """
 
+import os
+import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
 
 from jina_rag.errors import InvalidDimensionsError, UnknownModelError
 
@@ -20,6 +24,9 @@ Pooling: TypeAlias = Literal["last", "mean", "cls"]
 
 DEFAULT_MODEL = "jina-embeddings-v5-text-small-retrieval"
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
+
+MODELS_VARIABLE = "JINA_RAG_MODELS"
+"""Names a TOML file with rows of the user's own: see `register_model`."""
 
 QUANTIZATIONS = (
     "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "IQ4_NL", "IQ4_XS", "Q3_K_M", "Q2_K", "IQ2_M", "IQ2_XXS",
@@ -48,7 +55,8 @@ class Prompts:
 class ModelFile:
     """One quantisation of a model: its name on the hub and, where published, its size in bytes and its SHA-256.
 
-    One that is `made_here` is on no hub: `jina-rag quantize` makes it on this machine.
+    One that is `made_here` is on no hub: `jina-rag quantize` makes it on this machine. One with a `path` is on this
+    machine already.
     """
 
     quantization: str
@@ -56,6 +64,7 @@ class ModelFile:
     size_bytes: int | None = None
     sha256: str | None = None
     made_here: bool = False
+    path: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +107,15 @@ class ModelSpec:
     aliases: tuple[str, ...] = ()
     license_notice: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ValueError(f"name must be the model's name, not {self.name!r}.")
+        for name in ("dimensions", "max_input_tokens"):
+            if type(value := getattr(self, name)) is not int or value < 1:
+                raise ValueError(f"{name} of {self.name} must be a number of 1 or more, not {value!r}.")
+        if self.pooling not in get_args(Pooling):
+            raise ValueError(f"pooling of {self.name} must be one of {get_args(Pooling)}, not {self.pooling!r}.")
+
     def file(self, quantization: str | None = None) -> ModelFile:
         """The file of a quantisation, the default one if none is named; upper and lower case are the same.
 
@@ -117,7 +135,7 @@ class ModelSpec:
         offered = ", ".join(file.quantization for file in self.files)
         raise UnknownModelError(
             f"{self.name} has no quantisation {quantization!r}. "
-            + (f"Choose one of: {offered}." if offered else "It has no published files: pass a path to from_file().")
+            + (f"Choose one of: {offered}." if offered else "It has no published files: pass path= a GGUF file.")
         )
 
     def check_dimensions(self, dimensions: int | None) -> int:
@@ -146,23 +164,110 @@ def get_model_spec(name: str) -> ModelSpec:
     return parse_model_name(name)[0]
 
 
-def parse_model_name(name: str) -> tuple[ModelSpec, str | None]:
-    """A name as llama.cpp's `-hf` takes it, `[owner/]model[:QUANTIZATION]`, as a row and the quantisation named.
+def parse_model_name(name: str, quantization: str | None = None) -> tuple[ModelSpec, str | None]:
+    """A name as llama.cpp's `-hf` takes it, `[owner/]model[:QUANTIZATION]`, as a row and a quantisation.
+
+    Args:
+        name: The name.
+        quantization: One that is named beside it; None if none is.
 
     Raises:
-        UnknownModelError: no such model, or it has no such quantisation.
+        UnknownModelError: no such model, it has no such quantisation, or the two name different ones.
     """
-    model, colon, quantization = name.strip().partition(":")
-    spec = _SPECS_BY_NAME.get(model.lower())
+    _read_models_file()
+    model, colon, suffix = name.strip().partition(":")
+    spec = _find_row(model.lower())
     if spec is None:
-        known = "\n  ".join(spec.name for spec in MODELS)
-        raise UnknownModelError(f"There is no model {model!r}. Choose one of:\n  {known}")
-    return spec, spec.file(quantization).quantization if colon else None
+        known = "\n  ".join(spec.name for spec in list_models())
+        raise UnknownModelError(
+            f"There is no model {model!r}. Choose one of:\n  {known}\nor make a row of your own known with "
+            "jina_rag.register_model(spec)."
+        )
+    if not colon:
+        return spec, quantization and quantization.upper()
+    named = spec.file(suffix).quantization
+    if quantization and quantization.upper() != named:
+        raise UnknownModelError(f"{name!r} names {named} and quantization={quantization!r} another. Leave one out.")
+    return spec, named
 
 
 def list_models() -> tuple[ModelSpec, ...]:
-    """All rows, in the order in which a newcomer should meet them."""
-    return MODELS
+    """All rows, in the order in which a newcomer should meet them, registered ones last."""
+    _read_models_file()
+    return tuple({row.name: row for row in (*MODELS, *_registered.values())}.values())
+
+
+def register_model(spec: ModelSpec, path: Path | str | None = None) -> ModelSpec:
+    """Make a row of your own known by its name and aliases, wherever this process takes the name of a model.
+
+    A later call replaces the row. For other processes, name in JINA_RAG_MODELS a TOML file with a table `[[models]]`
+    for each row: the fields of `ModelSpec`, and `path`.
+
+    Args:
+        spec: The row. Its files are on the hub if it has a `repo_id`, or on this machine if they have a `path`. A row
+            of `list_models()` is taken with other files and nothing else changed.
+        path: A GGUF file on this machine, which becomes the row's default under the quantisation its header names.
+
+    Returns:
+        The row as it is known now.
+
+    Raises:
+        ValueError: the name or an alias belongs to another row.
+        ModelNotFoundError, ModelLoadError: `path` is no GGUF file.
+    """
+    if path is not None:
+        spec = _with_file(spec, Path(path).expanduser().absolute())
+    for name in _names(spec):
+        row = _ROWS_BY_NAME.get(name) or _find_row(name)
+        others = row is not None and row.name != spec.name
+        changed = row in MODELS and _without_files(row) != _without_files(spec)
+        if name == "auto" or ":" in name or others or changed:
+            raise ValueError(f"{name!r} can't name {spec.name}: it means something else already. Choose another name.")
+    _registered[spec.name] = spec
+    return spec
+
+
+def _names(spec: ModelSpec) -> list[str]:
+    return [name.lower() for name in (spec.name, *spec.aliases)]
+
+
+def _find_row(name: str) -> ModelSpec | None:
+    own = (row for row in list(_registered.values()) if name in _names(row))
+    return next(own, None) or _ROWS_BY_NAME.get(name)
+
+
+def _without_files(spec: ModelSpec) -> ModelSpec:
+    return replace(spec, files=(), default_quantization="")
+
+
+def _with_file(spec: ModelSpec, path: Path) -> ModelSpec:
+    from jina_rag.gguf_file import read_gguf_header
+
+    file = ModelFile(quantization=read_gguf_header(path).quantization, filename=path.name, path=path)
+    others = tuple(other for other in spec.files if other.quantization != file.quantization)
+    return replace(spec, files=(file, *others), default_quantization=file.quantization)
+
+
+@cache
+def _read_models_file() -> None:
+    """Register the rows of the file that JINA_RAG_MODELS names, at the first look for a name."""
+    if not (file := os.environ.get(MODELS_VARIABLE)):
+        return
+    try:
+        for row in tomllib.loads(Path(file).expanduser().read_text("utf-8"))["models"]:
+            path = row.pop("path", None)
+            register_model(_ROWS_BY_NAME[row["name"].lower()] if row.keys() == {"name"} else _row_of(row), path)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnknownModelError(
+            f"{file}, which {MODELS_VARIABLE} names, can't be read ({type(error).__name__}: {error}). Write a table "
+            "[[models]] for each model, with the fields of jina_rag.ModelSpec."
+        ) from error
+
+
+def _row_of(fields: dict[str, Any]) -> ModelSpec:
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    files = tuple(ModelFile(**file) for file in values.pop("files", ()))
+    return ModelSpec(**values | {"prompts": Prompts(**values.pop("prompts", {})), "files": files})
 
 
 def _jina_v5(
@@ -257,6 +362,8 @@ MODELS: tuple[ModelSpec, ...] = (
         aliases=(f"sentence-transformers/{BUNDLED_MODEL}", "minilm", "bundled"),
     ),
 )
-"""Every row."""
+"""The rows that come with jina_rag; `register_model` adds others."""
 
-_SPECS_BY_NAME = {alias.lower(): spec for spec in MODELS for alias in (spec.name, *spec.aliases)}
+_ROWS_BY_NAME = {name: spec for spec in MODELS for name in _names(spec)}
+
+_registered: dict[str, ModelSpec] = {}

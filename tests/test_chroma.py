@@ -20,6 +20,8 @@ from jina_rag import (
     InvalidDimensionsError,
     InvalidTextError,
     ModelSpec,
+    UnknownModelError,
+    register_model,
 )
 from jina_rag.chroma import FINGERPRINT_KEY, JinaRagEmbeddingFunction, open_collection, upsert_documents
 from jina_rag.testing import FAKE_SPEC, TINY_SPEC, FakeBackend, fake_embedder, write_tiny_gguf
@@ -194,6 +196,27 @@ def test_a_model_from_a_file_is_opened_by_its_embedder(client: ClientAPI, tmp_pa
     other = write_tiny_gguf(tmp_path / "other.gguf", seed=1)
     with Embedder.from_file(other, TINY_SPEC) as embedder, pytest.raises(FingerprintMismatchError, match="weights"):
         open_collection(client, "tiny", embedder)
+
+
+def test_a_file_opens_what_it_filled_whatever_it_is_called(client: ClientAPI, tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "model.gguf")
+    with Embedder.from_file(path, TINY_SPEC, quantization="mine") as embedder:
+        upsert_documents(open_collection(client, "tiny", embedder), ["a"], ["hello"])
+    spec = dataclasses.replace(TINY_SPEC, name="another name")
+    with Embedder.from_file(path, spec) as embedder:
+        assert embedder.quantization == "F32"
+        assert open_collection(client, "tiny", embedder).query(query_texts=["hello"])["ids"] == [["a"]]
+
+
+def test_a_registered_model_is_opened_by_its_name(client: ClientAPI, tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "model.gguf")
+    spec = dataclasses.replace(TINY_SPEC, name="registered-for-chroma")
+    with Embedder.from_file(path, spec) as embedder:
+        upsert_documents(open_collection(client, "tiny", embedder), ["a"], ["hello"])
+    with pytest.raises(UnknownModelError, match="register_model"):
+        client.get_collection("tiny").query(query_texts=["hello"])
+    register_model(spec, path)
+    assert client.get_collection("tiny").query(query_texts=["hello"])["ids"] == [["a"]]
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -40,3 +41,20 @@ def test_an_equal_one_passes_and_survives_json() -> None:
 def test_a_damaged_one_is_refused(text: str) -> None:
     with pytest.raises(FingerprintMismatchError, match="Rebuild the index"):
         Fingerprint.from_json(text)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_files_checksum_says_which_model_it_is(change: str) -> None:
+    """Then names are names: the same file may be called otherwise."""
+    file = dataclasses.replace(FINGERPRINT, weights="1" * 64)
+    other = dataclasses.replace(file, **{change: CHANGES[change]})  # type: ignore[arg-type]
+    assert (file.digest == other.digest) == (change in ("model", "quantization"))
+    if file.digest == other.digest:
+        file.check(other, where="Here", remedy="")
+
+
+@pytest.mark.parametrize(("field", "value"), [("dimensions", "64"), ("model", None), ("weights", 1)])
+def test_fields_of_another_type_are_refused(field: str, value: object) -> None:
+    stored = json.dumps(dataclasses.asdict(FINGERPRINT) | {field: value})
+    with pytest.raises(FingerprintMismatchError, match=f"{field} is"):
+        Fingerprint.from_json(stored)

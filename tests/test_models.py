@@ -1,9 +1,25 @@
+import dataclasses
 import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jina_rag import InvalidDimensionsError, ModelSpec, UnknownModelError, get_model_spec, list_models
+from jina_rag import (
+    Embedder,
+    InvalidDimensionsError,
+    ModelNotFoundError,
+    ModelSpec,
+    UnknownModelError,
+    get_model_spec,
+    list_models,
+    register_model,
+)
 from jina_rag.models import QUANTIZATIONS, parse_model_name
+from jina_rag.testing import TINY_SPEC
 
 JINA = [spec for spec in list_models() if spec.name.startswith("jina-")]
 TASKS = ["retrieval", "text-matching", "classification", "clustering"]
@@ -87,3 +103,88 @@ def test_rows_are_values() -> None:
     for spec in list_models():
         assert pickle.loads(pickle.dumps(spec)) == spec
         assert hash(spec) == hash(pickle.loads(pickle.dumps(spec)))
+
+
+def test_a_quantisation_is_named_once() -> None:
+    assert parse_model_name("jina-v5-small:q8_0", "Q8_0")[1] == "Q8_0"
+    with pytest.raises(UnknownModelError, match=r"'jina-v5-small:Q8_0' names Q8_0 and quantization='Q4_K_M' another"):
+        Embedder.from_pretrained("jina-v5-small:Q8_0", quantization="Q4_K_M")
+
+
+@pytest.fixture
+def registered(tiny_gguf: Path) -> Iterator[ModelSpec]:
+    yield register_model(dataclasses.replace(TINY_SPEC, name="Mine", aliases=("me/mine",)), tiny_gguf)
+    register_model(dataclasses.replace(TINY_SPEC, name="Mine"))
+
+
+def test_a_registered_row_is_found_by_its_names_and_loaded_from_its_file(registered: ModelSpec) -> None:
+    assert registered.default_quantization == "F32"
+    assert list_models()[-1] is get_model_spec("mine") is get_model_spec("ME/mine:F32") is registered
+    with Embedder.from_pretrained("mine") as embedder:
+        assert embedder.embed_query("x").shape == (64,)
+
+
+def test_a_row_of_another_meaning_is_not_registered(tmp_path: Path) -> None:
+    minilm = get_model_spec("minilm")
+    for name, changes in (("auto", {}), ("a:b", {}), ("Mine", {"aliases": ("minilm",)})):
+        with pytest.raises(ValueError, match="Choose another name"):
+            register_model(dataclasses.replace(TINY_SPEC, name=name, **changes))
+    with pytest.raises(ValueError, match="Choose another name"):
+        register_model(dataclasses.replace(minilm, pooling="cls"))
+    with pytest.raises(ModelNotFoundError):
+        register_model(TINY_SPEC, tmp_path / "nothing.gguf")
+
+
+def test_a_known_row_may_have_a_file_of_ones_own(tiny_gguf: Path) -> None:
+    jina = get_model_spec("jina-v5-nano-clustering")
+    try:
+        assert register_model(jina, tiny_gguf).file("F32").path == tiny_gguf
+        assert get_model_spec(jina.aliases[0]).file().path == tiny_gguf
+        assert [spec.name for spec in list_models()].count(jina.name) == 1
+    finally:
+        assert register_model(jina) == jina
+
+
+@pytest.mark.parametrize("changes", [{"name": ""}, {"dimensions": 0}, {"max_input_tokens": "512"}, {"pooling": "max"}])
+def test_rows_that_can_not_be_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        dataclasses.replace(TINY_SPEC, **changes)
+
+
+MODELS_FILE = """
+[[models]]
+name = "mine"
+path = "{path}"
+dimensions = 64
+max_input_tokens = 4096
+pooling = "last"
+license = "MIT"
+matryoshka_dimensions = [32, 64]
+prompts = {{ query = "Q: ", document = "D: " }}
+
+[[models]]
+name = "all-MiniLM-L6-v2"
+path = "{path}"
+"""
+EMBED = "from jina_rag import Embedder; print(Embedder.from_pretrained('mine').fingerprint.to_json())"
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+
+
+def test_a_file_of_rows_is_read_by_every_process(
+    tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(MODELS_FILE.format(path=tiny_gguf))
+    monkeypatch.setenv("JINA_RAG_MODELS", str(file))
+    assert '"query_prompt": "Q: "' in run("-c", EMBED).stdout
+    listed = [line.split()[:2] for line in run("-m", "jina_rag.cli", "models").stdout.splitlines()]
+    assert listed[-2:] == [["all-MiniLM-L6-v2", "F32"], ["mine", "F32"]]
+
+    for damaged in ("[[models]]\nname = 1", "models = 1", "[[models]]\nname = 'mine'", "[["):
+        file.write_text(damaged)
+        refused = run("-m", "jina_rag.cli", "models")
+        assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+        assert "models.toml, which JINA_RAG_MODELS names" in " ".join(refused.stderr.split())

@@ -74,7 +74,7 @@ def row_of_file(path: Path) -> ModelSpec:
     metadata, prefix = header.metadata, header.architecture
     return ModelSpec(
         name=stem,
-        dimensions=int(metadata.get(f"{prefix}.embedding_length", 0)),
+        dimensions=int(metadata.get(f"{prefix}.embedding_length", 1)),
         max_input_tokens=int(metadata.get(f"{prefix}.context_length", 512)),
         pooling=poolings.get(metadata.get(f"{prefix}.pooling_type"), "last"),
         license="",

@@ -2,7 +2,7 @@ import pytest
 
 from jina_rag import BackendError, Embedder, InvalidDimensionsError, LlamaCppOptions, UnknownBackendError
 from jina_rag.backends.remote.address import BackendAddress, parse_backend
-from jina_rag.shared import EmbedderConfig
+from jina_rag.config import EmbedderConfig
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from jina_rag.backends.registry import make_backend
 from jina_rag.backends.remote.address import BACKEND_VARIABLE
 from jina_rag.chroma import JinaRagEmbeddingFunction, open_collection, upsert_documents
 from jina_rag.cli import app
+from jina_rag.config import EmbedderConfig
 from jina_rag.model_files import ensure_model_file
-from jina_rag.shared import EmbedderConfig, shared_embedder
+from jina_rag.shared import shared_embedder
 from jina_rag.testing import FAKE_SPEC, FakeBackend
 from tests.backends import processes
 from tests.backends.servers import TeiStandin, VllmStandin, running

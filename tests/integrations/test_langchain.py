@@ -1,4 +1,5 @@
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -176,7 +177,13 @@ def test_making_one_loads_nothing() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dimension": 256}, "dimension"),
+        ({"dimension": 256}, "Did you mean 'dimensions'"),
+        ({"model_name": "minilm"}, "Did you mean 'model'"),
+        ({"model_path": "x.gguf"}, "Did you mean 'path'"),
+        ({"model": "minilm:F16", "quantization": "F32"}, "names F16 and"),
+        ({"backend": "jina", "options": {"n_threads": 1}}, "options is for llama.cpp in this process"),
+        ({"backend": "jina", "path": "x.gguf"}, "path is for llama.cpp in this process"),
+        ({"model": "auto", "path": "x.gguf"}, "needs the name of its model"),
         ({"model": "jina-v9"}, "jina-embeddings-v5-text-small-retrieval"),
         ({"model": "jina-v5-nano", "dimensions": 1024}, "32, 64, 128, 256, 512, 768"),
         ({"model": "jina-v5-nano", "quantization": "IQ3_M"}, "Q4_K_M"),
@@ -192,6 +199,13 @@ def test_options_may_be_plain_values() -> None:
     embeddings = JinaRagEmbeddings(**MINILM, options={"n_threads": 1})  # type: ignore[arg-type]
     assert embeddings.options == LlamaCppOptions(n_threads=1)
     assert len(embeddings.embed_query("x")) == 384
+
+
+def test_a_file_may_be_named(tmp_path: Path, minilm: Embedder) -> None:
+    path = shutil.copy(ensure_model_file(minilm.spec, "F16"), tmp_path / "copy.gguf")
+    embeddings = JinaRagEmbeddings(**MINILM, path=path)  # type: ignore[arg-type]
+    assert embeddings.embedder.quantization == "F16"
+    assert embeddings.cache_namespace == JinaRagEmbeddings(**MINILM, quantization="F16").cache_namespace
 
 
 def test_vectors_are_the_embedders(minilm: Embedder) -> None:

@@ -22,7 +22,7 @@ from llama_index.vector_stores.chroma import ChromaVectorStore
 from pydantic import PrivateAttr, ValidationError
 
 from jina_rag import Embedder, FingerprintMismatchError, LlamaCppOptions, MissingDependencyError
-from jina_rag.testing import random_texts
+from jina_rag.testing import random_texts, write_tiny_gguf
 
 MINILM = "all-MiniLM-L6-v2"
 PLANETS = [
@@ -61,7 +61,8 @@ def test_making_one_loads_nothing() -> None:
         ({"quantization": "Q3_X"}, "Q4_K_M"),
         ({"model_name": "jina-v5-nano:Q3_X"}, "Q4_K_M"),
         ({"dimensions": 500}, "512"),
-        ({"model": MINILM}, "not permitted"),  # the name is model_name: LlamaIndex would ignore this one
+        ({"model": MINILM}, "Did you mean 'model_name'"),  # LlamaIndex would ignore it
+        ({"quantisation": "F16"}, "Did you mean 'quantization'"),
     ],
 )
 def test_bad_settings_are_refused_when_it_is_made(settings: dict[str, Any], says: str) -> None:
@@ -112,14 +113,37 @@ def test_settings_survive_dicts_and_pickles() -> None:
         assert again.embedder is model.embedder
 
 
-def test_how_a_machine_runs_it_is_no_part_of_the_cache_key() -> None:
-    plain, threaded = (
-        JinaRagEmbedding(model_name=MINILM),
-        JinaRagEmbedding(model_name=MINILM, options=LlamaCppOptions(n_threads=1)),
-    )
-    assert plain.to_dict() == threaded.to_dict()
-    assert plain.to_dict() != JinaRagEmbedding(model_name=MINILM, quantization="F16").to_dict()
-    assert pickle.loads(pickle.dumps(threaded)).options.n_threads == 1
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"options": LlamaCppOptions(n_threads=1)},
+        {"embed_batch_size": 7, "num_workers": 2, "cache_dir": "elsewhere"},
+        {"model_name": "MiniLM", "dimensions": 384},
+        {"model_name": "minilm:f32"},
+    ],
+)
+def test_the_cache_key_is_what_decides_the_vectors(settings: dict[str, Any]) -> None:
+    model = JinaRagEmbedding(**{"model_name": MINILM} | settings)
+    assert model.to_dict() == JinaRagEmbedding(model_name=MINILM).to_dict()
+    assert model.to_dict() != JinaRagEmbedding(model_name=MINILM, quantization="F16").to_dict()
+    assert pickle.loads(pickle.dumps(model)).options == model.options
+
+
+def test_a_dump_of_the_settings_is_taken_back() -> None:
+    model = JinaRagEmbedding(model_name="minilm", truncate=True, embed_batch_size=7)
+    again = JinaRagEmbedding(**model.model_dump())
+    assert again.model_dump() == model.model_dump()
+    assert again.embed_batch_size == 7
+
+
+def test_another_file_is_another_cache_key(tmp_path: Path) -> None:
+    keys = []
+    for seed in (0, 1):
+        write_tiny_gguf(tmp_path / "model.gguf", seed=seed)
+        model = JinaRagEmbedding(model_name=MINILM, path=tmp_path / "model.gguf")
+        keys.append(model.to_dict())
+        assert JinaRagEmbedding.from_dict(model.to_dict()).to_dict() == model.to_dict()
+    assert keys[0] != keys[1]
 
 
 def test_auto_is_stored_as_the_model_it_took(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """`JinaRagEmbeddings`: jina_rag's embedder as LangChain knows embeddings."""
 
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tqdm.auto import tqdm
 
 from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
+from jina_rag.config import refuse_unknown_settings
 from jina_rag.models import DEFAULT_MODEL
 
 
@@ -39,6 +41,17 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
     """How llama.cpp is to run: threads, GPU layers and so on."""
     backend: str | None = None
     """Another engine in llama.cpp's place, such as "http://host:8080", "jina" or "sentence-transformers"."""
+    path: Path | None = None
+    """The model's GGUF file on this machine; None finds or downloads it by the model's name."""
+    cache_dir: Path | None = None
+    """Where the hub keeps its files; None for its usual place."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, settings: Any) -> Any:  # noqa: ANN401 - pydantic's signature
+        if isinstance(settings, dict):
+            refuse_unknown_settings(settings, cls.model_fields)
+        return settings
 
     @model_validator(mode="after")
     def _check_settings(self) -> Self:
@@ -96,4 +109,6 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
             truncate=self.truncate,
             options=self.options,
             backend=self.backend,
+            path=self.path,
+            cache_dir=self.cache_dir,
         )

@@ -128,7 +128,7 @@ def _vectors_for(
 ) -> tuple[Mapping[bytes, FloatArray], int]:
     """The vectors of chunks' texts by digest, and how many had to be embedded; these are kept from now on."""
     texts = {text_digest(chunk.text): chunk.text for chunk in chunks}
-    in_use = model.fingerprint == manifest.fingerprint()
+    in_use = model.fingerprint.digest == manifest.fingerprint().digest
     vectors = manifest.vectors(texts) if in_use else manifest.staged_vectors(model.fingerprint, texts)
     missing = {digest: text for digest, text in texts.items() if digest not in vectors}
     if missing:

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 import chromadb
 import pytest
 
-from jina_rag import Embedder
+from jina_rag import Embedder, get_model_spec
 from jina_rag.errors import BackendError, DocumentError, FingerprintMismatchError, IndexFolderError
+from jina_rag.model_files import ensure_model_file
 from jina_rag.rag.indexing import ingest as ingestion
 from jina_rag.rag.indexing.index import COLLECTION, AddProgress, DocumentIndex, load_index_embedder, read_index_settings
 from jina_rag.rag.indexing.ingest import Ingestion
@@ -212,6 +213,17 @@ def test_an_index_opens_with_its_own_model(tmp_path: Path, notes: Path, minilm: 
     assert load_index_embedder(tmp_path / "index").fingerprint == minilm.fingerprint
     with DocumentIndex.open(tmp_path / "index") as index:
         assert Retriever(index).retrieve("Which planet is the colour of rust?")[0].chunk.title == "Mars"
+
+
+def test_an_index_of_a_file_opens_with_that_file_and_by_its_models_name(tmp_path: Path, notes: Path) -> None:
+    file = ensure_model_file(get_model_spec("minilm"))
+    for _ in range(2):
+        with (
+            Embedder.from_file(file, "minilm") as embedder,
+            DocumentIndex.create_or_open(tmp_path / "index", embedder) as index,
+        ):
+            index.add([notes])
+    assert load_index_embedder(tmp_path / "index").quantization == "F32"
 
 
 def test_another_model_is_refused(index: DocumentIndex) -> None:

@@ -1,11 +1,15 @@
 """`JinaRagEmbedding`: jina_rag's embedder as LlamaIndex knows embeddings."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import ConfigDict, Field, model_validator
 
 from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, get_model_spec, shared_embedder
+from jina_rag.config import refuse_unknown_settings
+from jina_rag.locations import file_sha256
 from jina_rag.models import DEFAULT_MODEL
 
 
@@ -37,6 +41,18 @@ class JinaRagEmbedding(BaseEmbedding):
     backend: str | None = Field(
         default=None, description="Another engine: 'http://host:8080', 'jina', 'sentence-transformers'."
     )
+    path: Path | None = Field(default=None, description="The model's GGUF file; None finds it by the model's name.")
+    cache_dir: Path | None = Field(default=None, exclude=True, description="Where the hub keeps its files.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, settings: Any) -> Any:  # noqa: ANN401 - pydantic's signature
+        """Drop what `to_dict` and `model_dump` add to the settings, and say what a misspelt one should be."""
+        if not isinstance(settings, dict):
+            return settings
+        settings = {name: value for name, value in settings.items() if name not in ("class_name", "weights")}
+        refuse_unknown_settings(settings, cls.model_fields)
+        return settings
 
     @model_validator(mode="after")
     def _check_settings(self) -> Self:
@@ -78,16 +94,26 @@ class JinaRagEmbedding(BaseEmbedding):
             truncate=self.truncate,
             options=self.options,
             backend=self.backend,
+            path=self.path,
+            cache_dir=self.cache_dir,
         )
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - LlamaIndex's signature
-        """The settings that `from_dict` reads, and that the ingestion cache takes as its key.
+        """The settings that decide the vectors: `from_dict` reads them, and the ingestion cache takes them as its key.
 
-        For "auto" it loads the model and names the one taken: tomorrow's may be another, and the vectors with it.
+        They have one spelling: the model's own name, its quantisation and dimensions, and a file's checksum. "auto"
+        loads the model, to name the one taken: tomorrow's may be another, and the vectors with it.
         """
         settings: dict[str, Any] = super().to_dict(**kwargs)
-        if self.model_name == "auto":
-            settings |= {"model_name": self.embedder.spec.name, "quantization": self.embedder.quantization}
+        for name in ("embed_batch_size", "num_workers"):
+            settings.pop(name, None)
+        config = self._config.resolved()
+        if config.model == "auto":
+            made_with = self.embedder.fingerprint
+            config = replace(config, model=made_with.model, quantization=made_with.quantization).resolved()
+        settings |= {"model_name": config.model, "quantization": config.quantization, "dimensions": config.dimensions}
+        if config.path is not None:
+            settings |= {"path": str(config.path), "weights": file_sha256(Path(config.path))}
         return settings
 
     def to_payload(self) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""`EmbedderConfig`: the settings of an embedder, checked before anything is loaded."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+from jina_rag.errors import UnknownBackendError, UnknownModelError
+from jina_rag.models import DEFAULT_MODEL, parse_model_name
+
+_NAMES_ELSEWHERE = {
+    "model": ("model_name", "model_id", "repo_id"),
+    "model_name": ("model", "model_id", "repo_id"),
+    "path": ("model_path", "model_file", "filename"),
+    "cache_dir": ("cache_folder",),
+    "backend": ("base_url", "api_base", "url", "endpoint", "host"),
+    "dimensions": ("truncate_dim", "output_dimensionality", "embed_dim"),
+    "quantization": ("dtype", "torch_dtype"),
+    "options": ("n_gpu_layers", "n_threads", "n_batch", "n_ubatch", "use_mmap", "model_kwargs", "flash_attn", "device"),
+    "k": ("top_k", "similarity_top_k"),
+    "similarity_top_k": ("k", "top_k"),
+}
+"""What other libraries call our settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedderConfig:
+    """What it takes to make an `Embedder` again, in this process or another; for adapters that store settings.
+
+    Attributes:
+        model: A name or alias from `list_models()`, `name:QUANTIZATION`, or "auto".
+        quantization: How the weights are stored; None takes the model's default, or what the file or backend says.
+        dimensions: Cut vectors to this width; None keeps the full one.
+        truncate: Cut texts that are too long instead of refusing them.
+        options: How llama.cpp is to run.
+        backend: Another engine, as for `Embedder.from_pretrained`; None is llama.cpp in this process.
+        path: The model's GGUF file on this machine; None finds or downloads it by the model's name.
+        cache_dir: Where the hub keeps its files; None for its usual place.
+    """
+
+    model: str = DEFAULT_MODEL
+    quantization: str | None = None
+    dimensions: int | None = None
+    truncate: bool = False
+    options: LlamaCppOptions = field(default_factory=LlamaCppOptions)
+    backend: str | None = None
+    path: Path | str | None = None
+    cache_dir: Path | str | None = None
+
+    def check(self) -> None:
+        """Refuse settings that don't fit each other or any model, without loading or downloading anything.
+
+        "auto" passes, whatever model it will turn out to be.
+
+        Raises:
+            UnknownModelError, InvalidDimensionsError: the model, quantisation or dimensions do not exist.
+            UnknownBackendError: the backend's setting names no engine, or llama.cpp's settings come with one.
+        """
+        if self.backend is not None:
+            self._check_backend(self.backend)
+        if self.model == "auto":
+            if self.path is not None:
+                raise UnknownModelError(f"{self.path} needs the name of its model: 'auto' doesn't tell its prompts.")
+            return
+        spec, quantization = parse_model_name(self.model, self.quantization)
+        if self.backend is None and self.path is None:  # a server's or a file's weights may be stored in other ways
+            spec.file(quantization)
+        spec.check_dimensions(self.dimensions)
+
+    def _check_backend(self, backend: str) -> None:
+        from jina_rag.backends.remote.address import parse_backend
+
+        parse_backend(backend)
+        given = {"options": self.options != LlamaCppOptions(), "path": self.path, "cache_dir": self.cache_dir}
+        for name, is_given in given.items():
+            if is_given:
+                raise UnknownBackendError(f"{name} is for llama.cpp in this process. Leave it out with a backend.")
+
+    def resolved(self) -> "EmbedderConfig":
+        """The same settings in one spelling: the model's own name, its quantisation and dimensions, absolute paths.
+
+        Raises:
+            UnknownModelError, InvalidDimensionsError, UnknownBackendError: as `check` does.
+        """
+        self.check()
+        path, cache_dir = (value and Path(value).expanduser().absolute() for value in (self.path, self.cache_dir))
+        if self.model == "auto":
+            return replace(self, path=path, cache_dir=cache_dir)
+        spec, quantization = parse_model_name(self.model, self.quantization)
+        if self.backend is None and self.path is None:
+            quantization = spec.file(quantization).quantization
+        return replace(
+            self,
+            model=spec.name,
+            quantization=quantization,
+            dimensions=spec.check_dimensions(self.dimensions),
+            path=path,
+            cache_dir=cache_dir,
+        )
+
+
+def refuse_unknown_settings(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a setting that doesn't exist, with the one that may be meant: for classes that take keyword arguments.
+
+    Raises:
+        ValueError: a name of `given` is not in `known`.
+    """
+    for name in given:
+        if name in known:
+            continue
+        meant = [own for own, others in _NAMES_ELSEWHERE.items() if own in known and name in others]
+        meant = meant or get_close_matches(name, known, n=1)
+        hint = f"Did you mean {meant[0]!r}?" if meant else f"Settings are: {', '.join(known)}."
+        raise ValueError(f"There is no setting {name!r}. {hint}")
