@@ -175,7 +175,7 @@ class Embedder:
         if path is None:
             from jina_rag.model_files import choose_model, ensure_model_file
 
-            cache_dir = config.cache_dir and Path(config.cache_dir)
+            cache_dir = Path(config.cache_dir) if config.cache_dir else None
             model = choose_model(cache_dir=cache_dir) if model == "auto" else model
             spec, quantization = parse_model_name(model, quantization)
             spec.check_dimensions(config.dimensions)  # before a download, not after

@@ -265,9 +265,12 @@ def _read_models_file() -> None:
 
 
 def _row_of(fields: dict[str, Any]) -> ModelSpec:
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    files = tuple(ModelFile(**file) for file in values.pop("files", ()))
-    return ModelSpec(**values | {"prompts": Prompts(**values.pop("prompts", {})), "files": files})
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    values["prompts"] = Prompts(**values.get("prompts", {}))
+    values["files"] = tuple(ModelFile(**file) for file in values.get("files", ()))
+    return ModelSpec(**values)
 
 
 def _jina_v5(

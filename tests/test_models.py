@@ -126,11 +126,14 @@ def test_a_registered_row_is_found_by_its_names_and_loaded_from_its_file(registe
 
 def test_a_row_of_another_meaning_is_not_registered(tmp_path: Path) -> None:
     minilm = get_model_spec("minilm")
-    for name, changes in (("auto", {}), ("a:b", {}), ("Mine", {"aliases": ("minilm",)})):
+    for spec in (
+        dataclasses.replace(TINY_SPEC, name="auto"),
+        dataclasses.replace(TINY_SPEC, name="a:b"),
+        dataclasses.replace(TINY_SPEC, name="Mine", aliases=("minilm",)),
+        dataclasses.replace(minilm, pooling="cls"),
+    ):
         with pytest.raises(ValueError, match="Choose another name"):
-            register_model(dataclasses.replace(TINY_SPEC, name=name, **changes))
-    with pytest.raises(ValueError, match="Choose another name"):
-        register_model(dataclasses.replace(minilm, pooling="cls"))
+            register_model(spec)
     with pytest.raises(ModelNotFoundError):
         register_model(TINY_SPEC, tmp_path / "nothing.gguf")
 

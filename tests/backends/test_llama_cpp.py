@@ -293,8 +293,11 @@ def test_a_file_that_is_gone_has_no_identity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_threads": 0}, "n_threads must be 1 or more, not 0"),
-        ({"batch_tokens": 0}, "batch_tokens must be 1 or more, not 0"),
+        ({"n_threads": 0}, "n_threads must be a whole number of 1 or more, not 0"),
+        ({"n_threads": 2.5}, "n_threads must be a whole number of 1 or more, not 2.5"),
+        ({"batch_tokens": True}, "batch_tokens must be a whole number of 1 or more, not True"),
+        ({"n_gpu_layers": None}, "n_gpu_layers must be a whole number of -1 or more, not None"),
+        ({"use_mmap": None}, "use_mmap must be True or False, not None"),
         ({"flash_attention": "yes"}, "must be 'auto', 'on' or 'off', not 'yes'"),
     ],
 )

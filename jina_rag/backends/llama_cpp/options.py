@@ -8,7 +8,7 @@ from typing import Literal
 class LlamaCppOptions:
     """How llama.cpp is to run. None of this changes what a vector means.
 
-    Raises ValueError for a number that can't be meant.
+    Raises ValueError for a value that can't be meant.
 
     Attributes:
         n_gpu_layers: Layers to put on a GPU, -1 for all; nothing happens in a build for the CPU.
@@ -25,9 +25,16 @@ class LlamaCppOptions:
     use_mmap: bool = True
 
     def __post_init__(self) -> None:
-        if self.n_threads is not None and self.n_threads < 1:
-            raise ValueError(f"n_threads must be 1 or more, not {self.n_threads}. None takes every core.")
-        if self.batch_tokens < 1:
-            raise ValueError(f"batch_tokens must be 1 or more, not {self.batch_tokens}. 512 suits most machines.")
+        if self.n_threads is not None:
+            _check_number("n_threads", self.n_threads, least=1, advice="None takes every core.")
+        _check_number("batch_tokens", self.batch_tokens, least=1, advice="512 suits most machines.")
+        _check_number("n_gpu_layers", self.n_gpu_layers, least=-1, advice="-1 takes all.")
         if self.flash_attention not in ("auto", "on", "off"):
             raise ValueError(f"flash_attention must be 'auto', 'on' or 'off', not {self.flash_attention!r}.")
+        if type(self.use_mmap) is not bool:
+            raise ValueError(f"use_mmap must be True or False, not {self.use_mmap!r}.")
+
+
+def _check_number(name: str, value: object, *, least: int, advice: str) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be a whole number of {least} or more, not {value!r}. {advice}")
