@@ -60,7 +60,7 @@ def add(
 
     An index keeps the model that it was made with.
     """
-    from jina_rag.rag.documents.discovery import READERS, find_documents
+    from jina_rag.rag.documents import READERS, find_documents
     from jina_rag.rag.indexing.index import DocumentIndex
 
     if not find_documents(paths, exclude or (), on_error=lambda *_: None):  # `add` will tell of these

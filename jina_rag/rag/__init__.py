@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         find_claims,
     )
     from jina_rag.rag.citations.source_context import Box, SourceContext, page_image, passage_boxes, read_source_context
-    from jina_rag.rag.documents.discovery import READERS, Document, Page, ReadLimits, find_documents, read_document
+    from jina_rag.rag.documents import READERS, Document, Page, ReadLimits, find_documents, read_document
     from jina_rag.rag.indexing.check import Problem
     from jina_rag.rag.indexing.contents import IndexContents
     from jina_rag.rag.indexing.index import (
@@ -127,7 +127,7 @@ _MODULES = {
     "indexing.contents": ("IndexContents",),
     "answering.conversation": ("Conversation", "Turn"),
     "indexing.check": ("Problem",),
-    "documents.discovery": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),
+    "documents": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),
     "retrieval.snippets": ("make_snippet",),
     "store.filters": ("Filters",),
     "answering.extractive": ("ExtractiveGenerator",),

@@ -26,7 +26,7 @@ from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
 from jina_rag import Embedder
 from jina_rag.rag import Chunk, Document, DocumentIndex, Reranker, Retriever, SearchOptions, make_reranker
-from jina_rag.rag.indexing import ingest as ingestion
+from jina_rag.rag.indexing import parsing
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.text.tokens import FUNCTION_WORDS
 from tests.benchmarks.long_text import say
@@ -98,7 +98,7 @@ def paragraph_index(paragraphs: Sequence[str]) -> Iterator[IndexForOtherWords]:
         embedder = stack.enter_context(Embedder.from_pretrained("all-MiniLM-L6-v2", truncate=True))
         index = stack.enter_context(IndexForOtherWords.create_or_open(Path(folder) / "index", embedder))
         index.other_words = {}
-        with patch.object(ingestion, "split_document", whole_document):
+        with patch.object(parsing, "split_document", whole_document):
             added = index.add([documents])
         assert len(added.added) == len(paragraphs), added.failed
         yield index

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jina_rag import Embedder
 from jina_rag.rag import chunking
 from jina_rag.rag.chunking import split_document
-from jina_rag.rag.documents.discovery import Document, Page
+from jina_rag.rag.documents import Document, Page
 from jina_rag.rag.documents.headings import Heading, find_headings, heading_path
 from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from jina_rag.errors import DocumentError
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.documents.discovery import ReadLimits, read_document
+from jina_rag.rag.documents import ReadLimits, read_document
+from jina_rag.rag.documents.reading import read_file
 from jina_rag.rag.documents.sandbox import run_job
 
 
@@ -51,8 +52,9 @@ def passage_boxes(
         DocumentError: the file is gone, can't be read, or no longer has the text in this place.
         MissingDependencyError: the package that reads PDF is not installed.
     """
-    arguments = {"path": _resolved(path), "page": page_number, "spans": list(spans), "text": text}
-    return [[Box(*box) for box in boxes] for boxes in run_job("passage_boxes", arguments, ReadLimits())]
+    file = read_file(path)
+    found = run_job("passage_boxes", file.path, file.data, ReadLimits(), page=page_number, spans=list(spans), text=text)
+    return [[Box(*box) for box in boxes] for boxes in found]
 
 
 def page_image(
@@ -71,9 +73,10 @@ def page_image(
         DocumentError: the file is gone, can't be read, or no longer has this page.
         MissingDependencyError: pypdfium2 or Pillow is not installed.
     """
+    file = read_file(path)
     marks = {"boxes": [list(box) for box in boxes], "cited": [list(box) for box in cited]}
-    arguments = {"path": _resolved(path), "page": page_number, **marks, "width": width}
-    return base64.b64decode(run_job("page_image", arguments, ReadLimits()))
+    arguments = {"page": page_number, "width": width, **marks}
+    return base64.b64decode(run_job("page_image", file.path, file.data, ReadLimits(), **arguments))
 
 
 def read_source_context(chunk: Chunk, *, margin: int = 1500) -> SourceContext:
@@ -90,7 +93,3 @@ def read_source_context(chunk: Chunk, *, margin: int = 1500) -> SourceContext:
         raise DocumentError(f"{chunk.source} has changed since it was indexed. Add it again, then ask again.")
     before, after = text[: chunk.start], text[chunk.end :]
     return SourceContext(before[-margin:] if margin else "", chunk.text, after[:margin])
-
-
-def _resolved(path: Path | str) -> str:
-    return str(Path(path).resolve())

@@ -1,46 +1,35 @@
-"""Files in, text out: which files are documents, and how one is read without harm.
-
-Each kind of file is a row of `READERS`. A reader keeps what citations need later: page numbers, and headings. It runs
-in a child process under `ReadLimits`, so a file that hangs or crashes its parser costs that file alone.
-"""
+"""Which files are documents: what paths, folders and patterns name."""
 
 import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats import READERS
-from jina_rag.rag.documents.headings import Heading
-from jina_rag.rag.documents.sandbox import ReadLimits, close_workers, run_job
-from jina_rag.rag.documents.types import Document, Page
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-__all__ = [
-    "IGNORE_FILE",
-    "READERS",
-    "Document",
-    "FolderErrorCallback",
-    "Page",
-    "ReadLimits",
-    "close_workers",
-    "find_documents",
-    "is_pattern",
-    "local_path",
-    "read_document",
-]
-
 IGNORE_FILE = ".jinaragignore"
 """A file of this name at the top of a folder lists what to pass over in it, in the syntax of .gitignore."""
 
-_ALWAYS_EXCLUDED = ("__pycache__/", "node_modules/", "site-packages/")
-"""Folders of other people's files. A pattern such as `!node_modules/` brings one back."""
+_OTHERS = ("__pycache__/", "node_modules/", "site-packages/")
+_KEYS = """
+.env .env.* *.env *.pem *.key *.p12 *.pfx *.ppk *.jks *.keystore *.kdbx *.ovpn *.tfvars *.tfstate
+id_rsa* id_dsa* id_ecdsa* id_ed25519* .netrc _netrc .pgpass .htpasswd client_secret*.json service?account*.json
+"""
+_SECRETS = (
+    f"{name}.{ending}"
+    for name in ("credentials", "passwords", "secret", "secrets")
+    for ending in ("cfg", "conf", "csv", "ini", "json", "toml", "txt", "xml", "yaml", "yml")
+)
+_ALWAYS_EXCLUDED = (*_OTHERS, *_KEYS.split(), *_SECRETS)
+"""Other people's files, keys and passwords. A pattern such as `!node_modules/` or `!*.env` brings them back."""
 
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs):/", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")
@@ -49,13 +38,28 @@ FolderErrorCallback = Callable[[Path, DocumentError], None]
 """Called with a folder that can't be listed, and why."""
 
 
+class FoundFile(NamedTuple):
+    """A document that was found.
+
+    Attributes:
+        path: Absolute, links followed.
+        size: In bytes.
+        mtime_ns: When it was changed last, in nanoseconds.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
 def find_documents(
     paths: Iterable[Path | str], exclude: Iterable[str] = (), *, on_error: FolderErrorCallback | None = None
 ) -> list[Path]:
     """The documents that `paths` name: files as they are, folders with all that is below them.
 
-    In a folder, hidden files and folders, files of other kinds and whatever is neither a file nor a folder are passed
-    over. A symbolic link in it is followed if it leads to a file in the same folder, not if it leads out of it or to
+    In a folder, these are passed over: hidden files and folders, files of other kinds, files that usually hold keys or
+    passwords (`*.env`, `*.pem`, `id_rsa*`, `credentials.json` and the like), and whatever is neither a file nor a
+    folder. A symbolic link in it is followed if it leads to a file in the same folder, not if it leads out of it or to
     another folder; a link that is named itself is followed wherever it leads. The result is sorted and holds each file
     once, by its absolute path.
 
@@ -67,55 +71,54 @@ def find_documents(
         on_error: Called with each folder that can't be listed, which is then passed over; without it, the first raises.
 
     Raises:
-        DocumentError: a path doesn't exist, a pattern fits nothing, a file was named whose kind can't be read, or a
+        DocumentError: a path doesn't exist, a pattern matches nothing, a file was named whose kind can't be read, or a
             folder can't be listed.
         MissingDependencyError: pathspec is not installed.
     """
-    found: set[Path] = set()
     patterns = tuple(exclude)
+    found: set[Path] = set()
     for path in map(local_path, paths):
-        if is_pattern(path):
-            found.update(_matches(path, patterns, on_error))
-        elif not _exists(path):
-            raise DocumentError(f"There is no file or folder {path}. Check the spelling.")
-        elif path.is_dir():
-            found.update(_Folder(path, patterns, on_error).documents())
-        else:
-            _check_kind(path)
-            found.add(path.resolve())
+        files = match_pattern if is_pattern(path) else files_at
+        found.update(file.path for file in files(path, patterns, on_error))
     return sorted(found)
 
 
-def read_document(path: Path | str, limits: ReadLimits | None = None) -> Document:
-    """Read one file, in a child process. Safe to call from many threads, and after a fork.
+def files_at(
+    path: Path, exclude: Sequence[str] = (), on_error: FolderErrorCallback | None = None
+) -> Iterator[FoundFile]:
+    """The document at a path, or those below it. Arguments and errors as those of `find_documents`."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise DocumentError(f"There is no file or folder {path}. Check the spelling.") from error
+    if stat.S_ISDIR(status.st_mode):
+        yield from _Folder(path, exclude, on_error).documents()
+        return
+    check_kind(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise DocumentError(f"{path} is no ordinary file. Leave it out.")
+    yield FoundFile(path.resolve(), status.st_size, status.st_mtime_ns)
 
-    Args:
-        path: The file; a symbolic link is followed.
-        limits: What it may take; None means `ReadLimits()`.
 
-    Raises:
-        DocumentError: the file is missing, too large, damaged, protected, without text or of an unknown kind, or its
-            reader took too long, took too much memory or crashed.
-        MissingDependencyError: the package that reads this kind is not installed.
-    """
-    path = Path(path)
-    _check_name(path)
-    _check_kind(path)
-    path = path.resolve()
-    result = run_job("read", {"path": str(path)}, limits or ReadLimits())
-    document = Document(
-        source=str(path),
-        title=result["title"] or path.stem,
-        pages=tuple(
-            Page(number, text, tuple(Heading(*heading) for heading in headings))
-            for number, text, headings in result["pages"]
-        ),
-        is_markdown=result["is_markdown"],
-        notes=tuple(result["notes"]),
-    )
-    if not any(page.text.strip() for page in document.pages):
-        raise DocumentError(f"{path} has no text. Leave it out.")
-    return document
+def match_pattern(
+    pattern: Path, exclude: Sequence[str] = (), on_error: FolderErrorCallback | None = None
+) -> Iterator[FoundFile]:
+    """The documents that a pattern matches, and those in the folders that it matches. Otherwise as `files_at`."""
+    fixed = next(place for place, part in enumerate(pattern.parts) if _WILDCARD.search(part))
+    base = Path(*pattern.parts[:fixed])
+    try:
+        # Path.glob follows no links to folders, unlike the glob module, which may never end in them.
+        matches = list(base.glob(str(Path(*pattern.parts[fixed:])))) if _exists(base) else []
+    except ValueError as error:
+        raise DocumentError(
+            f"The pattern {pattern} can't be understood ({error}). Write ** as a folder, as in notes/**/*.md."
+        ) from error
+    if not matches:
+        raise DocumentError(f"The pattern {pattern} fits no file or folder. Check the spelling.")
+    folder = _Folder(base, exclude, on_error)
+    for match in matches:
+        if not folder.passes_over(match.relative_to(base), is_folder=match.is_dir()):
+            yield from folder.documents_at(match.relative_to(base))
 
 
 def local_path(path: Path | str) -> Path:
@@ -137,49 +140,24 @@ def is_pattern(path: Path) -> bool:
     return bool(_WILDCARD.search(str(path))) and not _exists(path)
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name too long for any file
-        return False
+def check_kind(path: Path) -> None:
+    """Make sure that a file is of a kind that can be read.
 
-
-def _check_kind(path: Path) -> None:
+    Raises:
+        DocumentError: it isn't.
+    """
     if path.suffix.lower() not in READERS:
         raise DocumentError(
             f"{path} is of a kind that can't be read. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, "
             "HTML, Markdown, text, CSV, JSON or source code."
         )
-    if path.exists() and not path.is_file():
-        raise DocumentError(f"{path} is no ordinary file. Leave it out.")
 
 
-def _check_name(path: Path) -> None:
+def _exists(path: Path) -> bool:
     try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise DocumentError(
-            f"{str(path)!r} is not a name that can be stored, for it is not UTF-8. Rename it."
-        ) from error
-
-
-def _matches(pattern: Path, exclude: Sequence[str], on_error: FolderErrorCallback | None) -> Iterator[Path]:
-    """The documents that a pattern fits, and those in the folders that it fits."""
-    fixed = next(place for place, part in enumerate(pattern.parts) if _WILDCARD.search(part))
-    base = Path(*pattern.parts[:fixed])
-    try:
-        # Path.glob follows no links to folders, unlike the glob module, which may never end in them.
-        matches = list(base.glob(str(Path(*pattern.parts[fixed:])))) if _exists(base) else []
-    except ValueError as error:
-        raise DocumentError(
-            f"The pattern {pattern} can't be understood ({error}). Write ** as a folder, as in notes/**/*.md."
-        ) from error
-    if not matches:
-        raise DocumentError(f"The pattern {pattern} fits no file or folder. Check the spelling.")
-    folder = _Folder(base, exclude, on_error)
-    for match in matches:
-        if not folder.passes_over(match.relative_to(base), is_folder=match.is_dir()):
-            yield from folder.documents_at(match.relative_to(base))
+        return path.exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 class _Folder:
@@ -190,7 +168,7 @@ class _Folder:
         self._excluded = _exclusions(self._root, exclude)
         self._on_error = on_error
 
-    def documents(self, below: str = "") -> Iterator[Path]:
+    def documents(self, below: str = "") -> Iterator[FoundFile]:
         """The documents in the folder, or in the one `below` it."""
         for entry in self._entries(below):
             name = f"{below}/{entry.name}" if below else entry.name
@@ -202,7 +180,7 @@ class _Folder:
             elif Path(entry.name).suffix.lower() in READERS and not self._excluded.match_file(name):
                 yield from self._file(entry.path, is_link=entry.is_symlink())
 
-    def documents_at(self, name: Path) -> Iterator[Path]:
+    def documents_at(self, name: Path) -> Iterator[FoundFile]:
         """The document of this name, or the documents in the folder of this name."""
         path = self._root / name
         if path.is_dir() and not path.is_symlink():
@@ -227,14 +205,21 @@ class _Folder:
             self._on_error(folder, error)
             return []
 
-    def _file(self, path: str, *, is_link: bool) -> Iterator[Path]:
-        # What stands here by itself needs no resolving, which would cost more than all the rest.
+    def _file(self, path: str, *, is_link: bool) -> Iterator[FoundFile]:
+        # What is no link needs no resolving, which would cost more than all the rest.
         target = Path(path).resolve() if is_link else Path(path)
         try:
-            if stat.S_ISREG(target.stat().st_mode) and (not is_link or target.is_relative_to(self._root)):
-                yield target
+            status = target.stat()
+            if stat.S_ISREG(status.st_mode) and (not is_link or self._is_wanted(target)):
+                yield FoundFile(target, status.st_size, status.st_mtime_ns)
         except OSError:
             return  # gone meanwhile, or a link to nothing
+
+    def _is_wanted(self, target: Path) -> bool:
+        """Whether what a link leads to is in the folder, and not excluded by its own name."""
+        return target.is_relative_to(self._root) and not self._excluded.match_file(
+            target.relative_to(self._root).as_posix()
+        )
 
 
 def _exclusions(root: Path, exclude: Sequence[str]) -> "GitIgnoreSpec":

@@ -1,7 +1,8 @@
-"""Parsers kept apart: each job runs in a child process, under limits of time and memory.
+"""Parsers kept apart: each job runs in a child process, under limits of time and memory and without rights.
 
 The children are started when they are needed, wait for the next job when they are done, and end with this process. They
-are started as a module of their own, not by multiprocessing, which would run the caller's script again.
+are started as a module of their own, not by multiprocessing, which would run the caller's script again. They open no
+files: the content goes to them through a pipe. What else they may not do on which system, `lockdown` says.
 """
 
 import atexit
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jina_rag.errors import DocumentError, MissingDependencyError
@@ -21,7 +23,7 @@ from jina_rag.machine import available_cores
 from jina_rag.subprocesses import module_command, module_environment
 
 _WORKER = "jina_rag.rag.documents.worker"
-_READY = b"ready\n"
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # openpyxl loads numpy, which would start many
 _logger = logging.getLogger(__name__)
 
 
@@ -31,43 +33,49 @@ class ReadLimits:
 
     Attributes:
         max_bytes: Larger files are refused: they are hardly ever text.
+        max_characters: How much text is kept of a file, or ten for each of its bytes if that is more; the rest is cut
+            off, with a note.
         seconds: From the moment that its turn has come.
         memory_bytes: Beyond what the reading process needs anyway. Held on Linux; other systems offer no such limit.
     """
 
     max_bytes: int = 100 * 2**20
+    max_characters: int = 5_000_000
     seconds: float = 60.0
     memory_bytes: int = 2**30
 
 
-def run_job(job: str, arguments: dict[str, Any], limits: ReadLimits) -> Any:  # noqa: ANN401 - whatever the job gives
-    """Run a job of the worker on the file `arguments["path"]`, and give its result.
+def run_job(job: str, path: Path, data: bytes, limits: ReadLimits, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the job gives
+    """Run a job of the worker on the content of a file, and give its result.
 
     A worker that has done other jobs may have been harmed by them, so a file is blamed for a crash or for taking too
     much memory only by a new one.
 
     Raises:
-        DocumentError: the job went over a limit, crashed its parser, or said so itself.
+        DocumentError: the job went over a limit, crashed its parser, or refused the file.
         MissingDependencyError: a package is not installed.
     """
     request = {
         "job": job,
-        "arguments": {**arguments, "max_bytes": limits.max_bytes},
+        "path": str(path),
+        "n_bytes": len(data),
+        "arguments": arguments,
+        "max_characters": limits.max_characters,
         "seconds": limits.seconds,
         "memory_bytes": limits.memory_bytes,
     }
     for _ in range(2):
         with _borrowed_worker() as worker:
             was_new = worker.is_new
-            answer = worker.ask(request, limits.seconds)
+            answer = worker.ask(request, data, limits.seconds)
         if was_new or answer.get("error") not in ("MemoryError", "Crash"):
             break
     if "error" in answer:
-        raise _error(answer, arguments["path"], limits)
+        raise _error(answer, path, limits)
     return answer["result"]
 
 
-def _error(answer: dict[str, Any], path: str, limits: ReadLimits) -> Exception:
+def _error(answer: dict[str, Any], path: Path, limits: ReadLimits) -> Exception:
     if answer.get("traceback"):
         _logger.debug("Reading %s failed.\n%s", path, answer["traceback"])
     if answer["error"] == "TimeUp":
@@ -92,61 +100,73 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=module_environment(),
+            env={**module_environment(), **_ONE_THREAD},
+            start_new_session=True,  # a group of its own, which is ended as a whole
         )
         assert self._process.stdin
         assert self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self.is_new = True
         self.is_usable = True
-        if self._answers.readline() != _READY:
+        try:
+            measures = json.loads(self._answers.readline())["ready"]
+        except ValueError as error:
             self.close()
             raise DocumentError(
                 f"The process that reads documents did not start. Run `python -m {_WORKER} </dev/null` to see why."
-            )
+            ) from error
+        _logger.debug("The process %d reads documents under: %s.", self._process.pid, ", ".join(measures) or "nothing")
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], data: bytes, seconds: float) -> dict[str, Any]:
         """The worker's answer; {"error": "TimeUp" or "Crash"} if none came."""
         self.is_new = False
         time_up = threading.Event()
 
         def stop() -> None:
             time_up.set()
-            self._process.kill()
+            self._kill()
 
         timer = threading.Timer(seconds, stop)
         timer.start()
         try:
-            line = self._exchange(json.dumps(request).encode() + b"\n")
+            line = self._exchange(json.dumps(request).encode() + b"\n", data)
         finally:
             timer.cancel()
         if line.endswith(b"\n"):
             answer: dict[str, Any] = json.loads(line)
-            self.is_usable = not (answer.get("is_last") or time_up.is_set())
+            self.is_usable = not (answer["is_last"] or time_up.is_set())
             return answer
         self.is_usable = False
         return {"error": "TimeUp"} if time_up.is_set() else {"error": "Crash", "message": self._end()}
 
-    def _exchange(self, request: bytes) -> bytes:
-        try:
+    def _exchange(self, request: bytes, data: bytes) -> bytes:
+        with suppress(BrokenPipeError):  # it was ended while it waited, or has no memory for so much and says so
             self._requests.write(request)
+            self._requests.write(data)
             self._requests.flush()
-            return self._answers.readline()
-        except BrokenPipeError:  # it was ended while it waited
-            return b""
+        return self._answers.readline()
 
     def _end(self) -> str:
         """How the process ended, in words."""
+        self._kill()
         code = self._process.wait()
         try:
             return signal.Signals(-code).name
         except ValueError:
             return f"exit status {code}"
 
+    def _kill(self) -> None:
+        """End the process and all that it may have started."""
+        if self._process.returncode is None:  # else its number may be another's by now
+            if hasattr(os, "killpg"):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+
     def close(self) -> None:
         """End the process."""
         self.is_usable = False
-        self._process.kill()
+        self._kill()
         for pipe in (self._requests, self._answers):
             with suppress(BrokenPipeError):  # half a request was still to be written
                 pipe.close()
@@ -160,7 +180,7 @@ class _Worker:
 
 
 class _Pool:
-    """The workers of this process: those that wait, and how many there may be at once."""
+    """The workers of this process: those that wait, and a semaphore for how many there may be at once."""
 
     def __init__(self) -> None:
         self.idle: list[_Worker] = []

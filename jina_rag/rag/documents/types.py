@@ -1,20 +1,23 @@
-"""What every reader gives: a document of pages."""
+"""What every reader takes and gives: the content of a file, and a document of pages."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from jina_rag.rag.documents.headings import Heading
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Page:
-    """A stretch of text that is cited as one place.
+    """A part of a document that is cited by its number.
 
     Attributes:
         number: Counted from 1; None where the document has no pages.
         text: Its text, lines ended by a line feed.
-        headings: Where the page's headings stand in its text, for pages whose text is not Markdown; they hold for the
+        headings: Where the page's headings are in its text, for pages whose text is not Markdown; they hold for the
             pages after it as well.
     """
 
@@ -33,7 +36,7 @@ class Document:
         pages: At least one: the pages of a PDF, the slides of a presentation or the sheets of a workbook, counted from
             1, in order, empty ones included; else a single one without a number.
         is_markdown: Whether headings, lists, tables and code in the text are written as Markdown.
-        notes: What people should know about the reading, in whole sentences: pages without text, sheets left out.
+        notes: What people should know about the reading, in whole sentences: pages without text, text left out.
     """
 
     source: str
@@ -43,8 +46,40 @@ class Document:
     notes: tuple[str, ...] = ()
 
 
-Reader = Callable[[Path, bytes], Document]
-"""Turns the bytes of a file into a document; the path is for names and messages."""
+@dataclass
+class SourceFile:
+    """A file's content on its way through a reader.
+
+    Attributes:
+        path: For names and messages; readers open nothing.
+        data: The content.
+        max_characters: How much text is kept.
+        notes: What people should know about the reading; the reader adds to them.
+        n_characters: How much text `up_to_limit` has let through.
+    """
+
+    path: Path
+    data: bytes
+    max_characters: int
+    notes: list[str] = field(default_factory=list)
+    n_characters: int = 0
+
+    def up_to_limit(self, items: Iterable[T], count: Callable[[T], int]) -> Iterator[T]:
+        """Items up to the one with which the text is longer than `max_characters`, for text that outgrows its file.
+
+        Args:
+            items: Stretches of text, or what has text.
+            count: How many characters an item has.
+        """
+        for item in items:
+            if self.n_characters > self.max_characters:
+                return
+            yield item
+            self.n_characters += count(item)
+
+
+Reader = Callable[[SourceFile], Document]
+"""Turns the content of a file into a document."""
 
 
 def line_feeds(text: str) -> str:

@@ -1,8 +1,10 @@
 """The child process that documents are parsed in: `python -m jina_rag.rag.documents.worker`.
 
-It reads one JSON object a line from its input, {"job": ..., "arguments": {...}, "seconds": ..., "memory_bytes": ...},
-and answers each with one line, {"result": ...} or {"error": ..., "message": ...}. What comes from a document is parsed
-here alone, so that one that makes its parser hang, grow or crash takes no other process with it.
+It reads requests from its input, each a line of JSON, {"job": ..., "path": ..., "n_bytes": ..., "arguments": {...},
+"max_characters": ..., "seconds": ..., "memory_bytes": ...}, and the file's content behind it. It answers each with one
+line, {"result": ...} or {"error": ..., "message": ...}. What comes from a document is parsed here alone, in a process
+that has given up its rights (see `lockdown`), so that one that makes its parser hang, grow, crash or obey takes no
+other process with it and reaches no other file.
 """
 
 import base64
@@ -10,7 +12,6 @@ import json
 import os
 import re
 import signal
-import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,15 +21,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats import READERS
-from jina_rag.rag.documents.formats.pdf import open_pdf, page_image, passage_boxes, read_pages
-from jina_rag.rag.documents.types import Document
+from jina_rag.rag.documents.formats.pdf import open_pdf, read_pages
+from jina_rag.rag.documents.formats.pdf.view import page_image, passage_boxes
+from jina_rag.rag.documents.lockdown import lock_down
+from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
-READY = b"ready\n"
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """What neither a database nor a tokenizer takes; a replacement character keeps every place as it is."""
+_CHARACTERS_PER_BYTE = 10
+"""A large file may have more text than `max_characters`, but no more than its size explains: packed XML has 5 to 10."""
+_MAX_TITLE = 200
+_MAX_NOTES = 20
 _GRACE_SECONDS = 5
 _LARGE_BYTES = 256 * 2**20
 """A worker that holds more memory than this after a job is not used again, for it may never give it back."""
@@ -39,32 +45,36 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a parser prints is no answer
-    base_bytes, _ = _memory_bytes()
-    _write(answers, READY)
+    memory = _Memory()
+    _write(answers, {"ready": lock_down()})
+    base_bytes, _ = memory.bytes()
     for line in sys.stdin.buffer:
         request = json.loads(line)
         _limit(base_bytes + request["memory_bytes"], request["seconds"])
-        answer = _answer(request["job"], request["arguments"])
-        _write(answers, json.dumps(answer, ensure_ascii=False).encode() + b"\n")
-        if answer.get("is_last"):
+        answer = _answer(request, sys.stdin.buffer)
+        _limit(base_bytes + request["memory_bytes"], 0)
+        # What is held now, not at most: the system counts the parent's as well for that.
+        answer["is_last"] = answer.get("error") == "MemoryError" or memory.bytes()[1] > _LARGE_BYTES
+        _write(answers, answer)
+        if answer["is_last"]:
             return
 
 
-def _write(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
+def _write(file: BinaryIO, answer: dict[str, Any]) -> None:
+    file.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
     file.flush()
 
 
-def _answer(job: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    path = arguments["path"]
+def _answer(request: dict[str, Any], content: BinaryIO) -> dict[str, Any]:
+    path = Path(request["path"])
     try:
-        result = _JOBS[job](**arguments)
-        # What is held now, not at most: the system counts the parent's as well for that.
-        return {"result": result, "is_last": _memory_bytes()[1] > _LARGE_BYTES}
+        data = content.read(request["n_bytes"])
+        file = SourceFile(path, data, max(request["max_characters"], _CHARACTERS_PER_BYTE * len(data)))
+        return {"result": _JOBS[request["job"]](file, **request["arguments"])}
     except (DocumentError, MissingDependencyError) as error:
         return _error(error, str(error))
     except MemoryError as error:
-        return {**_error(error, ""), "is_last": True}
+        return _error(error, "")
     except RecursionError as error:
         return _error(error, f"{path} is nested too deeply to be read. Leave it out, or save it in a simpler form.")
     except Exception as error:  # noqa: BLE001 - parsers answer a damaged file with whatever came of it
@@ -77,72 +87,78 @@ def _error(error: BaseException, message: str) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": _storable(message), "traceback": _storable(trace)}
 
 
-def _read(path: str, max_bytes: int) -> dict[str, Any]:
-    reader = READERS[Path(path).suffix.lower()]
-    document = reader(Path(path), _read_bytes(path, max_bytes))
+def _read(file: SourceFile) -> dict[str, Any]:
+    document = READERS[file.path.suffix.lower()](file)
+    title = " ".join(_storable(document.title).split())
+    if len(title) > _MAX_TITLE:
+        file.notes.append(f"The title has {len(title):,} characters and was cut.")
+        title = title[: _MAX_TITLE - 1].rstrip() + "…"
     return {
-        "title": " ".join(_storable(document.title).split()),
-        "pages": _pages(document),
+        "title": title,
+        "pages": [_as_json(page) for page in _cut(document, file)],
         "is_markdown": document.is_markdown,
-        "notes": [_storable(note) for note in document.notes],
+        "notes": _notes(file.notes),
     }
 
 
-def _pages(document: Document) -> list[list[Any]]:
-    return [
-        [page.number, _storable(page.text), [[h.level, _storable(h.title), h.start, h.end] for h in page.headings]]
-        for page in document.pages
-    ]
+def _cut(document: Document, file: SourceFile) -> Iterator[Page]:
+    """The pages as far as the limit goes, with a note if that isn't all."""
+    left = file.max_characters
+    for page in document.pages:
+        if len(page.text) > left:
+            headings = tuple(heading for heading in page.headings if heading.end <= left)
+            yield Page(page.number, page.text[:left], headings)
+        else:
+            yield page
+        left -= len(page.text)
+        if left < 0:
+            break
+    if left < 0 or file.n_characters > file.max_characters:
+        file.notes.append(
+            f"Only the first {file.max_characters:,} characters were read, for there is far more text than the size of "
+            "the file promises. Split it to have the rest found."
+        )
+
+
+def _notes(notes: list[str]) -> list[str]:
+    more = [f"There are {len(notes) - _MAX_NOTES:,} more notes like these."] if len(notes) > _MAX_NOTES else []
+    return [_storable(note) for note in notes[:_MAX_NOTES] + more]
+
+
+def _as_json(page: Page) -> list[Any]:
+    headings = [[heading.level, _storable(heading.title), heading.start, heading.end] for heading in page.headings]
+    return [page.number, _storable(page.text), headings]
 
 
 def _storable(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
-def _read_bytes(path: str, max_bytes: int) -> bytes:
-    try:
-        # Not to wait for a pipe's other end, should the file have become one.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise DocumentError(f"{path} is no ordinary file. Leave it out.")
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise DocumentError(f"{path} can't be read ({error.strerror}). Check that it exists and is yours.") from error
-    if len(data) > max_bytes:
-        size = max(status.st_size, len(data))
-        raise DocumentError(
-            f"{path} has {size / 2**20:,.0f} MB and a document may have {max_bytes / 2**20:,.0f}. Split it."
-        )
-    return data
+def _passage_boxes(file: SourceFile, page: int, spans: list[list[int]], text: str | None) -> list[Any]:
+    with _page_of(file, page) as pdf:
+        pages = read_pages(pdf, file)
+        found = pages[page - 1] if page <= len(pages) else None
+        texts = [found.text[start:end] for start, end in spans] if found else [""]
+        if not found or not all(texts) or (text is not None and texts[:1] != [text]):
+            raise _changed(file.path)
+        return [passage_boxes(pdf, page, found.characters[start:end]) for start, end in spans]
 
 
-def _passage_boxes(path: str, max_bytes: int, page: int, spans: list[list[int]], text: str | None) -> list[Any]:
-    with _page_of(path, max_bytes, page) as pdf:
-        page_text = read_pages(pdf)[page - 1]
-        stand = [page_text.text[start:end] for start, end in spans]
-        if not all(stand) or (text is not None and stand[:1] != [text]):
-            raise _changed(path)
-        return [passage_boxes(pdf, page, page_text.characters[start:end]) for start, end in spans]
-
-
-def _page_image(
-    path: str, max_bytes: int, page: int, boxes: list[list[float]], cited: list[list[float]], width: int
-) -> str:
-    with _page_of(path, max_bytes, page) as pdf:
+def _page_image(file: SourceFile, page: int, boxes: list[list[float]], cited: list[list[float]], width: int) -> str:
+    with _page_of(file, page) as pdf:
         return base64.b64encode(page_image(pdf, page, boxes, cited, width)).decode()
 
 
 @contextmanager
-def _page_of(path: str, max_bytes: int, page: int) -> "Iterator[PdfDocument]":
-    """The PDF at a path, if it has such a page."""
-    with open_pdf(Path(path), _read_bytes(path, max_bytes)) as pdf:
+def _page_of(file: SourceFile, page: int) -> "Iterator[PdfDocument]":
+    """The PDF in a file, if it has such a page."""
+    with open_pdf(file) as pdf:
         if not 1 <= page <= len(pdf):
-            raise _changed(path)
+            raise _changed(file.path)
         yield pdf
 
 
-def _changed(path: str) -> DocumentError:
+def _changed(path: Path) -> DocumentError:
     return DocumentError(f"{path} has changed since it was indexed. Add it again, then ask again.")
 
 
@@ -152,7 +168,7 @@ _JOBS: dict[str, Callable[..., Any]] = {"read": _read, "passage_boxes": _passage
 def _limit(memory_bytes: int, seconds: float) -> None:
     """Have the system hold the limits, as far as it can.
 
-    The parent ends a worker that takes too long; the alarm here is for when the parent is gone.
+    The parent ends a worker that takes too long; the alarm here is for when the parent is gone. 0 seconds turn it off.
     """
     try:
         import resource
@@ -163,17 +179,26 @@ def _limit(memory_bytes: int, seconds: float) -> None:
         memory_bytes = min(memory_bytes, most)
     if sys.platform == "linux":  # elsewhere the limit is refused or not held
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, most))
-    signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE_SECONDS if seconds else 0)
 
 
-def _memory_bytes() -> tuple[int, int]:
-    """The address space in use, and the memory held of it; zeros where the system doesn't say."""
-    try:
-        address_space, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
-    except OSError:
-        return 0, 0
-    page_bytes = os.sysconf("SC_PAGE_SIZE")
-    return address_space * page_bytes, resident * page_bytes
+class _Memory:
+    """How much memory this process has; opened before the file can't be opened any more."""
+
+    def __init__(self) -> None:
+        try:
+            self._file: BinaryIO | None = open("/proc/self/statm", "rb", buffering=0)  # noqa: SIM115, PTH123 - kept open
+        except OSError:
+            self._file = None
+
+    def bytes(self) -> tuple[int, int]:
+        """The address space in use, and the memory held of it; zeros where the system doesn't say."""
+        if not self._file:
+            return 0, 0
+        self._file.seek(0)
+        address_space, resident = map(int, self._file.read(200).split()[:2])
+        page_bytes = os.sysconf("SC_PAGE_SIZE")
+        return address_space * page_bytes, resident * page_bytes
 
 
 if __name__ == "__main__":

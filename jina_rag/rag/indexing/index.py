@@ -9,11 +9,9 @@ from typing import Self
 from jina_rag.embedder import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.documents.discovery import find_documents
 from jina_rag.rag.indexing import rebuild as repair
 from jina_rag.rag.indexing.contents import IndexContents
 from jina_rag.rag.indexing.index_model import EmbedderLoader, IndexModel
-from jina_rag.rag.indexing.ingest import AddProgress, AddProgressCallback, StopCallback
 from jina_rag.rag.indexing.opening import (
     DEFAULT_INDEX_FOLDER,
     load_index_embedder,
@@ -23,15 +21,14 @@ from jina_rag.rag.indexing.opening import (
     rebuild,
     recover_if_possible,
 )
+from jina_rag.rag.indexing.progress import AddProgress, AddProgressCallback, StopCallback
 from jina_rag.rag.indexing.reports import AddReport, IndexStatus, SyncReport
 from jina_rag.rag.indexing.scan import (
-    ScanResult,
     as_sources,
-    as_tracked_paths,
     is_below,
-    named_places,
-    scan,
-    tracked_path_for,
+    scan_paths,
+    scan_tracked,
+    tracked_paths_for,
     without_covered,
 )
 from jina_rag.rag.indexing.sync import Changes
@@ -205,13 +202,10 @@ class DocumentIndex(IndexContents):
             MissingDependencyError: a package without which nothing can be added is not installed.
             Otherwise, if the model is not loaded yet, as `embedder` does.
         """
-        paths = list(paths)
-        found = ScanResult()
-        files = find_documents(paths, exclude, on_error=found.note)
-        found.files.update(dict.fromkeys(files, collection))
+        found, tracked = scan_paths(paths, collection, exclude)
         with self._writing() as changes:
-            tracked = as_tracked_paths(paths, collection, exclude)
-            self._manifest.add_tracked_paths(without_covered(tracked, [*tracked, *self._manifest.tracked_paths()]))
+            remembered = self._manifest.tracked_paths()
+            self._manifest.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
             report, _ = changes.add(found, on_progress, should_stop, retry_failed=retry_failed)
             return report
 
@@ -251,15 +245,12 @@ class DocumentIndex(IndexContents):
                     raise DocumentError("Nothing has been added yet. Name the folder: jina-rag sync FOLDER")
                 tracked = remembered
             else:
-                tracked = [
-                    tracked_path_for(place, remembered, collection, exclude)
-                    for place in named_places(paths, exclude or ())
-                ]
-            found = scan(tracked, known)
+                tracked = tracked_paths_for(paths, remembered, collection, exclude)
+            found = scan_tracked(tracked, known)
             if paths is not None:
                 if found.lost:
                     raise DocumentError(found.lost[0].reason)
-                self._manifest.add_tracked_paths(without_covered(tracked, [*tracked, *remembered]))
+                self._manifest.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
             report, duplicates = changes.add(found, on_progress, should_stop, retry_failed=retry_failed)
             return report if report.stopped else changes.remove_missing(report, duplicates, tracked, found)
 

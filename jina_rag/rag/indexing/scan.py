@@ -3,13 +3,13 @@
 import os
 import shlex
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.discovery import find_documents, is_pattern, local_path
-from jina_rag.rag.indexing.ingest import FileTask
+from jina_rag.rag.documents.discovery import FoundFile, files_at, is_pattern, local_path, match_pattern
+from jina_rag.rag.indexing.parsing import FileTask
 from jina_rag.rag.store.catalog import FailedDocument, IndexedDocument, TrackedPath
 
 
@@ -18,12 +18,16 @@ class ScanResult:
     """The documents that are below some tracked paths now.
 
     Attributes:
-        files: The collection of each document's path.
+        files: Each document by its source, with the collection that it belongs to.
         lost: Tracked paths that have vanished as a whole, and folders that can't be listed, with the reason.
     """
 
-    files: dict[Path, str] = field(default_factory=dict)
+    files: dict[str, tuple[FoundFile, str]] = field(default_factory=dict)
     lost: list[FailedDocument] = field(default_factory=list)
+
+    def add(self, files: Iterable[FoundFile], collection: str) -> None:
+        """Put files into a collection, also those that were in another."""
+        self.files.update((str(file.path), (file, collection)) for file in files)
 
     def note(self, folder: Path, error: DocumentError) -> None:
         """Remember a folder that can't be listed."""
@@ -34,7 +38,31 @@ class ScanResult:
         return not any(is_below(source, item.source) for item in self.lost) and _is_gone_or_left_out(Path(source))
 
 
-def scan(tracked: Sequence[TrackedPath], known: Collection[str]) -> ScanResult:
+def scan_paths(
+    paths: Iterable[Path | str], collection: str, exclude: Sequence[str]
+) -> tuple[ScanResult, list[TrackedPath]]:
+    """Find the documents that paths, patterns and file:// addresses name.
+
+    Returns:
+        Them, and what to track: files and folders, for a pattern the files that it matched.
+
+    Raises:
+        DocumentError: a path doesn't exist, a pattern matches nothing, or a file was named whose kind can't be read.
+    """
+    found = ScanResult()
+    named: list[Path] = []
+    for path in map(local_path, paths):
+        if is_pattern(path):
+            files = list(match_pattern(path, exclude, found.note))
+            named += [file.path for file in files]
+        else:
+            files = list(files_at(path, exclude, found.note))
+            named.append(path.resolve())
+        found.add(files, collection)
+    return found, [TrackedPath(str(path), collection, tuple(exclude)) for path in named]
+
+
+def scan_tracked(tracked: Sequence[TrackedPath], known: Collection[str]) -> ScanResult:
     """Find the documents below tracked paths. Where one lies within another, its own collection counts.
 
     Args:
@@ -49,8 +77,7 @@ def scan(tracked: Sequence[TrackedPath], known: Collection[str]) -> ScanResult:
         if lost := _why_lost(Path(item.path), known):
             found.lost.append(FailedDocument(item.path, lost))
         elif os.path.lexists(item.path) or item.path not in known:  # else it is a file that was deleted
-            files = find_documents([item.path], item.exclude, on_error=found.note)
-            found.files.update(dict.fromkeys(files, item.collection))
+            found.add(files_at(Path(item.path), item.exclude, found.note), item.collection)
     return found
 
 
@@ -71,8 +98,8 @@ class Plan:
     failed: list[FailedDocument] = field(default_factory=list)
 
 
-def make_plan(found: ScanResult, known: dict[str, IndexedDocument], failed: dict[str, FailedDocument]) -> Plan:
-    """Compare what was found with what the index knows, at the price of one `stat` for each file.
+def make_plan(found: ScanResult, known: Mapping[str, IndexedDocument], failed: Mapping[str, FailedDocument]) -> Plan:
+    """Compare what was found with what the index knows, by sizes and times.
 
     Args:
         found: Files with their collections.
@@ -80,42 +107,18 @@ def make_plan(found: ScanResult, known: dict[str, IndexedDocument], failed: dict
         failed: Failures that are not to be tried again, by source.
     """
     plan = Plan()
-    for path, collection in sorted(found.files.items()):
-        source = str(path)
-        try:
-            status = path.stat()
-            state = status.st_size, status.st_mtime_ns
-        except OSError:
-            state = 0, -1  # reading it says what is wrong
+    for source, (file, collection) in sorted(found.files.items()):
+        state = file.size, file.mtime_ns
         document, failure = known.get(source), failed.get(source)
         if failure and (failure.size, failure.mtime_ns) == state:
             plan.failed.append(failure)
-        elif document and (document.size, document.mtime_ns) == state:
-            if document.collection == collection:
-                plan.unchanged.append(source)
-            else:
-                plan.moved_to[source] = collection
+        elif not document or (document.size, document.mtime_ns) != state:
+            plan.tasks.append(FileTask(file, collection, document))
+        elif document.collection == collection:
+            plan.unchanged.append(source)
         else:
-            plan.tasks.append(FileTask(path, state[0], collection, document))
+            plan.moved_to[source] = collection
     return plan
-
-
-def named_places(paths: Iterable[Path | str], exclude: Sequence[str] = ()) -> Iterator[Path]:
-    """The files and folders that paths, patterns and file:// addresses stand for, absolute; for a pattern its files.
-
-    Raises:
-        DocumentError: a pattern fits nothing, or an address is not one of a file.
-    """
-    for path in map(local_path, paths):
-        if is_pattern(path):
-            yield from find_documents([path], exclude, on_error=lambda _, __: None)
-        else:
-            yield path.resolve()
-
-
-def as_tracked_paths(paths: Iterable[Path | str], collection: str, exclude: Sequence[str]) -> list[TrackedPath]:
-    """What to track of `paths` that were added: files and folders, for a pattern the files that it named."""
-    return [TrackedPath(str(place), collection, tuple(exclude)) for place in named_places(paths, exclude)]
 
 
 def as_sources(paths: Iterable[Path | str]) -> list[str]:
@@ -127,28 +130,46 @@ def _without_dots(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
-def without_covered(tracked: Sequence[TrackedPath], known: Sequence[TrackedPath]) -> list[TrackedPath]:
-    """`tracked` without the files that a known folder brings anyway."""
-    folders = [item for item in known if Path(item.path).is_dir() and not item.exclude]
+def without_covered(
+    tracked: Sequence[TrackedPath], known: Sequence[TrackedPath], files: Collection[str]
+) -> list[TrackedPath]:
+    """`tracked` without those of `files` that a known folder without exclusions brings anyway."""
+    folders = {item.path: item.collection for item in known if not item.exclude}
 
     def is_covered(item: TrackedPath) -> bool:
-        return any(
-            is_below(item.path, folder.path) and item.path != folder.path and item.collection == folder.collection
-            for folder in folders
+        return any(folders.get(str(folder)) == item.collection for folder in Path(item.path).parents)
+
+    return [item for item in tracked if item.path not in files or not is_covered(item)]
+
+
+def tracked_paths_for(
+    paths: Iterable[Path | str],
+    remembered: Sequence[TrackedPath],
+    collection: str | None,
+    exclude: Sequence[str] | None,
+) -> list[TrackedPath]:
+    """Paths, patterns and file:// addresses as what to track: what is not given is as for the nearest tracked folder.
+
+    Raises:
+        DocumentError: a pattern matches nothing, or an address is not one of a file.
+    """
+    by_path = {item.path: item for item in remembered}
+    tracked = []
+    for named in map(local_path, paths):
+        is_known = str(named.resolve()) in by_path  # a file that is gone may look like a pattern: notes [1].md
+        matched = is_pattern(named) and not is_known
+        places = (
+            [file.path for file in match_pattern(named, exclude or (), lambda _, __: None)]
+            if matched
+            else [named.resolve()]
         )
-
-    return [item for item in tracked if Path(item.path).is_dir() or not is_covered(item)]
-
-
-def tracked_path_for(
-    path: Path, remembered: Sequence[TrackedPath], collection: str | None, exclude: Sequence[str] | None
-) -> TrackedPath:
-    """A path to track: what is not given is taken from the nearest folder above it that was added."""
-    above = [item for item in remembered if is_below(str(path), item.path)]
-    nearest = max(above, key=lambda item: len(item.path), default=TrackedPath(str(path)))
-    same = nearest.path == str(path)
-    patterns = exclude if exclude is not None else nearest.exclude if same else ()
-    return TrackedPath(str(path), collection or nearest.collection, tuple(patterns))
+        for path in places:
+            above = (by_path[str(place)] for place in (path, *path.parents) if str(place) in by_path)
+            nearest = next(above, TrackedPath(str(path)))
+            inherited = nearest.exclude if nearest.path == str(path) else ()
+            patterns = exclude if exclude is not None else inherited
+            tracked.append(TrackedPath(str(path), collection or nearest.collection, tuple(patterns)))
+    return tracked
 
 
 def is_below(source: str, folder: str) -> bool:
@@ -158,20 +179,24 @@ def is_below(source: str, folder: str) -> bool:
 
 def _why_lost(path: Path, known: Collection[str]) -> str | None:
     """Why a tracked path can't be compared with the index now; None if it can. A disk may not be mounted."""
-    n_known = sum(is_below(source, str(path)) for source in known)
+    fault = _fault_of(path, is_known=str(path) in known)
+    n_known = sum(is_below(source, str(path)) for source in known) if fault else 0
     if not n_known:
         return None
-    remedy = (
-        f"and the index has {n_known:,} documents from there: is a disk not mounted? If they are gone for good, "
-        f"remove them with `jina-rag rm {shlex.quote(str(path))}`."
+    return (
+        f"{path} {fault}, and the index has {n_known:,} documents from there: is a disk not mounted? If they are gone "
+        f"for good, remove them with `jina-rag rm {shlex.quote(str(path))}`."
     )
+
+
+def _fault_of(path: Path, *, is_known: bool) -> str | None:
     try:
         if path.is_dir():
-            return None if any(path.iterdir()) else f"{path} is empty, {remedy}"
-        is_deleted_file = str(path) in known and any(path.parent.iterdir())
-        return None if path.exists() or is_deleted_file else f"{path} is not there, {remedy}"
+            return None if any(path.iterdir()) else "is empty"
+        is_deleted_file = is_known and any(path.parent.iterdir())
+        return None if path.exists() or is_deleted_file else "is not there"
     except OSError as error:
-        return f"{path} can't be listed ({error.strerror}), {remedy}"
+        return f"can't be listed ({error.strerror})"
 
 
 def _is_gone_or_left_out(path: Path) -> bool:

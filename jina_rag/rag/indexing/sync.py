@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from jina_rag.rag.indexing import rebuild as repair
 from jina_rag.rag.indexing.index_model import IndexModel
-from jina_rag.rag.indexing.ingest import AddProgressCallback, Ingestion, IngestionResult, ProgressMeter, StopCallback
+from jina_rag.rag.indexing.ingest import Ingestion, IngestionResult
+from jina_rag.rag.indexing.progress import AddProgressCallback, ProgressMeter, StopCallback
 from jina_rag.rag.indexing.reports import SyncReport
 from jina_rag.rag.indexing.scan import ScanResult, is_below, make_plan
 from jina_rag.rag.store.catalog import Manifest, TrackedPath
@@ -54,8 +55,10 @@ class Changes:
         result = IngestionResult()
         if plan.tasks:
             progress = ProgressMeter(on_progress, plan.tasks, len(found.files) - len(plan.tasks))
-            ingestion = Ingestion(self._manifest, self._store, self._model.embedder, self._own_change)
-            result = ingestion.run(plan.tasks, progress, should_stop)
+            ingestion = Ingestion(
+                self._manifest, self._store, self._model.embedder, self._own_change, progress, should_stop
+            )
+            result = ingestion.run(plan.tasks)
             self._clear_up(result)
         report = SyncReport(
             added=tuple(result.added),

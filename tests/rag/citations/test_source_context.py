@@ -11,7 +11,7 @@ from PIL import Image
 from jina_rag.errors import DocumentError
 from jina_rag.rag.chunking import Chunk, split_document
 from jina_rag.rag.citations.source_context import Box, page_image, passage_boxes, read_source_context
-from jina_rag.rag.documents.discovery import read_document
+from jina_rag.rag.documents import read_document
 from jina_rag.testing import fake_embedder
 from tests.rag.documents.pdf import PdfLine, paragraph, write_contents, write_laid_out_pdf
 

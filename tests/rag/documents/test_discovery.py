@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.discovery import Page, ReadLimits, find_documents, read_document
+from jina_rag.rag.documents import Page, ReadLimits, find_documents, read_document
 from tests.rag.documents.pdf import write_pdf
 
 

@@ -15,7 +15,7 @@ from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.discovery import Document, ReadLimits, read_document
+from jina_rag.rag.documents import Document, ReadLimits, read_document
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"

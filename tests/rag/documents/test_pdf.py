@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from jina_rag.rag.documents.discovery import Document, read_document
+from jina_rag.rag.documents import Document, read_document
 from tests.rag.documents.pdf import PICTURE, PdfLine, paragraph, write_contents, write_laid_out_pdf, write_pdf
 
 LONG = "The keeper climbed the stairs every evening and carried eleven litres of oil to the lamp at the top. " * 3

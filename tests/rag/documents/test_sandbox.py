@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.discovery import READERS, ReadLimits, close_workers, read_document
+from jina_rag.rag.documents import READERS, ReadLimits, close_workers, read_document
 
 # Python runs this in the child before anything else; the endings stand for bugs in a parser.
 BROKEN_READERS = """
@@ -20,30 +20,30 @@ import ctypes, os, time
 from jina_rag.rag.documents.formats import READERS
 from jina_rag.rag.documents.types import Document, Page
 
-def document(path, text):
-    return Document(str(path), path.stem, (Page(None, text),))
+def document(file, text):
+    return Document(str(file.path), file.path.stem, (Page(None, text),))
 
-def crash(path, data):
+def crash(file):
     ctypes.string_at(0)
 
-def hang(path, data):
+def hang(file):
     time.sleep(1000)
 
-def grow(path, data):
-    return document(path, str(len(bytearray(2**29))))
+def grow(file):
+    return document(file, str(len(bytearray(2**29))))
 
-def once(path, data):
+def once(file):
     if READERS.pop(".done", None) is None:
         READERS[".done"] = once
-        return document(path, "first")
+        return document(file, "first")
     os.abort()
 
-def chatter(path, data):
+def chatter(file):
     print("not an answer")
     os.write(1, b'{"result": 1}\\n')
-    return document(path, str(os.getpid()))
+    return document(file, str(os.getpid()))
 
-def odd(path, data):
+def odd(file):
     raise KeyError("page")
 
 READERS.update({".crash": crash, ".hang": hang, ".grow": grow, ".once": once, ".chatter": chatter, ".odd": odd})
@@ -140,7 +140,7 @@ def test_a_script_without_a_guard_can_read(tmp_path: Path) -> None:
     script = tmp_path / "scripts" / "script.py"
     script.parent.mkdir()
     script.write_text(
-        "import sys\nfrom jina_rag.rag.documents.discovery import read_document\n"
+        "import sys\nfrom jina_rag.rag.documents import read_document\n"
         "sys.stdout.write('run ' + read_document('a.txt').pages[0].text + '\\n')\n"
     )
     done = subprocess.run(
@@ -153,7 +153,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     script = (
         "import os, psutil, signal\n"
-        "from jina_rag.rag.documents.discovery import read_document\n"
+        "from jina_rag.rag.documents import read_document\n"
         "read_document('a.txt')\n"
         "print(*[child.pid for child in psutil.Process().children()], flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -13,6 +13,7 @@ from jina_rag import Embedder, get_model_spec
 from jina_rag.errors import BackendError, DocumentError, FingerprintMismatchError, IndexFolderError
 from jina_rag.model_files import ensure_model_file
 from jina_rag.rag.indexing import ingest as ingestion
+from jina_rag.rag.indexing import parsing
 from jina_rag.rag.indexing.index import COLLECTION, AddProgress, DocumentIndex, load_index_embedder, read_index_settings
 from jina_rag.rag.indexing.ingest import Ingestion
 from jina_rag.rag.retrieval.retriever import Retriever
@@ -86,9 +87,9 @@ def test_unchanged_files_are_neither_read_nor_embedded_again(
 ) -> None:
     index.add([notes])
     os.utime(notes / "mars.md", ns=(1, 1))  # written again, with the same content
-    monkeypatch.setattr(ingestion, "read_document", _die)
+    monkeypatch.setattr(parsing, "parse_document", _die)
     assert _names(index.add([notes]).unchanged) == ["mars.md", "saturn.txt", "venus.txt"]
-    monkeypatch.setattr(ingestion, "_file_state", _die)
+    monkeypatch.setattr(parsing, "read_file", _die)
     assert len(index.add([notes]).unchanged) == 3
 
 

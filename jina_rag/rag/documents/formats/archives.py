@@ -1,28 +1,34 @@
 """The zip files that office documents and books are, checked before anything is unpacked."""
 
 import io
+import zlib
+from copy import copy
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.rag.documents.types import SourceFile
 
 _MAX_ENTRIES = 10_000
 _MAX_UNPACKED_BYTES = 512 * 2**20
 _MAX_RATIO = 200
 """How many times larger than packed the content may be; text in XML shrinks 5 to 20 times."""
 _SMALL_BYTES = 16 * 2**20  # below this no ratio is a danger
+_STEP_BYTES = 2**16
 _OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """Office writes a document with a password into this older kind of file."""
 
 
-def open_archive(path: Path, data: bytes) -> ZipFile:
-    """The zip file in `data`, if it is one that can be unpacked without harm.
+def open_archive(file: SourceFile) -> ZipFile:
+    """The zip file in `file.data`, if it is one that can be unpacked without harm.
 
-    What the table of contents says is trusted, for Python's zipfile unpacks no more of an entry than that.
+    Everything in it is unpacked once, a little at a time, and counted: what its directory says of sizes may be false.
+    Afterwards no entry gives more than it says.
 
     Raises:
         DocumentError: it is damaged, encrypted or a zip bomb.
     """
+    path, data = file.path, file.data
     if data.startswith(_OLE_SIGNATURE):
         raise DocumentError(
             f"{path} is encrypted, or in an older format. Save a copy without a password, in today's format, "
@@ -33,19 +39,44 @@ def open_archive(path: Path, data: bytes) -> ZipFile:
     except (BadZipFile, ValueError, OSError) as error:
         raise DocumentError(f"{path} is damaged ({error}). Save it again from where it came.") from error
     entries = archive.infolist()
-    unpacked = sum(entry.file_size for entry in entries)
-    if (
-        len(entries) > _MAX_ENTRIES
-        or unpacked > _MAX_UNPACKED_BYTES
-        or unpacked > max(_SMALL_BYTES, _MAX_RATIO * len(data))
-    ):
-        raise DocumentError(
-            f"{path} would unpack into {len(entries):,} files of {unpacked / 2**20:,.0f} MB, as zip bombs do. "
-            "Leave it out, or save it again in parts."
-        )
     if any(entry.flag_bits & 1 for entry in entries):
         raise DocumentError(f"{path} is encrypted. Save a copy without a password and add that.")
+    if len(entries) > _MAX_ENTRIES:
+        raise DocumentError(f"{path} holds {len(entries):,} files, as zip bombs do. Leave it out.")
+    most = min(_MAX_UNPACKED_BYTES, max(_SMALL_BYTES, _MAX_RATIO * len(data)))
+    n_bytes = 0
+    for entry in entries:
+        n_bytes += max(entry.file_size, _unpacked_bytes(file, archive, entry, most - n_bytes))
+        if n_bytes > most:
+            raise DocumentError(
+                f"{path} would unpack into more than {most / 2**20:,.0f} MB, as zip bombs do. Leave it out, or save it "
+                "again in parts."
+            )
     return archive
+
+
+def _unpacked_bytes(file: SourceFile, archive: ZipFile, entry: ZipInfo, most: int) -> int:
+    """How many bytes are truly in an entry, whatever the directory says; counting ends beyond `most`.
+
+    Raises:
+        DocumentError: it gives more than the directory says, or is packed in a way that no office program uses.
+    """
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise DocumentError(f"{file.path} is packed in an unusual way ({entry.filename}). Save it again.")
+    whole = copy(entry)
+    whole.file_size = most + 1  # else zipfile stops at the size that the directory says
+    n_bytes = 0
+    try:
+        with archive.open(whole) as content:
+            while n_bytes <= most and (part := content.read(_STEP_BYTES)):
+                n_bytes += len(part)
+    except (BadZipFile, EOFError, zlib.error):
+        pass  # damaged from here on, which matters only if the reader needs it, and then it says so
+    if entry.file_size < n_bytes <= most:
+        raise DocumentError(
+            f"{file.path} is damaged ({entry.filename} is larger than its directory says). Save it again."
+        )
+    return n_bytes
 
 
 def refuse_document_types(path: Path, archive: ZipFile) -> None:

@@ -2,7 +2,6 @@
 
 import posixpath
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 from zipfile import ZipFile
@@ -10,7 +9,7 @@ from zipfile import ZipFile
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats.archives import open_archive
 from jina_rag.rag.documents.formats.html import html_to_markdown
-from jina_rag.rag.documents.types import Document, Page
+from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -19,19 +18,20 @@ _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 
 
-def read_epub(path: Path, data: bytes) -> Document:
+def read_epub(file: SourceFile) -> Document:
     """The chapters of a book in reading order, as one Markdown text."""
-    archive = open_archive(path, data)
+    archive = open_archive(file)
     package_name = _first(_parse(archive, _CONTAINER), "rootfile").attrib["full-path"]
     package = _parse(archive, package_name)
-    chapters = [posixpath.normpath(posixpath.join(posixpath.dirname(package_name), name)) for name in _spine(package)]
+    folder = posixpath.dirname(package_name)
+    chapters = list(dict.fromkeys(posixpath.normpath(posixpath.join(folder, name)) for name in _spine(package)))
     if _encrypted(archive) & set(chapters):
-        raise DocumentError(f"{path} is protected by its seller. Add a copy without protection.")
+        raise DocumentError(f"{file.path} is protected by its seller. Add a copy without protection.")
     names = set(archive.namelist())
-    texts = [html_to_markdown(archive.read(name))[1] for name in chapters if name in names]
+    texts = (html_to_markdown(archive.read(name))[1] for name in chapters if name in names)
     title = next((element.text for element in package.iter() if _name(element) == "title"), None)
-    text = "\n\n".join(text for text in texts if text.strip())
-    return Document(str(path), " ".join((title or "").split()) or path.stem, (Page(None, text),), is_markdown=True)
+    text = "\n\n".join(text for text in file.up_to_limit(texts, len) if text.strip())
+    return Document(str(file.path), (title or "").strip() or file.path.stem, (Page(None, text),), is_markdown=True)
 
 
 def _spine(package: "Element") -> Iterator[str]:

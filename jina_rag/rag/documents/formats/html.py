@@ -1,11 +1,10 @@
 """Web pages, and what else comes as HTML on its way to Markdown."""
 
 import re
-from pathlib import Path
 
 from jina_rag.errors import MissingDependencyError
 from jina_rag.rag.documents.headings import first_heading
-from jina_rag.rag.documents.types import Document, Page, line_feeds
+from jina_rag.rag.documents.types import Document, Page, SourceFile, line_feeds
 
 _NOT_CONTENT = ("iframe", "nav", "noscript", "object", "script", "style", "svg", "template")
 """Elements whose text is not the page's: menus, and what no reader sees."""
@@ -13,10 +12,11 @@ _NOT_CONTENT = ("iframe", "nav", "noscript", "object", "script", "style", "svg",
 _HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 
 
-def read_html(path: Path, data: bytes) -> Document:
+def read_html(file: SourceFile) -> Document:
     """A web page as Markdown, its scripts, menus and hidden parts left out."""
-    title, text = html_to_markdown(data)
-    return Document(str(path), title or first_heading(text) or path.stem, (Page(None, text),), is_markdown=True)
+    title, text = html_to_markdown(file.data)
+    title = title or first_heading(text) or file.path.stem
+    return Document(str(file.path), title, (Page(None, text),), is_markdown=True)
 
 
 def html_to_markdown(data: bytes | str) -> tuple[str, str]:

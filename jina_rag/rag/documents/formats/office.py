@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator
 from datetime import datetime, time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jina_rag.errors import MissingDependencyError
@@ -11,7 +10,7 @@ from jina_rag.rag.documents.formats.archives import open_archive, refuse_documen
 from jina_rag.rag.documents.formats.html import html_to_markdown
 from jina_rag.rag.documents.formats.tables import markdown_table
 from jina_rag.rag.documents.headings import first_heading
-from jina_rag.rag.documents.types import Document, Page
+from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 if TYPE_CHECKING:
     from pptx.chart.chart import Chart
@@ -21,62 +20,63 @@ if TYPE_CHECKING:
 _WORD_STYLES = "p[style-name='Title'] => h1:fresh"  # beyond mammoth's own, which knows "Heading 1" to "Heading 6"
 
 
-def read_docx(path: Path, data: bytes) -> Document:
+def read_docx(file: SourceFile) -> Document:
     """A Word document as Markdown; headings are those that use Word's heading styles. Comments are left out."""
     try:
         import mammoth
     except ImportError as error:
         raise MissingDependencyError.for_extra("mammoth", "office") from error
 
-    _check(path, data)
+    _check(file)
     html: str = mammoth.convert_to_html(
-        io.BytesIO(data),
+        io.BytesIO(file.data),
         style_map=_WORD_STYLES,
         include_embedded_style_map=False,
         convert_image=mammoth.images.img_element(lambda _: {"src": ""}),  # its alternative text is kept
     ).value
     text = html_to_markdown(html)[1]
-    return Document(str(path), first_heading(text) or path.stem, (Page(None, text),), is_markdown=True)
+    return Document(str(file.path), first_heading(text) or file.path.stem, (Page(None, text),), is_markdown=True)
 
 
-def read_pptx(path: Path, data: bytes) -> Document:
+def read_pptx(file: SourceFile) -> Document:
     """A presentation, a page for each slide: its texts from top to bottom, tables, charts' numbers and notes."""
     try:
         from pptx import Presentation
     except ImportError as error:
         raise MissingDependencyError.for_extra("python-pptx", "office") from error
 
-    _check(path, data)
-    presentation = Presentation(io.BytesIO(data))
-    pages = tuple(Page(number, _slide_text(slide)) for number, slide in enumerate(presentation.slides, start=1))
+    _check(file)
+    presentation = Presentation(io.BytesIO(file.data))
+    slides = (_slide_text(file, slide) for slide in presentation.slides)
+    pages = tuple(Page(number, text) for number, text in enumerate(file.up_to_limit(slides, len), start=1))
     title = presentation.core_properties.title or next((first_heading(page.text) for page in pages[:1]), None)
-    return Document(str(path), title or path.stem, pages, is_markdown=True)
+    return Document(str(file.path), title or file.path.stem, pages, is_markdown=True)
 
 
-def read_xlsx(path: Path, data: bytes) -> Document:
+def read_xlsx(file: SourceFile) -> Document:
     """A workbook, a page for each visible sheet: a table of the values that were saved, with its name above it."""
     try:
         from openpyxl import load_workbook
     except ImportError as error:
         raise MissingDependencyError.for_extra("openpyxl", "office") from error
 
-    _check(path, data)
-    book = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+    _check(file)
+    book = load_workbook(io.BytesIO(file.data), read_only=True, data_only=True, keep_links=False)
     pages: list[Page] = []
-    notes: list[str] = []
     for sheet in book.worksheets:
         if sheet.sheet_state != "visible":
-            notes.append(f"The sheet {sheet.title!r} is hidden and was left out.")
+            file.notes.append(f"The sheet {sheet.title!r} is hidden and was left out.")
             continue
         sheet.reset_dimensions()  # what the file says of its size may be wrong
-        table = markdown_table([_cell_text(value) for value in row] for row in sheet.iter_rows(values_only=True))
+        rows = ([_cell_text(value) for value in row] for row in sheet.iter_rows(values_only=True))
+        table = markdown_table(file, rows)
         pages.append(Page(len(pages) + 1, f"# {sheet.title}\n\n{table}" if table else ""))
-    return Document(str(path), book.properties.title or path.stem, tuple(pages), is_markdown=True, notes=tuple(notes))
+    return Document(str(file.path), book.properties.title or file.path.stem, tuple(pages), is_markdown=True)
 
 
-def _check(path: Path, data: bytes) -> None:
-    with open_archive(path, data) as archive:
-        refuse_document_types(path, archive)
+def _check(file: SourceFile) -> None:
+    with open_archive(file) as archive:
+        refuse_document_types(file.path, archive)
 
 
 def _cell_text(value: object) -> str:
@@ -89,38 +89,38 @@ def _cell_text(value: object) -> str:
     return str(value)
 
 
-def _slide_text(slide: "Slide") -> str:
+def _slide_text(file: SourceFile, slide: "Slide") -> str:
     title = slide.shapes.title
     parts = (
         [f"# {' '.join(title.text_frame.text.split())}"] if title is not None and title.text_frame.text.strip() else []
     )
     for shape in sorted(slide.shapes, key=lambda shape: (shape.top or 0, shape.left or 0)):
         if title is None or shape.shape_id != title.shape_id:
-            parts.extend(_shape_texts(shape))
+            parts.extend(_shape_texts(file, shape))
     if slide.has_notes_slide and (frame := slide.notes_slide.notes_text_frame) is not None and frame.text.strip():
         parts.append(f"Notes: {frame.text.strip()}")
     return "\n\n".join(part for part in parts if part.strip())
 
 
-def _shape_texts(shape: "BaseShape") -> Iterator[str]:
+def _shape_texts(file: SourceFile, shape: "BaseShape") -> Iterator[str]:
     from pptx.shapes.autoshape import Shape
     from pptx.shapes.graphfrm import GraphicFrame
     from pptx.shapes.group import GroupShape
 
     if isinstance(shape, GroupShape):
         for inner in shape.shapes:
-            yield from _shape_texts(inner)
+            yield from _shape_texts(file, inner)
     elif isinstance(shape, Shape):
         yield "\n".join(paragraph.text.replace("\v", "\n") for paragraph in shape.text_frame.paragraphs).strip("\n")
     elif isinstance(shape, GraphicFrame) and shape.has_table:
-        yield markdown_table([cell.text for cell in row.cells] for row in shape.table.rows)
+        yield markdown_table(file, ([cell.text for cell in row.cells] for row in shape.table.rows))
     elif isinstance(shape, GraphicFrame) and shape.has_chart:
-        yield _chart_text(shape.chart)
+        yield _chart_text(file, shape.chart)
     elif alternative := shape.element.xpath("string(.//p:cNvPr/@descr)"):
         yield str(alternative)
 
 
-def _chart_text(chart: "Chart") -> str:
+def _chart_text(file: SourceFile, chart: "Chart") -> str:
     title = chart.chart_title.text_frame.text if chart.has_title and chart.chart_title.has_text_frame else ""
     texts = [title]
     for plot in chart.plots:
@@ -128,5 +128,5 @@ def _chart_text(chart: "Chart") -> str:
         rows = zip(
             map(str, plot.categories), *([_cell_text(value) for value in one.values] for one in series), strict=False
         )
-        texts.append(markdown_table([["", *(one.name for one in series)], *rows]))
+        texts.append(markdown_table(file, [["", *(one.name for one in series)], *rows]))
     return "\n\n".join(text for text in texts if text)

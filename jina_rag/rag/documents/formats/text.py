@@ -1,10 +1,8 @@
 """Text, Markdown and source code."""
 
-from pathlib import Path
-
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.headings import first_heading
-from jina_rag.rag.documents.types import Document, Page, line_feeds
+from jina_rag.rag.documents.types import Document, Page, SourceFile, line_feeds
 
 _CODE = """
 bash bat c cc cfg clj conf cpp cs css cu dart el env erl ex f90 go gradle groovy h hh hpp hs ini java jl js jsx kt less
@@ -18,44 +16,44 @@ TEXT_KINDS = (".adoc", ".log", ".org", ".rst", ".srt", ".tex", ".text", ".txt", 
 MARKDOWN_KINDS = (".markdown", ".md", ".mdx", ".qmd", ".rmd")
 
 
-def read_text(path: Path, data: bytes) -> Document:
+def read_text(file: SourceFile) -> Document:
     """Text as it stands, named after the file."""
-    return Document(str(path), path.stem, (Page(None, decode(path, data)),))
+    return Document(str(file.path), file.path.stem, (Page(None, decode(file)),))
 
 
-def read_code(path: Path, data: bytes) -> Document:
+def read_code(file: SourceFile) -> Document:
     """As `read_text`; the title keeps the ending, which says the language."""
-    return Document(str(path), path.name, (Page(None, decode(path, data)),))
+    return Document(str(file.path), file.path.name, (Page(None, decode(file)),))
 
 
-def read_markdown(path: Path, data: bytes) -> Document:
+def read_markdown(file: SourceFile) -> Document:
     """Markdown as it stands, named after its first heading."""
-    text = decode(path, data)
-    return Document(str(path), first_heading(text) or path.stem, (Page(None, text),), is_markdown=True)
+    text = decode(file)
+    return Document(str(file.path), first_heading(text) or file.path.stem, (Page(None, text),), is_markdown=True)
 
 
-def decode(path: Path, data: bytes) -> str:
-    """The text of a file: UTF-8, what its byte order mark says, or what the bytes look like.
+def decode(file: SourceFile) -> str:
+    """The text of a file: as UTF-8, else in the encoding that is guessed from the bytes.
 
     Raises:
         DocumentError: it is no text.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = file.data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = _guess_encoding(path, data)
+        text = _guess_encoding(file)
     if "\0" in text:
-        raise DocumentError(f"{path} is not a text file. Give it the ending of what it is, or leave it out.")
+        raise DocumentError(f"{file.path} is not a text file. Give it the ending of what it is, or leave it out.")
     return line_feeds(text)
 
 
-def _guess_encoding(path: Path, data: bytes) -> str:
+def _guess_encoding(file: SourceFile) -> str:
     try:
         from charset_normalizer import from_bytes
     except ImportError as error:
         raise MissingDependencyError.for_extra("charset-normalizer", "rag") from error
 
-    best = from_bytes(data).best()
+    best = from_bytes(file.data).best()
     if best is None:
-        raise DocumentError(f"{path} is not a text file, or in no known encoding. Save it as UTF-8.")
+        raise DocumentError(f"{file.path} is not a text file, or in no known encoding. Save it as UTF-8.")
     return str(best)
