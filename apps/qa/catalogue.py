@@ -130,7 +130,7 @@ def try_llm(setting: str, index: DocumentIndex) -> LlmTrial:
         GenerationError: it can't be reached, is no chat model, or says nothing.
         MissingDependencyError: a package that it needs is not installed.
     """
-    generator = make_generator(setting, index.embedder, index)
+    generator = make_generator(setting, index)
     passages = Retriever(index).retrieve(_TEST_QUESTION, SearchOptions(k=1))
     began, words = perf_counter(), ""
     for piece in generator.stream(_TEST_QUESTION, passages):  # left early, it is closed, and the model stops

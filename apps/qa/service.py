@@ -124,7 +124,7 @@ class Service:
         if self._reranker is None and self._reranker_setting:
             self._reranker = make_reranker(self._reranker_setting, self.index)
         retriever = Retriever(self.index, self._reranker)
-        return RagPipeline(retriever, make_generator(llm, self.embedder, self.index))
+        return RagPipeline(retriever, make_generator(llm, self.index))
 
     def reopen(self) -> None:
         """Open the index anew when it is next needed, after a rebuild say."""

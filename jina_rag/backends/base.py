@@ -120,6 +120,9 @@ class ChatModel(Protocol):
             GenerationError: the model can't be reached, or can't answer.
         """
 
+    def close(self) -> None:
+        """Give back memory and connections; the next answer takes them again."""
+
 
 def limit_tokens(
     tokens: Sequence[list[int]], *, max_tokens: int, n_suffix_tokens: int, truncate: bool

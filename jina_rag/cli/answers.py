@@ -11,7 +11,8 @@ from jina_rag.cli.progress import working
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jina_rag.rag.answering.pipeline import Answer, AnswerRun, Event
+    from jina_rag.rag.answering.run import AnswerRun, Event
+    from jina_rag.rag.answering.types import Answer
     from jina_rag.rag.citations.claims import Claim
 
 _STAGES = {
@@ -107,7 +108,7 @@ class _Stages:
 
 
 def _tell(event: "Event", stages: _Stages) -> None:
-    from jina_rag.rag.answering.pipeline import Found, Stage
+    from jina_rag.rag.answering.run import Found, Stage
 
     if isinstance(event, Stage):
         stages.show(_STAGES[event.name].format(n_ahead=event.n_ahead))

@@ -105,12 +105,14 @@ def open_pipeline(
         GenerationError: `llm` names nothing.
         BackendError: `reranker` names nothing.
     """
-    from jina_rag.rag.answering.generation import make_generator
+    from jina_rag.rag.answering.factory import make_generator
     from jina_rag.rag.answering.pipeline import RagPipeline
 
-    with open_retriever(folder, backend, reranker) as retriever:
-        index = retriever.index
-        yield RagPipeline(retriever, make_generator(llm, index.embedder, index), options=options)
+    with (
+        open_retriever(folder, backend, reranker) as retriever,
+        closing(make_generator(llm, retriever.index)) as generator,
+    ):
+        yield RagPipeline(retriever, generator, options=options)
 
 
 @contextmanager

@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jina_rag.backends.base import ChatModel, Message
-    from jina_rag.rag.answering.conversation import Conversation, Turn
+    from jina_rag.rag.answering.chat_generator import ChatGenerator
+    from jina_rag.rag.answering.conversation import Conversation
     from jina_rag.rag.answering.extractive import ExtractiveGenerator
-    from jina_rag.rag.answering.generation import NO_ANSWER, ChatGenerator, Generator, OpenAIChatModel, make_generator
-    from jina_rag.rag.answering.pipeline import Answer, AnswerRun, Found, RagPipeline, Stage, Timings
+    from jina_rag.rag.answering.factory import make_generator
+    from jina_rag.rag.answering.openai_chat import OpenAIChatModel
+    from jina_rag.rag.answering.pipeline import RagPipeline
+    from jina_rag.rag.answering.run import AnswerRun, Found, Stage
+    from jina_rag.rag.answering.types import NO_ANSWER, Answer, Generator, Timings, Turn
     from jina_rag.rag.chunking import Chunk, split_document
-    from jina_rag.rag.citations.claims import (
-        Citation,
-        CitationMark,
-        CitationStream,
-        Claim,
-        Text,
-        find_citations,
-        find_cited_spans,
-        find_claims,
-    )
+    from jina_rag.rag.citations.claims import Citation, Claim, ClaimChecker, find_citations, find_cited_spans
+    from jina_rag.rag.citations.marks import CitationMark, CitationStream, Text
     from jina_rag.rag.citations.source_context import Box, SourceContext, page_image, passage_boxes, read_source_context
     from jina_rag.rag.documents import READERS, Document, Page, ReadLimits, find_documents, read_document
     from jina_rag.rag.indexing.check import Problem
@@ -64,6 +60,7 @@ __all__ = [
     "CitationMark",
     "CitationStream",
     "Claim",
+    "ClaimChecker",
     "Conversation",
     "Document",
     "DocumentIndex",
@@ -96,7 +93,6 @@ __all__ = [
     "Turn",
     "find_citations",
     "find_cited_spans",
-    "find_claims",
     "find_documents",
     "load_index_embedder",
     "make_generator",
@@ -114,32 +110,21 @@ __all__ = [
 # Each loads at first use, so that reading a document does not cost the import of all the rest.
 _MODULES = {
     "chunking": ("Chunk", "split_document"),
-    "citations.claims": (
-        "Citation",
-        "CitationMark",
-        "CitationStream",
-        "Claim",
-        "Text",
-        "find_citations",
-        "find_cited_spans",
-        "find_claims",
-    ),
+    "citations.claims": ("Citation", "Claim", "ClaimChecker", "find_citations", "find_cited_spans"),
+    "citations.marks": ("CitationMark", "CitationStream", "Text"),
     "indexing.contents": ("IndexContents",),
-    "answering.conversation": ("Conversation", "Turn"),
+    "answering.conversation": ("Conversation",),
+    "answering.chat_generator": ("ChatGenerator", "ChatModel"),
+    "answering.prompts": ("Message",),
+    "answering.factory": ("make_generator",),
+    "answering.openai_chat": ("OpenAIChatModel",),
+    "answering.run": ("AnswerRun", "Found", "Stage"),
+    "answering.types": ("NO_ANSWER", "Answer", "Generator", "Timings", "Turn"),
     "indexing.check": ("Problem",),
     "documents": ("READERS", "Document", "Page", "ReadLimits", "find_documents", "read_document"),
     "retrieval.snippets": ("make_snippet",),
     "store.filters": ("Filters",),
     "answering.extractive": ("ExtractiveGenerator",),
-    "answering.generation": (
-        "NO_ANSWER",
-        "ChatGenerator",
-        "ChatModel",
-        "Generator",
-        "Message",
-        "OpenAIChatModel",
-        "make_generator",
-    ),
     "indexing.index": (
         "DEFAULT_INDEX_FOLDER",
         "AddProgress",
@@ -153,7 +138,7 @@ _MODULES = {
         "rebuild",
     ),
     "store.catalog": ("IndexedDocument", "TrackedPath"),
-    "answering.pipeline": ("Answer", "AnswerRun", "Found", "RagPipeline", "Stage", "Timings"),
+    "answering.pipeline": ("RagPipeline",),
     "citations.source_context": ("Box", "SourceContext", "page_image", "passage_boxes", "read_source_context"),
     "retrieval.rerank": ("Reranker", "SentenceReranker", "make_reranker"),
     "retrieval.search": ("Rank", "SearchOptions", "SearchResult"),

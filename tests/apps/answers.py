@@ -179,7 +179,7 @@ def main(groups: Sequence[str], llm: str | None, reranker: str | None) -> None:
     ):
         index.add([SAMPLES])
         ranking = make_reranker(reranker, index) if reranker else None
-        pipeline = RagPipeline(Retriever(index, ranking), make_generator(llm, embedder, index))
+        pipeline = RagPipeline(Retriever(index, ranking), make_generator(llm, index))
         for line in _report(groups, ask_all(pipeline, answered), ask_all(pipeline, unanswered)):
             sys.stdout.write(f"{line}\n")
 

@@ -29,7 +29,7 @@ def pipeline(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> It
         report = index.add([SAMPLES])
         assert not report.failed
         assert len(report.added) == len(DOCUMENTS)
-        yield RagPipeline(Retriever(index), make_generator(None, embedder, index))
+        yield RagPipeline(Retriever(index), make_generator(None, index))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -17,6 +17,7 @@ from typing import Any
 from jina_rag import Embedder
 from jina_rag.rag import (
     NO_ANSWER,
+    ClaimChecker,
     DocumentIndex,
     ExtractiveGenerator,
     Retriever,
@@ -57,10 +58,11 @@ def _outcomes(
     results = Retriever(index).retrieve(question, SearchOptions(k=CANDIDATES))
     found, others = results[:PASSAGES], [result for result in results if not _is_from(result, number)][:PASSAGES]
     text = "".join(generator.stream(question, found))
+    citations = find_citations(ClaimChecker(found, question).claims(text), found)
     return {
         "questions": 1,
         "paragraph found": any(_is_from(result, number) for result in found),
-        "right paragraph cited": any(_is_from(cited.result, number) for cited in find_citations(text, found)),
+        "right paragraph cited": any(_is_from(cited.result, number) for cited in citations),
         "expected words in the answer": answer in text,
         "declined without the paragraph": "".join(generator.stream(question, others)) == NO_ANSWER,
     }

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from jina_rag.rag.answering.pipeline import RagPipeline
+from jina_rag.rag.answering.extractive import ExtractiveGenerator
 from tests.cli.conftest import Run
 
 MARS = "Why does Mars look red?"
@@ -46,7 +46,7 @@ def test_chat_outlives_errors_and_ctrl_c(answers: Run, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(RagPipeline, "stream", interrupted)
+        patch.setattr(ExtractiveGenerator, "stream", interrupted)
         result = answers("chat", stdin=f"{MARS}\n{MARS}\n/quit\n")
     assert result.exit_code == 0
     assert result.stdout.count("Mars looks") == 2

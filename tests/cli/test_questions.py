@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jina_rag.errors import GenerationError
-from jina_rag.rag.answering.pipeline import RagPipeline
+from jina_rag.rag.answering.extractive import ExtractiveGenerator
 from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT
 from tests.backends import tiny_reranker
 from tests.backends.servers import running
@@ -172,7 +172,7 @@ def test_ask_warns_of_citations_that_do_not_hold(index: Run, monkeypatch: pytest
         ("Rust of Venus. [1]", "(not found there: Venus)"),
         ("Mars is red [9].", "Mars is red [1]."),  # there it stands
     ):
-        monkeypatch.setattr(RagPipeline, "stream", lambda *_, answer=answer, **__: iter([answer]))
+        monkeypatch.setattr(ExtractiveGenerator, "stream", lambda *_, answer=answer, **__: iter([answer]))
         assert told in index("ask", "Why is Mars red?").stdout
 
 
@@ -181,7 +181,7 @@ def test_ask_stopped_in_the_middle_keeps_what_had_come(index: Run, monkeypatch: 
         yield "Mars looks red "
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RagPipeline, "stream", interrupted)
+    monkeypatch.setattr(ExtractiveGenerator, "stream", interrupted)
     result = index("ask", "Why is Mars red?")
     assert result.exit_code == 130
     assert result.stdout.startswith("Mars looks red")
@@ -202,7 +202,7 @@ def test_an_error_in_the_middle_of_an_answer_is_told_too(index: Run, monkeypatch
     def fail(*_: object, **__: object) -> None:
         raise GenerationError("The model is gone.")
 
-    monkeypatch.setattr(RagPipeline, "stream", fail)
+    monkeypatch.setattr(ExtractiveGenerator, "stream", fail)
     result = index("ask", "Why?")
     assert result.exit_code == 1
     assert "Error: The model is gone." in result.stderr

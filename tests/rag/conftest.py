@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from jina_rag import Embedder
+from jina_rag.backends.base import Message, WaitCallback
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.index import DocumentIndex
 from jina_rag.rag.retrieval.retriever import Retriever
@@ -51,3 +52,25 @@ class FixedRetriever(Retriever):
 
     def retrieve(self, query: str, options: SearchOptions | None = None) -> list[SearchResult]:  # noqa: ARG002
         return list(self.found)
+
+
+class ScriptedModel:
+    """A chat model that gives a fixed answer and remembers what it was asked."""
+
+    name = "scripted"
+
+    def __init__(self, *pieces: str, context: int = 10**6) -> None:
+        self.pieces = pieces
+        self.context = context
+        self.asked: list[Sequence[Message]] = []
+        self.n_closed = 0
+
+    def fits(self, messages: Sequence[Message]) -> bool:
+        return sum(len(message["content"]) for message in messages) <= self.context
+
+    def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:  # noqa: ARG002
+        self.asked.append(messages)
+        yield from self.pieces
+
+    def close(self) -> None:
+        self.n_closed += 1

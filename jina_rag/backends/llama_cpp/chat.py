@@ -82,6 +82,11 @@ class LlamaCppChatModel:
         finally:
             self._queue.leave(place)
 
+    def close(self) -> None:
+        """Give back the memory, once an answer that is being written is whole; the next one loads the model again."""
+        with self._load_lock:
+            self._loaded = None  # who still uses it holds it; then llama-cpp-python frees it
+
     def _wait(self, place: object, on_wait: WaitCallback | None) -> Iterator[str]:
         deadline = monotonic() + _SECONDS_TO_WAIT
         told = 0

@@ -1,69 +1,20 @@
-"""Follow-up questions: recognised, put into words that can be looked up, answered with the last evidence at hand."""
+"""`Conversation`: questions that build on each other."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from threading import Lock
-from typing import TYPE_CHECKING
 
-from jina_rag.rag.citations.claims import without_marks
+from jina_rag.rag.answering.pipeline import RagPipeline
+from jina_rag.rag.answering.run import AnswerRun
+from jina_rag.rag.answering.types import Answer, Turn
+from jina_rag.rag.retrieval.search import SearchOptions
 from jina_rag.rag.text.cleaning import remove_invisible
-from jina_rag.rag.text.tokens import NAME, WEAK_STEMS, content_stems
-
-if TYPE_CHECKING:
-    from jina_rag.rag.answering.pipeline import Answer, AnswerRun, RagPipeline
-    from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
-
-_BEGINS_LIKE_A_FOLLOW_UP = re.compile(
-    r"\s*(?:and|but|or|so|then|also|what about|how about|und|aber|oder|et|mais|y|pero|o|e)\b[\s,]|"
-    r"\s*(?:yes|no|ok|okay|sure|please|go on|continue|more|ja|nein|oui|non|sí)\b",
-    re.IGNORECASE,
-)
-_PRONOUNS = re.compile(
-    r"\b(?:it|its|they|them|their|theirs|he|him|his|she|her|hers|those|these|one|ones|same|former|latter|"
-    r"er|ihn|ihm|ihr|sie|dessen|deren|dort|damals|il|elle|ils|elles|leur|leurs|celui|celle|él|ella|ellos|ellas|allí)\b"
-    r"|\b(?:this|that)(?=\s*(?:[?.!,]|$|(?:is|was|does|did|has|had|will|can|cost|mean|happen)\b))"
-    r"|\b(?:is|was|does|did|about|of|like|after|before|for|with) (?:this|that)(?=\s*[?.!,]|$|\s+\w+\s*\?)"
-    r"|(?<!is )(?<!are )(?<!was )(?<!were )\bthere(?=\s*[?.!,]|\s*$)"
-    r"|(?:それ|これ|あれ|そこ|彼|彼女|その)",
-    re.IGNORECASE,
-)
-_EMPTY_IT = re.compile(
-    r"\b(?:is|was|it's) it (?:allowed|possible|necessary|permitted|forbidden|safe|true|raining|dark|cold)\b"
-    r"|\bdoes it take to\b|\bis it that\b|\bwhat time is it\b",
-    re.IGNORECASE,
-)
-_OWN_ANTECEDENT = re.compile(r"\b(?:its|their|his|her)\b", re.IGNORECASE)
-_PERSON = re.compile(r"\b(?:he|him|his|she|her|hers|they|them|their)\b", re.IGNORECASE)
-_VERB = re.compile(
-    r"\b(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|shall|should|must|may|might|ist|sind|war|waren|"
-    r"hat|haben|wird|kann|est|sont|était|ont|es|son|está|están|hay|tiene)\b",
-    re.IGNORECASE,
-)
-_HANDED_DOWN = re.compile(r"\(([^()]*)\)$")
-_MAX_ADDED_WORDS = 6
-_SHORT = 1  # a question with so few words that say something leaves the rest unsaid
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A question that was answered.
-
-    Attributes:
-        question: As it was understood.
-        answer: The text, with its marks.
-        evidence: The passages that it cites.
-    """
-
-    question: str
-    answer: str
-    evidence: "tuple[SearchResult, ...]" = ()
 
 
 class Conversation:
     """Questions that build on each other, over one pipeline. Safe to call from many threads; turns come one by one."""
 
-    def __init__(self, pipeline: "RagPipeline", turns: "Iterable[Answer]" = ()) -> None:
+    def __init__(self, pipeline: RagPipeline, turns: Iterable[Answer] = ()) -> None:
         """Begin a conversation, or go on with one.
 
         Args:
@@ -75,12 +26,12 @@ class Conversation:
         self._lock = Lock()
 
     @property
-    def turns(self) -> "list[Answer]":
+    def turns(self) -> list[Answer]:
         """The answers so far."""
         with self._lock:
             return list(self._turns)
 
-    def start(self, question: str, *, options: "SearchOptions | None" = None) -> "AnswerRun":
+    def start(self, question: str, *, options: SearchOptions | None = None) -> AnswerRun:
         """Begin to answer, as `RagPipeline.start` does. The answer joins the conversation when the run is over.
 
         Raises:
@@ -88,12 +39,9 @@ class Conversation:
         """
         return self.pipeline.start(question, options=options, history=self.history(), on_end=self._keep)
 
-    def ask(self, question: str, *, options: "SearchOptions | None" = None) -> "Answer":
+    def ask(self, question: str, *, options: SearchOptions | None = None) -> Answer:
         """The whole answer to a question or follow-up. Raises as `RagPipeline.ask` does."""
-        with self.start(question, options=options) as run:
-            for _ in run:
-                pass
-        return run.answer
+        return self.start(question, options=options).finish()
 
     def history(self) -> list[Turn]:
         """The turns as generators need them. A follow-up that cites nothing hands on the evidence that it was given."""
@@ -114,62 +62,12 @@ class Conversation:
         """The conversation for a file: questions, answers, and the passages that they cite."""
         return "\n\n".join(block for answer in self.turns for block in _markdown_blocks(answer)) + "\n"
 
-    def _keep(self, answer: "Answer") -> None:
+    def _keep(self, answer: Answer) -> None:
         with self._lock:
             self._turns.append(answer)
 
 
-def is_follow_up(question: str) -> bool:
-    """Whether a question can't be understood alone: it points back, goes on with "and", or leaves its subject out."""
-    if _BEGINS_LIKE_A_FOLLOW_UP.match(question):
-        return True
-    plain = _EMPTY_IT.sub("", question)
-    pronoun = _PRONOUNS.search(plain)
-    if pronoun and not (_OWN_ANTECEDENT.fullmatch(pronoun[0]) and content_stems(plain[: pronoun.start()])):
-        return True
-    return len(content_stems(plain)) <= _SHORT and not NAME.search(question) and not _VERB.search(question)
-
-
-def rewrite_follow_up(question: str, history: "Sequence[Turn]") -> str | None:
-    """A follow-up with the words that it leaves out, in parentheses behind it; None for a question of its own.
-
-    The words are those of the question before it and, where it points to a person, the names in the answer.
-    """
-    if not history or not is_follow_up(question):
-        return None
-    last = history[-1]
-    subject = _added_words(question, last)
-    return f"{question.strip()} ({', '.join(subject)})" if subject else None
-
-
-def keep_evidence(
-    question: str, passages: "Sequence[SearchResult]", history: "Sequence[Turn]", limit: int
-) -> "list[SearchResult]":
-    """The passages that were found for a follow-up, and those that the turn before cites.
-
-    The old ones come last, or first if the follow-up says nothing by itself, as "yes" doesn't.
-    """
-    kept = list(history[-1].evidence[:limit]) if history else []
-    ids = {result.chunk.id for result in kept}
-    if not content_stems(_BEGINS_LIKE_A_FOLLOW_UP.sub(" ", question)):
-        return [*kept, *(result for result in passages if result.chunk.id not in ids)]
-    found = {result.chunk.id for result in passages}
-    return [*passages, *(result for result in kept if result.chunk.id not in found)]
-
-
-def _added_words(question: str, last: Turn) -> list[str]:
-    """The subject of the last question, which may have been handed down to it, and names of the answer."""
-    asked = set(content_stems(question))
-    known = NAME.findall(without_marks(last.answer)) if _PERSON.search(question) else []
-    handed_down = _HANDED_DOWN.search(last.question)
-    before = re.findall(r"[\w'’-]+", handed_down[1] if handed_down else last.question)
-    subject = [word for word in before if set(content_stems(word)) - WEAK_STEMS]
-    return [word for word in dict.fromkeys([*subject, *known[:2]]) if set(content_stems(word)) - asked][
-        :_MAX_ADDED_WORDS
-    ]
-
-
-def _markdown_blocks(answer: "Answer") -> Iterator[str]:
+def _markdown_blocks(answer: Answer) -> Iterator[str]:
     yield f"## {_as_markdown(answer.question)}"
     if answer.rewritten:
         yield f"*Understood as: {_as_markdown(answer.rewritten)}*"
@@ -185,4 +83,4 @@ def _markdown_blocks(answer: "Answer") -> Iterator[str]:
 
 def _as_markdown(text: str) -> str:
     """Text from strangers, without what a viewer of Markdown would load or run."""
-    return re.sub(r"(?=[<]|!\[)", r"\\", remove_invisible(text))
+    return re.sub(r"[\\<]|!(?=\[)", r"\\\g<0>", remove_invisible(text))

@@ -7,9 +7,9 @@ import numpy as np
 
 from jina_rag.backends.base import WaitCallback
 from jina_rag.embedder import Embedder
-from jina_rag.rag.answering.conversation import Turn, rewrite_follow_up
-from jina_rag.rag.answering.generation import NO_ANSWER, as_data
-from jina_rag.rag.citations.claims import passage_text
+from jina_rag.rag.answering.follow_ups import rewrite_follow_up
+from jina_rag.rag.answering.prompts import as_data
+from jina_rag.rag.answering.types import NO_ANSWER, Turn
 from jina_rag.rag.retrieval.search import SearchResult
 from jina_rag.rag.retrieval.sentence_scorer import Sentence, SentenceScorer, SentenceScores, split_passage, stems_of
 from jina_rag.rag.text.tokens import content_stems
@@ -69,6 +69,9 @@ class ExtractiveGenerator:
         """The question with the words that it leaves out, by simple rules."""
         return rewrite_follow_up(question, history)
 
+    def close(self) -> None:
+        """Nothing: the model is the index's."""
+
     def _choose(self, question: str, sentences: list[Sentence]) -> list[Sentence]:
         """The sentences that answer, in the order of the passages; none if there is not evidence enough."""
         if not sentences:
@@ -100,7 +103,7 @@ def _sentences(passages: Sequence[SearchResult]) -> list[Sentence]:
     """All sentences of the passages, each once even if passages overlap."""
     found: dict[str, Sentence] = {}
     for number, passage in enumerate(passages, start=1):
-        text, chunk = passage_text(passage), passage.chunk
+        text, chunk = passage.text_with_context, passage.chunk
         heading = (chunk.heading or chunk.title).rpartition(" > ")[2]
         for sentence in split_passage(number, text, heading, frozenset(stems_of(chunk)).union(content_stems(text))):
             found.setdefault(sentence.text, sentence)

@@ -8,18 +8,8 @@ passage says whole is unverified wherever its mark stands.
 
 from collections.abc import Sequence
 
-from jina_rag.rag.citations.claims import (
-    AnswerPart,
-    CitationMark,
-    CitationStream,
-    Text,
-    behind_sentence,
-    find_supporting,
-    is_between_marks,
-    shares_supported,
-    split_claims,
-)
-from jina_rag.rag.retrieval.search import SearchResult
+from jina_rag.rag.citations.claims import ClaimChecker, behind_sentence, split_claims
+from jina_rag.rag.citations.marks import AnswerPart, CitationMark, CitationStream, Text, is_between_marks
 from jina_rag.rag.text.tokens import content_stems
 
 _ENOUGH = 4  # words; of fewer, most is little
@@ -30,11 +20,10 @@ _FAR = 0.4  # so much more of them than in the passages that it cites
 class AttributionStream:
     """`CitationStream` with its marks checked: text passes unchanged, and so do marks that name what supports them."""
 
-    def __init__(self, passages: Sequence[SearchResult], question: str = "") -> None:
-        """Begin an answer to a question that is written from these passages; [1] is the first."""
-        self._passages = passages
-        self._question = question
-        self._stream = CitationStream(len(passages))
+    def __init__(self, checker: ClaimChecker) -> None:
+        """Begin the answer whose claims `checker` checks."""
+        self._checker = checker
+        self._stream = CitationStream(len(checker.passages))
         self._since_mark = ""
         self._marked = ""  # the claim before the last mark
 
@@ -74,17 +63,18 @@ class AttributionStream:
         can be read where it stands.
         """
         n_words = 0 if "`" in claim else len(content_stems(claim))  # code says nothing
-        for question in dict.fromkeys((self._question, "")):
-            if find_supporting(claim, self._passages, cited, question):
+        for question in dict.fromkeys((self._checker.question, "")):
+            if self._checker.supporting(claim, cited, question):
                 return None
-            supporting = find_supporting(claim, self._passages, question=question) if n_words else ()
+            supporting = self._checker.supporting(claim, question=question) if n_words else ()
             if supporting and (n_words > 1 or len(supporting) == 1):  # a single word may stand in many
                 return supporting[0]
         return self._far_closer_passage(claim, cited) if cited and n_words >= _ENOUGH else None
 
     def _far_closer_passage(self, claim: str, cited: Sequence[int]) -> int | None:
         """The passage that says most of the claim where those that it cites say next to nothing of it."""
-        shares = dict(enumerate(shares_supported(claim, self._passages, self._question), start=1))
+        numbers = range(1, len(self._checker.passages) + 1)
+        shares = {number: self._checker.support(claim, number).share for number in numbers}
         best = max(shares, key=lambda number: shares[number], default=0)
         own = max((shares[number] for number in cited if number in shares), default=0.0)
         is_far_closer = best and shares[best] >= _MOST and shares[best] - own >= _FAR

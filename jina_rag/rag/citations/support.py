@@ -84,7 +84,7 @@ def find_support(claim: str, passage: str, heading: str = "", question: str = ""
         heading: The passage's title and headings. Words may come from there, numbers and quotations may not.
         question: What the claim answers; without it, a bare claim need only stand in the passage.
     """
-    if question and _is_bare(words(claim)):
+    if question and is_bare(claim):
         return _best(_support_as_answer(claim, question, sentence, heading) for sentence in _sentences(passage))
     claimed, there = words(claim), words(passage)
     if not claimed:
@@ -98,8 +98,9 @@ def find_support(claim: str, passage: str, heading: str = "", question: str = ""
     return together
 
 
-def _is_bare(claimed: Sequence[str]) -> bool:
+def is_bare(claim: str) -> bool:
     """Whether a claim is only a name, a number or the like: few words, and none that says one of them of another."""
+    claimed = words(claim)
     return len(claimed) <= _MAX_BARE and not any(
         word in _VERBS and _says_something(claimed[:place]) and _says_something(claimed[place + 1 :])
         for place, word in enumerate(claimed)

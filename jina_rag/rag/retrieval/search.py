@@ -70,6 +70,11 @@ class SearchResult:
     after: tuple[Chunk, ...] = ()
     retrieval_score: float | None = None
 
+    @property
+    def text_with_context(self) -> str:
+        """The text of the passage between the chunks around it, if some were asked for."""
+        return "\n\n".join(chunk.text for chunk in (*self.before, self.chunk, *self.after))
+
 
 @dataclass(frozen=True)
 class SearchOptions:

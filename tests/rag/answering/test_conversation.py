@@ -1,10 +1,10 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from jina_rag import Embedder
-from jina_rag.backends.base import Message, WaitCallback
 from jina_rag.rag import (
     ChatGenerator,
     Conversation,
@@ -15,9 +15,9 @@ from jina_rag.rag import (
     SearchOptions,
     Turn,
 )
-from jina_rag.rag.answering.conversation import is_follow_up, rewrite_follow_up
-from jina_rag.rag.answering.generation import build_messages
-from tests.rag.conftest import passages
+from jina_rag.rag.answering.follow_ups import is_follow_up, rewrite_follow_up
+from jina_rag.rag.answering.prompts import build_messages
+from tests.rag.conftest import FixedRetriever, ScriptedModel, passages
 
 BRIDGE = (
     "The bridge over the Larn was built in 1902. It is 64 metres long and made of iron. Its engineer was Ada Holm, who "
@@ -137,28 +137,11 @@ def test_a_change_of_subject_does_not_drag_the_old_one_along(town: RagPipeline) 
     assert [Path(result.chunk.source).name for result in answer.passages] == ["bakery.txt"]
 
 
-class Rewriter:
-    """A chat model that rewrites as it is told and remembers what it was asked."""
-
-    name = "rewriter"
-
-    def __init__(self, written: str) -> None:
-        self.written = written
-        self.asked: list[Sequence[Message]] = []
-
-    def fits(self, messages: Sequence[Message]) -> bool:
-        return bool(messages)
-
-    def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:  # noqa: ARG002
-        self.asked.append(messages)
-        yield from self.written.partition(" ")
-
-
 HISTORY = [Turn("When was the bridge built?", "The bridge over the Larn was built in 1902. [3]")]
 
 
 def test_a_language_model_rewrites_follow_ups() -> None:
-    model = Rewriter('"How long is the bridge over the Larn?"')
+    model = ScriptedModel('"How long ', 'is the bridge over the Larn?"')
     rewritten = ChatGenerator(model).rewrite("And how long is it?", HISTORY)
     assert rewritten == "How long is the bridge over the Larn?"
     assert "[3]" not in str(model.asked)  # numbers of another turn
@@ -178,7 +161,7 @@ def test_a_language_model_rewrites_follow_ups() -> None:
     ],
 )
 def test_a_rewriting_that_invents_or_loses_words_is_not_taken(written: str) -> None:
-    assert ChatGenerator(Rewriter(written)).rewrite("And how long is it, in wagons?", HISTORY) == (
+    assert ChatGenerator(ScriptedModel(written)).rewrite("And how long is it, in wagons?", HISTORY) == (
         "And how long is it, in wagons? (bridge, built)"
     )
 
@@ -201,3 +184,11 @@ def test_a_conversation_can_be_kept_and_cleared(town: RagPipeline) -> None:
     conversation.clear()
     assert conversation.turns == []
     assert "64 metres" in again.ask("How long is it?").text
+
+
+def test_exported_markdown_loads_and_runs_nothing() -> None:
+    said = r"\![p](http://example.org/p.png) ![p](http://example.org/q.png) <img src=x> \\![p](x)"
+    pipeline = RagPipeline(FixedRetriever(passages("Mars is red.")), ChatGenerator(ScriptedModel(said)))
+    conversation = Conversation(pipeline)
+    conversation.ask("Why?")
+    assert "<img" not in MarkdownIt().render(conversation.as_markdown())

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,11 +17,11 @@ from jina_rag.rag import (
     Answer,
     ChatGenerator,
     CitationMark,
+    Conversation,
     DocumentIndex,
     ExtractiveGenerator,
     Filters,
     Found,
-    Message,
     RagPipeline,
     Retriever,
     SearchOptions,
@@ -29,6 +30,8 @@ from jina_rag.rag import (
     Text,
     Turn,
 )
+from jina_rag.rag.citations.support import Support, find_support
+from tests.rag.conftest import FixedRetriever, ScriptedModel, passages
 from tests.rag.documents.pdf import write_pdf
 
 
@@ -63,9 +66,10 @@ def test_a_question_that_the_documents_do_not_answer(pipeline: RagPipeline) -> N
 
 def test_streaming_gives_the_same_answer(pipeline: RagPipeline) -> None:
     question = "Why does Mars look red, is it because of rust?"
-    passages = pipeline.retriever.retrieve(question, pipeline.options)
-    text = "".join(pipeline.stream(question, passages))
-    assert pipeline.finish(question, text, passages) == pipeline.ask(question)
+    with pipeline.start(question) as run:
+        text = "".join(event.text for event in run if isinstance(event, Text | CitationMark))
+    assert text == run.answer.text
+    assert run.answer == pipeline.ask(question)
 
 
 def test_a_run_tells_stages_passages_text_and_marks(pipeline: RagPipeline) -> None:
@@ -155,22 +159,11 @@ def test_options_reach_the_search(pipeline: RagPipeline) -> None:
 
 
 def test_neighbours_are_read_and_checked_too(pipeline: RagPipeline) -> None:
-    seen: list[str] = []
-
-    class Model:
-        name = "scripted"
-
-        def fits(self, messages: Sequence[Message]) -> bool:
-            return bool(messages)
-
-        def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:  # noqa: ARG002
-            seen.append(messages[-1]["content"])
-            yield "There are many volcanoes on Io [1]."
-
+    model = ScriptedModel("There are many volcanoes on Io [1].")
     options = SearchOptions(k=1, context_window=1)
-    answer = RagPipeline(pipeline.retriever, ChatGenerator(Model()), options=options).ask("Has Jupiter a great storm?")
+    answer = RagPipeline(pipeline.retriever, ChatGenerator(model), options=options).ask("Has Jupiter a great storm?")
     assert answer.passages[0].chunk.text == "Jupiter has a great storm."
-    assert "Io has many" in seen[0]
+    assert "Io has many" in model.asked[0][-1]["content"]
     assert answer.verified
 
 
@@ -220,6 +213,49 @@ def test_what_was_opened_is_closed_and_what_was_handed_over_is_not(
     with pytest.raises(GenerationError):
         RagPipeline.open(tmp_path / "index", llm="nowhere.gguf")
     assert len(closed) == 3
+
+
+def test_a_chat_model_that_was_opened_is_closed(
+    tmp_path: Path, notes: Path, minilm: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import llama_cpp
+
+    freed: list[llama_cpp.Llama] = []
+    monkeypatch.setattr(llama_cpp.Llama, "__del__", lambda llama: freed.append(llama))
+    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
+        index.add([notes])
+    with RagPipeline.open(tmp_path / "index", llm="smollm2") as pipeline:
+        with pipeline.start("What are Saturn's rings made of?") as run:
+            next(event for event in run if isinstance(event, Stage) and event.name == "answering")
+        assert not freed
+    assert len(freed) == 1
+    freed[0].close()
+    model = ScriptedModel("Ice.")
+    with RagPipeline(FixedRetriever(passages("Ice.")), ChatGenerator(model)):
+        pass
+    assert not model.n_closed  # it was handed over
+
+
+def test_a_claim_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is written; not at the end again, and not whenever somebody looks at the answer."""
+    checked: Counter[tuple[str, str]] = Counter()
+
+    def counting(claim: str, passage: str, *rest: str) -> Support:
+        checked[claim, passage] += 1
+        return find_support(claim, passage, *rest)
+
+    monkeypatch.setattr("jina_rag.rag.citations.claims.find_support", counting)
+    model = ScriptedModel("Mars has two moons [1]. ", "The tower has 142 ", "steps [2].")
+    found = passages("Mars has two moons.", "The tower has 142 steps.", "Venus is hot.")
+    conversation = Conversation(RagPipeline(FixedRetriever(found), ChatGenerator(model)))
+    for n_answers in (1, 2):
+        with conversation.start("Tell me.") as run:
+            for _ in run:
+                assert run.answer.citations is not None
+        assert run.answer.verified
+        assert [citation.number for citation in run.answer.citations] == [1, 2]
+        assert conversation.as_markdown().count("(verified)") == 2 * n_answers
+        assert checked.total() == 2 * n_answers
 
 
 @pytest.mark.parametrize("llm", [None, "smollm2"])

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jina_rag.rag import RagPipeline
-from jina_rag.rag.answering.generation import NO_ANSWER, ChatGenerator
+from jina_rag.rag.answering.chat_generator import ChatGenerator
+from jina_rag.rag.answering.types import NO_ANSWER
 from jina_rag.rag.citations.attribution import AttributionStream
-from tests.rag.answering.test_generation import ScriptedModel
-from tests.rag.conftest import FixedRetriever, passages
+from jina_rag.rag.citations.claims import ClaimChecker
+from tests.rag.conftest import FixedRetriever, ScriptedModel, passages
 
 PASSAGES = passages(
     "The café lost £740 last season. Its menu was long.",
@@ -18,7 +19,7 @@ PASSAGES = passages(
 
 
 def attributed(*pieces: str, whole: bool = True, question: str = "") -> str:
-    stream = AttributionStream(PASSAGES, question)
+    stream = AttributionStream(ClaimChecker(PASSAGES, question))
     parts = [part for piece in pieces for part in stream.feed(piece)]
     return "".join(part.text for part in [*parts, *stream.close(whole=whole)])
 

@@ -5,16 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jina_rag.rag.citations.claims import (
-    AnswerPart,
-    CitationMark,
-    CitationStream,
-    Text,
+    Citation,
+    Claim,
+    ClaimChecker,
     find_citations,
     find_cited_spans,
-    find_claims,
     find_unknown_numbers,
-    without_marks,
 )
+from jina_rag.rag.citations.marks import AnswerPart, CitationMark, CitationStream, Text, without_marks
+from jina_rag.rag.retrieval.search import SearchResult
 from tests.rag.citations.test_support import PASSAGE
 from tests.rag.conftest import passages
 
@@ -32,6 +31,14 @@ def _merged(parts: Sequence[AnswerPart]) -> list[AnswerPart]:
             part = Text(merged.pop().text + part.text)
         merged.append(part)
     return merged
+
+
+def _claims(answer: str, found: Sequence[SearchResult], question: str = "") -> list[Claim]:
+    return ClaimChecker(found, question).claims(answer)
+
+
+def _citations(answer: str, found: Sequence[SearchResult], question: str = "") -> list[Citation]:
+    return find_citations(_claims(answer, found, question), found)
 
 
 def _marks(text: str) -> list[tuple[int, ...]]:
@@ -107,7 +114,7 @@ def test_text_is_not_held_back_longer_than_needed() -> None:
 
 def test_citations_come_once_each_in_the_order_of_the_answer() -> None:
     found = passages("Mars is red.", "Venus is hot.", "Ice is cold.")
-    citations = find_citations("Venus is hot. [2] Mars is red [1]. Venus is hot [2, 1].", found)
+    citations = _citations("Venus is hot. [2] Mars is red [1]. Venus is hot [2, 1].", found)
     assert [(citation.number, citation.result, citation.verified) for citation in citations] == [
         (2, found[1], True),
         (1, found[0], False),  # the last sentence cites it for what it does not say
@@ -132,12 +139,12 @@ def test_citations_come_once_each_in_the_order_of_the_answer() -> None:
     ],
 )
 def test_a_number_belongs_to_the_claim_before_it(answer: str, claims: list[tuple[str, tuple[int, ...]]]) -> None:
-    assert [(claim.text, claim.numbers) for claim in find_claims(answer, [])] == claims
+    assert [(claim.text, claim.numbers) for claim in _claims(answer, [])] == claims
 
 
 def test_a_claim_says_how_far_it_is_supported() -> None:
     found = passages("Mars is red because of iron rust.", "Venus is hot.")
-    verbatim, reworded, false, uncited = find_claims(
+    verbatim, reworded, false, uncited = _claims(
         "Mars is red because of iron rust [1, 2]. Red Mars is rusty iron [1]? Mars is blue because of iron [1]. Hello.",
         found,
     )
@@ -150,16 +157,16 @@ def test_a_claim_says_how_far_it_is_supported() -> None:
 
 def test_a_bare_claim_is_checked_together_with_its_question() -> None:
     found = passages("Mars has two moons. Two men walked on Venus.", "Two suns.")
-    (claim,) = find_claims("Two [1, 2].", found, "How many moons does Mars have?")
+    (claim,) = _claims("Two [1, 2].", found, "How many moons does Mars have?")
     assert claim.supporting == (1,)
     assert [found[0].chunk.text[start:end] for start, end in find_cited_spans([claim], 1, found[0].chunk)] == [
         "Mars has two moons."
     ]
-    assert not find_citations("Two [1].", found, "How many moons does Saturn have?")[0].verified
+    assert not _citations("Two [1].", found, "How many moons does Saturn have?")[0].verified
 
 
 def test_what_is_missing_in_a_script_without_blanks_is_told_by_character() -> None:
-    (claim,) = find_claims("鐘の重さは32キログラムです。[1]", passages("鐘の重さは31キログラムです。"))
+    (claim,) = _claims("鐘の重さは32キログラムです。[1]", passages("鐘の重さは31キログラムです。"))
     assert claim.missing == ("32",)
 
 
@@ -181,23 +188,23 @@ def test_what_is_missing_in_a_script_without_blanks_is_told_by_character() -> No
 )
 def test_what_is_missing_from_a_passage_is_told_as_it_is_written(answer: str, missing: tuple[str, ...]) -> None:
     found = passages("The ferry sails daily from the old pier at nine.", "Mars is red.")
-    (claim,) = find_claims(answer, found, "When does the ferry sail on Sunday?")
+    (claim,) = _claims(answer, found, "When does the ferry sail on Sunday?")
     assert claim.missing == missing
 
 
 def test_numbers_without_a_passage_are_told_apart() -> None:
     answer = "Mars is red [1][7]. It is far [0]. See [12, 1]."
-    assert [citation.number for citation in find_citations(answer, passages("Mars is red."))] == [1]
-    assert find_unknown_numbers(answer, passages("Mars is red.")) == [0, 7, 12]
+    assert [citation.number for citation in _citations(answer, passages("Mars is red."))] == [1]
+    assert find_unknown_numbers(_claims(answer, passages("Mars is red.")), 1) == [0, 7, 12]
 
 
 def test_other_brackets_are_no_citations() -> None:
-    assert find_citations("An array a[i] of [1990s] things [see below].", passages("An array")) == []
-    assert find_citations("", passages("Mars is red.")) == []
+    assert _citations("An array a[i] of [1990s] things [see below].", passages("An array")) == []
+    assert _citations("", passages("Mars is red.")) == []
 
 
 def test_a_number_without_a_claim_is_not_verified() -> None:
-    (citation,) = find_citations("[1]", passages("Mars is red."))
+    (citation,) = _citations("[1]", passages("Mars is red."))
     assert not citation.verified
 
 
@@ -230,14 +237,12 @@ def test_answers_can_be_had_without_their_marks() -> None:
 def test_what_an_answer_cites_is_found_in_its_place(answer: str, cited: list[str]) -> None:
     found = passages(PASSAGE, "Another.")
     chunk = found[0].chunk
-    spans = find_cited_spans(find_claims(answer, found), 1, chunk)
+    spans = find_cited_spans(_claims(answer, found), 1, chunk)
     assert [chunk.text[start:end] for start, end in spans] == cited
 
 
 def test_cited_sentences_that_overlap_are_one() -> None:
     found = passages("Mars is red. Venus is hot. Saturn has rings.")
-    claims = find_claims(
-        "Mars is red. Venus is hot. [1] Venus is hot and Saturn has rings. [1] Venus is hot. [1]", found
-    )
+    claims = _claims("Mars is red. Venus is hot. [1] Venus is hot and Saturn has rings. [1] Venus is hot. [1]", found)
     spans = find_cited_spans(claims, 1, found[0].chunk)
     assert [found[0].chunk.text[start:end] for start, end in spans] == ["Venus is hot. Saturn has rings."]

@@ -1,0 +1,87 @@
+"""`ChatGenerator`: answers written by a language model that may use nothing but the passages."""
+
+from collections.abc import Iterator, Sequence
+
+from jina_rag.backends.base import ChatModel, WaitCallback
+from jina_rag.errors import ContextTooSmallError, GenerationError
+from jina_rag.rag.answering.follow_ups import rewrite_follow_up
+from jina_rag.rag.answering.prompts import build_messages, build_rewriting_messages
+from jina_rag.rag.answering.types import NO_ANSWER, Turn
+from jina_rag.rag.retrieval.search import SearchResult
+from jina_rag.rag.text.tokens import content_stems
+
+_TURNS_TO_REMEMBER = 4
+_LONGEST_REWRITTEN = 300  # characters
+
+
+class ChatGenerator:
+    """Answers with a language model that is shown the passages and told to use nothing else."""
+
+    def __init__(self, model: ChatModel) -> None:
+        """Take the model."""
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._model.name
+
+    def stream(
+        self,
+        question: str,
+        passages: Sequence[SearchResult],
+        history: Sequence[Turn] = (),
+        on_wait: WaitCallback | None = None,
+    ) -> Iterator[str]:
+        """The model's answer to the question and as much of the conversation and the passages as it can read.
+
+        If not all fits, old turns go first and then the passages that were found last.
+
+        Raises:
+            GenerationError: the model can't be reached or can't answer, or the question alone is too long for it.
+        """
+        if not passages:
+            yield NO_ANSWER
+            return
+        for n_turns, n_passages in _less_and_less(len(history[-_TURNS_TO_REMEMBER:]), len(passages)):
+            messages = build_messages(question, passages[:n_passages], history[len(history) - n_turns :])
+            if not self._model.fits(messages):
+                continue
+            try:
+                yield from self._model.stream(messages, on_wait)
+            except ContextTooSmallError:
+                continue  # only the server knows how much it reads, and it refuses before the first piece
+            return
+        raise GenerationError(
+            f"{self.name} can't read the question and even one passage at once. Ask a shorter question, or use a "
+            "language model with a larger context."
+        )
+
+    def rewrite(self, question: str, history: Sequence[Turn]) -> str | None:
+        """The model's rewriting, if it adds no word that the conversation doesn't have; else that of simple rules."""
+        by_rules = rewrite_follow_up(question, history)
+        if by_rules is None:
+            return None
+        messages = build_rewriting_messages(question, history)
+        if not self._model.fits(messages):
+            return by_rules
+        written = "".join(self._model.stream(messages)).strip().strip('"')
+        return written if _is_faithful(written, question, history) else by_rules
+
+    def close(self) -> None:
+        """Close the model; the next answer opens it again."""
+        self._model.close()
+
+
+def _less_and_less(n_turns: int, n_passages: int) -> Iterator[tuple[int, int]]:
+    yield from ((turns, n_passages) for turns in range(n_turns, 0, -1))
+    yield from ((0, passages) for passages in range(n_passages, 0, -1))
+
+
+def _is_faithful(written: str, question: str, history: Sequence[Turn]) -> bool:
+    """Whether a rewritten question is one line that keeps what was asked and invents nothing."""
+    if not written or "\n" in written or len(written) > _LONGEST_REWRITTEN:
+        return False
+    known = {stem for turn in history for stem in content_stems(f"{turn.question} {turn.answer}")}
+    asked, now = set(content_stems(question)), set(content_stems(written))
+    return asked <= now and now <= asked | known and now != asked

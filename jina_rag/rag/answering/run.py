@@ -1,0 +1,238 @@
+"""`AnswerRun`: an answer while it is written, as stages, passages, text and marks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator as PythonGenerator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+from typing import Literal, Self, TypeAlias
+
+from jina_rag.errors import GenerationError
+from jina_rag.rag.answering.follow_ups import keep_evidence
+from jina_rag.rag.answering.types import NO_ANSWER, Answer, Generator, Timings, Turn
+from jina_rag.rag.citations.attribution import AttributionStream
+from jina_rag.rag.citations.claims import ClaimChecker
+from jina_rag.rag.citations.marks import AnswerPart, CitationMark, Text
+from jina_rag.rag.retrieval.retriever import Retriever
+from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
+
+KEPT_PASSAGES = 3
+"""How many passages of the turn before a follow-up may rest on, beside those that are found for it."""
+
+StageName: TypeAlias = Literal["understanding", "searching", "reading", "waiting", "answering"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage begins.
+
+    Attributes:
+        name: Which.
+        n_ahead: For "waiting", how many other answers come first.
+    """
+
+    name: StageName
+    n_ahead: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """The search is over.
+
+    Attributes:
+        passages: What the answer will be written from, best first.
+        rewritten: How a follow-up was understood; None for a question of its own.
+        kept: Ids of the passages kept from the turn before.
+    """
+
+    passages: tuple[SearchResult, ...]
+    rewritten: str | None = None
+    kept: tuple[str, ...] = ()
+
+
+Event: TypeAlias = Stage | Found | Text | CitationMark
+
+
+class AnswerRun:
+    """An answer on its way. Iterate over it for its events; `answer` is what there is of it, at any time.
+
+    Closing it, also by leaving a `with` block, stops all work; what had come stays. One thread at a time may iterate.
+    """
+
+    def __init__(
+        self,
+        question: str,
+        retriever: Retriever,
+        generator: Generator,
+        options: SearchOptions,
+        history: Sequence[Turn] = (),
+        on_end: Callable[[Answer], None] | None = None,
+    ) -> None:
+        """Begin; `RagPipeline.start` does.
+
+        Raises:
+            GenerationError: the question is blank.
+        """
+        if not question.strip():
+            raise GenerationError("The question is empty. Ask one, such as: What is this about?")
+        self._question = question
+        self._retriever = retriever
+        self._generator = generator
+        self._options = options
+        self._history = tuple(history)
+        self._on_end = on_end
+        self._found = Found(())
+        self._checker = ClaimChecker(())
+        self._pieces: list[str] = []
+        self._clock = _Clock()
+        self._n_ahead: int | None = None  # news from the queue
+        self._whole = False
+        self._answer: Answer | None = None  # once it is over
+        self._events = self._run()
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        """The next event. Raises as `Retriever.retrieve` and `Generator.stream` do."""
+        try:
+            return next(self._events)
+        except BaseException:  # also StopIteration, or Ctrl-C: whatever it was, there will be no more events
+            self._end()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop, if it is not over."""
+        self._events.close()
+        self._end()
+
+    def finish(self) -> Answer:
+        """Write the answer to its end. Raises as iterating does."""
+        for _ in self:
+            pass
+        return self.answer
+
+    @property
+    def answer(self) -> Answer:
+        """What has come so far, checked. Each claim is checked once, however often this is read."""
+        return self._answer or self._make_answer()
+
+    def _make_answer(self, *, stopped: bool = False) -> Answer:
+        text = "".join(self._pieces)
+        return Answer(
+            question=self._question,
+            text=text,
+            passages=self._found.passages,
+            claims=() if text.strip() == NO_ANSWER else tuple(self._checker.claims(text)),
+            rewritten=self._found.rewritten,
+            kept=self._found.kept,
+            stopped=stopped,
+            generator=self._generator.name,
+            timings=self._clock.timings(),
+        )
+
+    def _end(self) -> None:
+        if self._answer is not None:
+            return
+        self._clock.begin(None)
+        self._answer = self._make_answer(stopped=not self._whole)
+        if self._on_end and self._pieces:
+            self._on_end(self._answer)
+
+    def _run(self) -> PythonGenerator[Event, None, None]:
+        rewritten = None
+        if self._history:
+            yield self._begin("understanding")
+            rewritten = self._generator.rewrite(self._question, self._history)
+        yield self._begin("searching")
+        self._found = self._search(rewritten)
+        self._checker = ClaimChecker(self._found.passages, rewritten or self._question)
+        yield self._found
+        yield self._begin("reading")
+        yield from self._write()
+        self._whole = True
+
+    def _search(self, rewritten: str | None) -> Found:
+        passages = self._retriever.retrieve(rewritten or self._question, self._options)
+        if not rewritten:
+            return Found(tuple(passages))
+        found = {result.chunk.id for result in passages}
+        passages = keep_evidence(self._question, passages, self._history, KEPT_PASSAGES)
+        return Found(tuple(passages), rewritten, tuple(r.chunk.id for r in passages if r.chunk.id not in found))
+
+    def _write(self) -> Iterator[Event]:
+        marks = AttributionStream(self._checker)
+        history = self._history if self._found.rewritten else ()  # a change of subject doesn't drag the old one along
+        question = self._found.rewritten or self._question
+        pieces = self._generator.stream(question, self._found.passages, history, self._on_wait)
+        whole = False
+        try:
+            with _closing(pieces):
+                for piece in pieces:
+                    yield from self._stages_before(piece)
+                    if not piece:
+                        yield Text("")  # a sign of life, at which the reader may close the run
+                        continue
+                    yield from self._kept(marks.feed(piece))
+            whole = True
+        finally:
+            rest = self._kept(marks.close(whole=whole))  # what was held back counts too if the reader left
+        yield from rest
+
+    def _kept(self, parts: Sequence[AnswerPart]) -> Sequence[AnswerPart]:
+        self._pieces += [part.text for part in parts]
+        return parts
+
+    def _stages_before(self, piece: str) -> Iterator[Event]:
+        """The stages that begin with this piece: a change in the queue, the end of the wait, the first word."""
+        if self._n_ahead is not None:
+            n_ahead, self._n_ahead = self._n_ahead, None
+            yield self._begin("waiting", n_ahead) if n_ahead else self._begin("reading")
+        if piece and self._clock.stage != "answering":
+            yield self._begin("answering")
+
+    def _on_wait(self, n_ahead: int) -> None:
+        self._n_ahead = n_ahead
+
+    def _begin(self, stage: StageName, n_ahead: int = 0) -> Stage:
+        self._clock.begin(stage)
+        return Stage(stage, n_ahead)
+
+
+class _Clock:
+    """Which stage we are in, and how long each took."""
+
+    def __init__(self) -> None:
+        self.stage: StageName | None = None
+        self._since = perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    def begin(self, stage: StageName | None) -> None:
+        now = perf_counter()
+        if self.stage:
+            self._seconds[self.stage] = self._seconds.get(self.stage, 0.0) + now - self._since
+        self.stage, self._since = stage, now
+
+    def timings(self) -> Timings:
+        stage = self.stage
+        self.begin(stage)
+        return Timings(**self._seconds)
+
+
+@contextmanager
+def _closing(pieces: Iterator[str]) -> Iterator[None]:
+    """Close what can be closed; an iterator over a list can't, and need not be."""
+    try:
+        yield
+    finally:
+        if close := getattr(pieces, "close", None):
+            close()

@@ -1,0 +1,155 @@
+"""What answering is about: turns, answers, and what writes them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+from jina_rag.backends.base import WaitCallback
+from jina_rag.rag.citations.claims import Citation, Claim, find_citations, find_unknown_numbers
+from jina_rag.rag.retrieval.search import SearchResult
+
+NO_ANSWER = "The documents don't say."
+"""What every generator says when the passages don't answer the question."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question that was answered.
+
+    Attributes:
+        question: As it was understood.
+        answer: The text, with its marks.
+        evidence: The passages that it cites.
+    """
+
+    question: str
+    answer: str
+    evidence: tuple[SearchResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds that the stages of an answer took.
+
+    Attributes:
+        understanding: Putting a follow-up into words of its own.
+        searching: Embedding the question and finding passages.
+        waiting: For other answers of the same language model.
+        reading: Until the first word of the answer.
+        answering: From then to the end.
+    """
+
+    understanding: float = 0.0
+    searching: float = 0.0
+    waiting: float = 0.0
+    reading: float = 0.0
+    answering: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.understanding + self.searching + self.waiting + self.reading + self.answering
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and what it rests on.
+
+    Attributes:
+        question: As it was asked.
+        text: The answer, citing passages as [1].
+        passages: All passages that it was written from, best first; [1] is the first.
+        claims: What it says, claim by claim, each checked; claims that cite nothing among them.
+        rewritten: How a follow-up was understood; None for a question of its own.
+        kept: Ids of the passages that were not found for this question but kept from the turn before.
+        stopped: Whether the reader stopped it before its end.
+        generator: What wrote it.
+        timings: How long each stage took; None if nobody measured.
+    """
+
+    question: str
+    text: str
+    passages: tuple[SearchResult, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    rewritten: str | None = None
+    kept: tuple[str, ...] = ()
+    stopped: bool = False
+    generator: str = ""
+    timings: Timings | None = field(default=None, compare=False)
+
+    @cached_property
+    def citations(self) -> tuple[Citation, ...]:
+        """The passages that it cites, in the order in which it does."""
+        return tuple(find_citations(self.claims, self.passages))
+
+    @cached_property
+    def unknown_numbers(self) -> tuple[int, ...]:
+        """Numbers that it cites and that no passage has."""
+        return tuple(find_unknown_numbers(self.claims, len(self.passages)))
+
+    @property
+    def answered(self) -> bool:
+        """Whether the documents had an answer."""
+        return NO_ANSWER not in self.text
+
+    @property
+    def verified(self) -> bool:
+        """Whether every claim stands in a passage that it cites."""
+        return self.answered and bool(self.claims) and all(claim.verified for claim in self.claims)
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it in plain types, for JSON."""
+        return {
+            "question": self.question,
+            "rewritten": self.rewritten,
+            "answer": self.text,
+            "answered": self.answered,
+            "verified": self.verified,
+            "stopped": self.stopped,
+            "claims": [{**asdict(claim), "verified": claim.verified} for claim in self.claims],
+            "citations": [
+                {"number": citation.number, "verified": citation.verified, "id": citation.result.chunk.id}
+                for citation in self.citations
+            ],
+            "unknown_numbers": list(self.unknown_numbers),
+            "passages": [
+                {"number": number, "kept": result.chunk.id in self.kept, **asdict(result)}
+                for number, result in enumerate(self.passages, start=1)
+            ],
+            "generator": self.generator,
+            "timings": asdict(self.timings) if self.timings else None,
+        }
+
+
+class Generator(Protocol):
+    """Writes an answer from passages. Safe to call from many threads."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in front of people."""
+
+    def stream(
+        self,
+        question: str,
+        passages: Sequence[SearchResult],
+        history: Sequence[Turn] = (),
+        on_wait: WaitCallback | None = None,
+    ) -> Iterator[str]:
+        """Pieces of an answer that cites passages by their place in the list, counted from 1, as [1].
+
+        Some pieces may be empty: signs of life, at which the reader may close the iterator. That stops the work.
+
+        Raises:
+            GenerationError: the language model can't be reached, or can't answer.
+        """
+
+    def rewrite(self, question: str, history: Sequence[Turn]) -> str | None:
+        """The question in words that need no conversation; None if it needs none as it is.
+
+        Raises:
+            GenerationError: the language model can't be reached, or can't answer.
+        """
+
+    def close(self) -> None:
+        """Give back memory and connections; the next call takes them again."""
