@@ -3,19 +3,18 @@
 What the tools return is cleaned of control codes and direction marks, stands between tags with a random name, and says
 of itself that it is data: a document can't speak to the agent in the user's voice.
 
-Over HTTP every request's Host and Origin are compared with what the server was started for, so that no page in a
-browser can read the documents through it, not even under a name that was made to point at this machine (DNS
-rebinding).
+Over HTTP every request needs the server's token, so that other accounts of this machine can't read the documents, and
+its Host and Origin are compared with what the server was started for, so that no page in a browser can, not even under
+a name that was made to point at this machine (DNS rebinding).
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
-from ipaddress import ip_address
 from socket import socket
-from typing import Annotated
+from typing import Annotated, Any
 
 from jina_rag import __version__
 from jina_rag.errors import JinaRagError, MissingDependencyError
@@ -29,11 +28,15 @@ from jina_rag.rag.text.cleaning import remove_invisible
 try:
     import uvicorn
     from mcp.server.mcpserver import MCPServer
-    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+    from mcp.server.mcpserver.tools import Tool
     from mcp.server.transport_security import TransportSecuritySettings
     from mcp.types import CallToolResult, TextContent, ToolAnnotations
-    from pydantic import BaseModel, Field
+    from pydantic import BaseModel, Field, ValidationError
     from starlette.applications import Starlette
+    from starlette.datastructures import Headers
+    from starlette.responses import PlainTextResponse
+    from starlette.types import ASGIApp, Receive, Scope, Send
 except ImportError as error:
     raise MissingDependencyError.for_extra("mcp", "mcp") from error
 
@@ -46,6 +49,11 @@ _READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False, idempot
 _MAX_PASSAGES = 50
 _MAX_CONTEXT_WINDOW = 10
 _SOURCES_IN_STATUS = 100
+_MAX_BODY_BYTES = 1_000_000
+
+_Name = Annotated[str, Field(max_length=4096)]
+_Names = Annotated[list[_Name], Field(max_length=100)]
+_Day = Annotated[date, Field(ge=date(1970, 1, 2), le=date(2199, 12, 31))]
 
 
 class Passage(BaseModel):
@@ -90,21 +98,23 @@ def make_server(retriever: Retriever) -> MCPServer:
     Raises:
         MissingDependencyError: the package mcp is not installed (at the import of this module).
     """
-    server = MCPServer(
+    index = retriever.index
+    return _Server(
         "jina-rag",
         title="Your documents",
         instructions="Search the user's own documents and read around what was found. Cite source, page and heading. "
         + NOTICE,
         version=__version__,
         log_level="WARNING",
+        tools=[
+            _tool(_search(retriever), "Search the documents"),
+            _tool(_get(index), "Read a passage and its neighbours"),
+            _tool(_status(index), "What can be searched"),
+        ],
     )
-    _add_search(server, retriever)
-    _add_get(server, retriever.index)
-    _add_status(server, retriever.index)
-    return server
 
 
-def http_app(server: MCPServer, allowed_hosts: Sequence[str], *, port: int) -> Starlette:
+def http_app(server: MCPServer, allowed_hosts: Sequence[str], *, port: int, token: str) -> Starlette:
     """The server as an ASGI application that answers at `HTTP_PATH`.
 
     Args:
@@ -112,47 +122,92 @@ def http_app(server: MCPServer, allowed_hosts: Sequence[str], *, port: int) -> S
         allowed_hosts: The names that clients call this machine by; a request for another (421), or from a page of
             another (403), is refused.
         port: Where it listens.
+        token: What every request carries as `Authorization: Bearer TOKEN`; one without it is refused (401).
     """
     places = [f"{f'[{host}]' if ':' in host else host}:{port}" for host in allowed_hosts]
     security = TransportSecuritySettings(
         allowed_hosts=places,
         allowed_origins=[f"{scheme}://{place}" for scheme in ("http", "https") for place in places],
     )
-    return server.streamable_http_app(
-        streamable_http_path=HTTP_PATH, stateless_http=True, json_response=True, transport_security=security
+    app = server.streamable_http_app(
+        streamable_http_path=HTTP_PATH,
+        stateless_http=True,
+        json_response=True,
+        max_request_body_size=_MAX_BODY_BYTES,
+        transport_security=security,
     )
+    app.add_middleware(_BearerAuth, token=token)
+    return app
 
 
-def run_http(server: MCPServer, listener: socket, allowed_hosts: Sequence[str]) -> None:
+def run_http(server: MCPServer, listener: socket, allowed_hosts: Sequence[str], *, token: str) -> None:
     """Answer on a socket that is bound already, until Ctrl-C or SIGTERM."""
-    app = http_app(server, allowed_hosts, port=listener.getsockname()[1])
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+    app = http_app(server, allowed_hosts, port=listener.getsockname()[1], token=token)
+    config = uvicorn.Config(
+        app,
+        http="h11",  # httptools reads pipelined requests faster than they are answered
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+class _BearerAuth:
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            given = Headers(scope=scope).get("authorization", "").encode("utf-8")
+            if not secrets.compare_digest(given, self._expected):
+                message = "This server needs its token. Send the header that it printed when it started.\n"
+                await PlainTextResponse(message, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
-def _add_search(server: MCPServer, retriever: Retriever) -> None:
-    @server.tool(title="Search the documents", annotations=_READ_ONLY)
+class _Server(MCPServer):
+    async def call_tool(self, name: str, arguments: dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """As `MCPServer.call_tool` does, with plain messages."""
+        try:
+            return await super().call_tool(name, arguments, *args, **kwargs)
+        except UnexpectedToolError:
+            raise
+        except ToolError as error:
+            cause = error.__cause__
+            if isinstance(cause, ValidationError):
+                wrong = [f"{'.'.join(map(str, each['loc']))[:100]}: {each['msg']}" for each in cause.errors()[:5]]
+                raise ToolError(f"{'; '.join(wrong)}. See the schema of {name}.") from error
+            raise cause if isinstance(cause, ToolError) else error from error
+
+
+def _tool(function: Callable[..., Any], title: str) -> Tool:
+    """A tool that refuses arguments it does not know, for without a filter it would return other passages."""
+    tool = Tool.from_function(function, title=title, annotations=_READ_ONLY)
+    arguments = tool.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_rebuild(force=True)
+    tool.parameters = arguments.model_json_schema(by_alias=True)
+    return tool
+
+
+def _search(retriever: Retriever) -> Callable[..., Any]:
     def search(
         query: Annotated[str, Field(min_length=1, max_length=10_000, description="A question, or some words.")],
         k: Annotated[int, Field(ge=1, le=_MAX_PASSAGES, description="How many passages to return.")] = 5,
         mode: Annotated[Mode, Field(description="By meaning and words, or by one alone.")] = "hybrid",
         sources: Annotated[
-            list[str] | None, Field(description="Only these files, folders or patterns, such as reports/*.pdf.")
+            _Names | None, Field(description="Only these files, folders or patterns, such as reports/*.pdf.")
         ] = None,
-        file_types: Annotated[list[str] | None, Field(description="Only these endings, such as .pdf.")] = None,
-        collections: Annotated[list[str] | None, Field(description="Only these collections.")] = None,
-        since: Annotated[date | None, Field(description="Only files changed on this day or later.")] = None,
-        until: Annotated[date | None, Field(description="Only files changed on this day or earlier.")] = None,
+        file_types: Annotated[_Names | None, Field(description="Only these endings, such as .pdf.")] = None,
+        collections: Annotated[_Names | None, Field(description="Only these collections.")] = None,
+        since: Annotated[_Day | None, Field(description="Only files changed on this day or later.")] = None,
+        until: Annotated[_Day | None, Field(description="Only files changed on this day or earlier.")] = None,
     ) -> Annotated[CallToolResult, Passages]:
         """Find the passages of the user's documents that are about something, best first."""
         filters = Filters(
@@ -166,13 +221,16 @@ def _add_search(server: MCPServer, retriever: Retriever) -> None:
             found = retriever.retrieve(query, SearchOptions(k, mode, filters=filters))
         return _passages_result(_found(result) for result in found)
 
+    return search
 
-def _add_get(server: MCPServer, index: DocumentIndex) -> None:
-    @server.tool(title="Read a passage and its neighbours", annotations=_READ_ONLY)
+
+def _get(index: DocumentIndex) -> Callable[..., Any]:
     def get(
-        id: Annotated[str | None, Field(description="The id of a passage, as search returns it.")] = None,  # noqa: A002 - its name for agents
-        source: Annotated[str | None, Field(description="Or its document, with its position.")] = None,
-        position: Annotated[int, Field(ge=0, description="Its place among the passages of the source, from 0.")] = 0,
+        id: Annotated[_Name | None, Field(description="The id of a passage, as search returns it.")] = None,  # noqa: A002 - its name for agents
+        source: Annotated[_Name | None, Field(description="Or its document, with its position.")] = None,
+        position: Annotated[
+            int, Field(ge=0, le=10**9, description="Its place among the passages of the source, from 0.")
+        ] = 0,
         context_window: Annotated[
             int, Field(ge=0, le=_MAX_CONTEXT_WINDOW, description="How many passages before and after it to return too.")
         ] = 0,
@@ -188,9 +246,10 @@ def _add_get(server: MCPServer, index: DocumentIndex) -> None:
         chunks = sorted([chunk, *around], key=lambda each: each.position)
         return _passages_result(_passage(each) for each in chunks)
 
+    return get
 
-def _add_status(server: MCPServer, index: DocumentIndex) -> None:
-    @server.tool(title="What can be searched", annotations=_READ_ONLY)
+
+def _status(index: DocumentIndex) -> Callable[[], Status]:
     def status() -> Status:
         """Say which documents can be searched, and which could not be read."""
         with _tool_errors():
@@ -204,6 +263,8 @@ def _add_status(server: MCPServer, index: DocumentIndex) -> None:
             more_sources=max(0, len(documents) - _SOURCES_IN_STATUS),
             failed=[_line(failed.source) for failed in state.failed],
         )
+
+    return status
 
 
 def _chunk_at(index: DocumentIndex, source: str, position: int) -> Chunk | None:

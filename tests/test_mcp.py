@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 import uvicorn
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
 
 from jina_rag import Embedder
 from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.errors import IndexFolderError
-from jina_rag.mcp_server import HTTP_PATH, NOTICE, http_app, is_loopback, make_server
+from jina_rag.mcp_server import HTTP_PATH, NOTICE, http_app, make_server
 from jina_rag.rag.indexing.index import DocumentIndex
 from jina_rag.rag.retrieval.retriever import Retriever
 from tests.backends import tiny_reranker
@@ -39,6 +41,8 @@ The museum is open from nine to five. {FILLER}
 
 A ticket costs four coins. {FILLER}
 """
+
+TOKEN = "a-token-of-the-tests"
 
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -181,6 +185,13 @@ async def test_what_documents_say_is_cleaned_and_fenced(index: DocumentIndex) ->
         ("search", {"query": "x", "k": 0}, "greater than or equal to 1"),
         ("search", {"query": "x", "k": 1000}, "less than or equal to 50"),
         ("search", {"query": "x", "mode": "magic"}, "'hybrid', 'dense' or 'lexical'"),
+        ("search", {"query": "x", "until": "9999-12-31"}, "until: Input should be less than or equal to 2199-12-31"),
+        ("search", {"query": "x", "since": "0001-01-01"}, "since: Input should be greater than or equal to 1970"),
+        ("search", {"query": "x", "sources": ["a"] * 101}, "sources: List should have at most 100 items"),
+        ("search", {"query": "x", "collections": ["a" * 5000]}, "at most 4096 characters"),
+        ("search", {"query": "x", "kinds": [".pdf"]}, "kinds: Extra inputs are not permitted"),
+        ("status", {"path": "/"}, "path: Extra inputs are not permitted"),
+        ("get", {"source": "x", "position": 10**30}, "less than or equal to"),
         ("search", {"query": "ice " * 2000}, "tokens and the model reads"),
     ],
 )
@@ -190,6 +201,13 @@ async def test_mistakes_are_told_to_the_agent(
     result = await call(index, tool, **arguments)
     assert result.is_error
     assert message in said(result)
+    assert "pydantic" not in said(result)
+    assert "Error executing" not in said(result)
+
+
+async def test_days_at_the_bounds_are_taken(index: DocumentIndex) -> None:
+    days = {"since": "1970-01-02", "until": "2199-12-31"}
+    assert await found(index, "search", query="museum", **days)
 
 
 def mcp_command(folder: Path, *args: str) -> tuple[list[str], dict[str, str]]:
@@ -251,7 +269,7 @@ def address(index: DocumentIndex) -> Iterator[str]:
     """A real server over HTTP on a free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        app = http_app(make_server(Retriever(index)), ["127.0.0.1", "localhost"], port=port)
+        app = http_app(make_server(Retriever(index)), ["127.0.0.1", "localhost"], port=port, token=TOKEN)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
         thread.start()
@@ -262,7 +280,10 @@ def address(index: DocumentIndex) -> Iterator[str]:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_over_http(address: str, mode: str) -> None:
-    async with Client(address, mode=mode) as client:
+    async with (
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as http,
+        Client(streamable_http_client(address, http_client=http), mode=mode) as client,
+    ):
         result = await client.call_tool("search", {"query": "When is the museum open?"})
     assert "nine to five" in result.structured_content["passages"][0]["text"]
 
@@ -280,14 +301,19 @@ async def test_over_http(address: str, mode: str) -> None:
         ({"Host": "evil.example:{port}"}, 421),
         ({"Host": "127.0.0.1:1"}, 421),
         ({"MCP-Protocol-Version": "2026-07-28", "Origin": "https://evil.example"}, 403),
+        ({"Authorization": ""}, 401),  # another account of this machine
+        ({"Authorization": f"Bearer {TOKEN}x"}, 401),
+        ({"Authorization": f"Basic {TOKEN}"}, 401),
+        ({"Authorization": "Bearer \u00e9"}, 401),
     ],
 )
 async def test_who_may_ask_over_http(address: str, headers: dict[str, str], status: int) -> None:
     port = address.rsplit(":", 1)[1].split("/")[0]
-    accepted = {"Accept": "application/json, text/event-stream"}
+    accepted = {"Accept": "application/json, text/event-stream", "Authorization": f"Bearer {TOKEN}"}
     sent = {name: value.replace("{port}", port) for name, value in headers.items()}
     async with httpx.AsyncClient() as http:
-        answer = await http.post(address, json=INITIALIZE, headers=accepted | sent)
+        raw = [(name.encode(), value.encode()) for name, value in (accepted | sent).items()]
+        answer = await http.post(address, json=INITIALIZE, headers=raw)
     assert answer.status_code == status
     assert ("serverInfo" in answer.text) == (status == 200)
 
@@ -298,19 +324,21 @@ def test_the_command_serves_http_until_it_is_stopped(folder: Path) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as server:
         assert server.stderr is not None
-        told = re.search(r"http://\S+/mcp", server.stderr.readline())
-        assert told is not None
-        foreign = httpx.post(told[0], json=INITIALIZE, headers={"Origin": "https://evil.example"})
+        place = re.search(r"http://\S+/mcp", server.stderr.readline())
+        assert place is not None
+        name, _, token = server.stderr.readline().strip().partition(": ")
+        other_account = httpx.post(place[0], json=INITIALIZE)
+        foreign = httpx.post(place[0], json=INITIALIZE, headers={name: token, "Origin": "https://evil.example"})
         server.send_signal(signal.SIGINT)
         stdout, _ = server.communicate(timeout=30)
-    assert foreign.status_code == 403
+    assert (other_account.status_code, foreign.status_code) == (401, 403)
     assert stdout == ""
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--http", "--host", "0.0.0.0"], "there is no login"),
+        (["--http", "--host", "0.0.0.0"], "can be reached from other machines"),
         (["--http", "--host", "192.0.2.1", "--port", "0", "--allow-host", "box"], "Nothing can listen at"),
     ],
 )
@@ -319,15 +347,6 @@ def test_other_machines_are_let_in_only_on_purpose(folder: Path, args: list[str]
     done = subprocess.run(command, capture_output=True, text=True, env={**environment, "COLUMNS": "200"}, check=False)
     assert done.returncode == 2
     assert message in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True)]
-    + [(host, False) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org", "")],
-)
-def test_loopback_addresses_are_known(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
 
 
 async def test_an_index_that_fails_is_told_in_words(index: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:

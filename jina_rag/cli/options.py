@@ -152,7 +152,7 @@ class FilterOptions:
             file_types=tuple(self.file_types or ()),
             collections=tuple(self.collections or ()),
             modified_after=self.since,
-            modified_before=self.until and self.until + timedelta(days=1),
+            modified_before=self.until and min(self.until, datetime.max - timedelta(days=1)) + timedelta(days=1),
         )
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from jina_rag import BackendError, Embedder, InvalidDimensionsError, LlamaCppOptions, UnknownBackendError
-from jina_rag.backends.remote.address import BackendAddress, parse_backend
+from jina_rag.backends.remote.address import BackendAddress, is_loopback, parse_backend
 from jina_rag.config import EmbedderConfig
 
 
@@ -82,3 +82,12 @@ def test_a_configuration_is_checked_without_asking_anybody() -> None:
 def test_options_of_llama_cpp_are_refused_with_another_engine() -> None:
     with pytest.raises(BackendError, match=r"llama\.cpp in this process"):
         Embedder.from_pretrained("minilm", backend="http://127.0.0.1:1", options=LlamaCppOptions(n_threads=1))
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [(host, True) for host in ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST")]
+    + [(host, False) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org", "")],
+)
+def test_loopback_addresses_are_known(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

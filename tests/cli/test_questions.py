@@ -123,6 +123,7 @@ def test_search_that_finds_nothing_says_what_to_try(index: Run) -> None:
 def test_until_means_the_whole_day(index: Run) -> None:
     from datetime import date
 
+    assert index("search", "rings", "--until", "9999-12-31", "--since", "0001-01-01").stdout
     assert index("search", "rings", "--until", date.today().isoformat(), "--since", date.today().isoformat()).stdout
 
 

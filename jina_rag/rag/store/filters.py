@@ -83,4 +83,7 @@ def _any_of(column: str, values: Iterable[str]) -> tuple[str, list[str | int]]:
 
 
 def _nanoseconds(moment: datetime) -> int:
+    """Since 1970; what SQLite can't store (before 1678 or after 2261) is its smallest or largest number."""
+    if not 1678 <= moment.year <= 2261:
+        return -(2**63) if moment.year < 1678 else 2**63 - 1
     return int(moment.timestamp() * 1e6) * 1000
