@@ -26,6 +26,7 @@ from jina_rag.errors import (
     ModelLoadError,
     ModelNotFoundError,
     ServerSettingsError,
+    TextError,
     UnknownBackendError,
     UnknownModelError,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "ModelSpec",
     "Prompts",
     "ServerSettingsError",
+    "TextError",
     "UnknownBackendError",
     "UnknownModelError",
     "get_model_spec",

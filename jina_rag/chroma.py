@@ -5,25 +5,32 @@ the fingerprint, which is kept in the collection's metadata and in its embedding
 collection is never searched with the vectors of another model, quantisation, width or prompt.
 
 Import this module before `client.get_collection(...)`: that is how Chroma learns to rebuild the function by its name.
+
+A process that is forked after Chroma was opened, as with gunicorn's `preload_app` and Celery's prefork pool, would hang
+at the first search, because Chroma's threads stay with the parent. With this module imported, clients of the parent
+raise IndexFolderError there instead, and a client that is opened in the child works.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, cast
 
 from jina_rag.backends.remote.address import BACKEND_VARIABLE
 from jina_rag.config import EmbedderConfig
 from jina_rag.embedder import Embedder
-from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
+from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError, text_positions_from
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.models import DEFAULT_MODEL
 from jina_rag.shared import shared_embedder
 from jina_rag.vectors import FloatArray
 
 try:
-    from chromadb.api import ClientAPI
+    from chromadb.api import ClientAPI, ServerAPI
+    from chromadb.api.collection_configuration import CreateCollectionConfiguration
     from chromadb.api.models.Collection import Collection
+    from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
     from chromadb.errors import NotFoundError
     from chromadb.utils.embedding_functions import register_embedding_function
@@ -35,7 +42,12 @@ FINGERPRINT_KEY = "jina_rag_fingerprint"
 
 # How to run a model and where its file is are each machine's own affair. So is `backend`: a collection that came from
 # elsewhere must not decide where questions, and a key, are sent.
-_STORED_SETTINGS = ("model", "quantization", "dimensions", "truncate")
+_STORED_SETTINGS = {
+    "model": (str,),
+    "quantization": (str, NoneType),
+    "dimensions": (int, NoneType),
+    "truncate": (bool,),
+}
 
 _REBUILD = "Open it with the model that it was made with, or fill a new collection from the documents."
 
@@ -180,24 +192,64 @@ def open_collection(
             that kept no fingerprint.
         IndexFolderError: there is no such collection, and `create` is False.
     """
-    function = _function_for(embedder)
     fingerprint = embedder if isinstance(embedder, Fingerprint) else embedder.fingerprint
     # Chroma's signature wants a function of documents or images; ours takes documents.
-    untyped: Any = function
-    if create:
-        collection = client.get_or_create_collection(
-            name,
-            embedding_function=untyped,
-            metadata={FINGERPRINT_KEY: fingerprint.to_json()},
-            configuration={"hnsw": {"space": "cosine"}},
-        )
-    else:
-        try:
-            collection = client.get_collection(name, embedding_function=untyped)
-        except NotFoundError as error:
+    function: Any = _function_for(embedder)
+    try:
+        # Without a function at first: Chroma's own complaint about another one names no remedy.
+        check_collection(client.get_collection(name, embedding_function=None), fingerprint)
+    except NotFoundError as error:
+        if not create:
             raise IndexFolderError(f"There is no collection {name!r}. Make it with create=True.") from error
-    _check(collection, fingerprint)
-    return collection
+        metadata, configuration = collection_settings(embedder)
+        return client.get_or_create_collection(
+            name, embedding_function=function, metadata=metadata, configuration=configuration
+        )
+    return client.get_collection(name, embedding_function=function)
+
+
+def collection_settings(embedder: Embedder | Fingerprint) -> tuple[dict[str, Any], CreateCollectionConfiguration]:
+    """The metadata and the configuration of a collection that this embedder fills, for code that makes one itself."""
+    function = _function_for(embedder)
+    fingerprint = embedder if isinstance(embedder, Fingerprint) else embedder.fingerprint
+    return {FINGERPRINT_KEY: fingerprint.to_json()}, {"hnsw": {"space": "cosine"}, "embedding_function": function}
+
+
+def check_collection(collection: Collection, fingerprint: Fingerprint) -> None:
+    """Refuse a collection that was filled by another model.
+
+    Raises:
+        FingerprintMismatchError: it was, or nothing says which model filled it.
+    """
+    where = f"The collection {collection.name!r}"
+    stored = stored_fingerprint(collection)
+    if stored is None:
+        function = (collection.configuration_json.get("embedding_function") or {}).get("name")
+        made_with = f", but has Chroma's embedding function {function!r}" if function else ""
+        raise FingerprintMismatchError(
+            f"{where} does not say which model filled it{made_with}, so nothing can be compared with it. {_REBUILD}"
+        )
+    fingerprint.check(stored, where=where, remedy=_REBUILD)
+
+
+def stored_fingerprint(collection: Collection) -> Fingerprint | None:
+    """What a collection was filled with, or None if nothing says so.
+
+    It stands in the embedding function's settings, which Chroma never changes, and in the collection's metadata, which
+    `collection.modify(metadata=...)` replaces, for collections without an embedding function.
+
+    Raises:
+        FingerprintMismatchError: what stands there can't be read.
+    """
+    function = collection.configuration_json.get("embedding_function") or {}
+    match function.get("name"):
+        case None:
+            stored = (collection.metadata or {}).get(FINGERPRINT_KEY)
+        case "jina_rag":
+            stored = (function.get("config") or {}).get("fingerprint")
+        case _:
+            return None
+    return Fingerprint.from_json(stored) if isinstance(stored, str) else None
 
 
 def upsert_documents(
@@ -215,16 +267,24 @@ def upsert_documents(
         documents: The texts.
         metadatas: One mapping for each document, or None.
         embeddings: Their vectors, shape (n, d); None embeds them here, each slice before it is stored.
+
+    Raises:
+        ValueError: there are not as many of one as of the others.
+        InputTooLongError, InvalidTextError: a document can't be embedded; those of the slices before it are stored.
     """
+    for what, values in (("documents", documents), ("metadatas", metadatas), ("embeddings", embeddings)):
+        if values is not None and len(values) != len(ids):
+            raise ValueError(f"There are {len(ids)} ids and {len(values)} {what}. Give one for each document.")
     size = collection._client.get_max_batch_size()  # only the client knows, and a collection keeps it to itself
     for start in range(0, len(ids), size):
         part = slice(start, start + size)
-        collection.upsert(
-            ids=list(ids[part]),
-            documents=list(documents[part]),
-            metadatas=[dict(metadata) for metadata in metadatas[part]] if metadatas is not None else None,
-            embeddings=embeddings[part] if embeddings is not None else None,
-        )
+        with text_positions_from(start):
+            collection.upsert(
+                ids=list(ids[part]),
+                documents=list(documents[part]),
+                metadatas=[dict(metadata) for metadata in metadatas[part]] if metadatas is not None else None,
+                embeddings=embeddings[part] if embeddings is not None else None,
+            )
 
 
 def _function_for(embedder: Embedder | Fingerprint) -> JinaRagEmbeddingFunction:
@@ -240,14 +300,37 @@ def _function_for(embedder: Embedder | Fingerprint) -> JinaRagEmbeddingFunction:
 
 
 def _settings(config: Mapping[str, Any]) -> EmbedderConfig:
+    """The settings in a collection, which may come from anywhere."""
+    for name, types in _STORED_SETTINGS.items():
+        if name in config and type(config[name]) not in types:
+            raise FingerprintMismatchError(
+                f"The collection's embedding function has {name} {config[name]!r}. {_REBUILD}"
+            )
     return EmbedderConfig(**{name: config[name] for name in _STORED_SETTINGS if name in config})
 
 
-def _check(collection: Collection, fingerprint: Fingerprint) -> None:
-    where = f"The collection {collection.name!r}"
-    stored = (collection.metadata or {}).get(FINGERPRINT_KEY)
-    if not isinstance(stored, str):
-        raise FingerprintMismatchError(
-            f"{where} does not say which model filled it, so its vectors can't be compared with any. {_REBUILD}"
+class _OfTheParent:
+    """What an inherited client calls in a forked process, in place of Chroma's library, which would never return."""
+
+    def __getattr__(self, name: str) -> object:
+        raise IndexFolderError(
+            "This process was forked after Chroma was opened, and Chroma's threads stayed with the parent. Open the "
+            "client in this process: with gunicorn in post_fork or without preload_app, with Celery in "
+            "worker_process_init."
         )
-    fingerprint.check(Fingerprint.from_json(stored), where=where, remedy=_REBUILD)
+
+
+_inherited: list[object] = []  # kept for good: to free them would wait for the parent's threads
+
+
+def _forget_clients_of_the_parent() -> None:
+    for system in SharedSystemClient._identifier_to_system.values():  # the only list of them
+        server = system.instance(ServerAPI)  # type: ignore[type-abstract]
+        if hasattr(server, "bindings"):  # clients of a server over HTTP have none, and work
+            _inherited.extend((system, server.bindings))
+            server.bindings = _OfTheParent()
+    SharedSystemClient.clear_system_cache()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_clients_of_the_parent)

@@ -6,8 +6,9 @@ JinaRagError
 ├── ModelNotFoundError          the weights are not here and could not be downloaded
 ├── ModelLoadError              the weights are here and cannot be used
 │   └── ChecksumError           the weights are not the ones that were published
-├── InvalidTextError            a text that the model cannot read
-├── InputTooLongError           a text longer than the model reads
+├── TextError                   a text of a list that cannot be embedded
+│   ├── InvalidTextError        it is no text that the model can read
+│   └── InputTooLongError       it is longer than the model reads
 ├── BackendError                the engine failed while embedding
 │   ├── BackendUnavailableError the engine's server is away or busy
 │   └── UnknownBackendError     no engine has this name, address or setting
@@ -21,6 +22,10 @@ JinaRagError
 
 Each message says what happened and ends with what to do next.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 class JinaRagError(Exception):
@@ -47,30 +52,65 @@ class ChecksumError(ModelLoadError):
     """The downloaded bytes differ from the published ones; the file has been removed."""
 
 
-class InvalidTextError(JinaRagError, ValueError):
-    """The text cannot be written as UTF-8 (it holds half of a surrogate pair), or has no token at all."""
-
-
-class InputTooLongError(JinaRagError, ValueError):
-    """A text has more tokens than the model reads.
+class TextError(JinaRagError, ValueError):
+    """A text of a list that can't be embedded.
 
     Attributes:
         index: Position of the first such text in the list that was given.
+        problem: What is wrong with it, and what to do: the message after "Text 3 ".
+    """
+
+    def __init__(self, index: int, problem: str) -> None:
+        self.index = index
+        self.problem = problem
+        super().__init__(f"Text {index} {problem}")
+
+    def __reduce__(self) -> tuple[type["TextError"], tuple[Any, ...]]:
+        return type(self), (self.index, self.problem)
+
+    def move_to(self, index: int) -> None:
+        """Name another position: that of the text in a longer list."""
+        self.index = index
+        self.args = (f"Text {index} {self.problem}",)
+
+
+class InvalidTextError(TextError):
+    """What was given is no text, cannot be written as UTF-8 (half of a surrogate pair), or has no token at all."""
+
+
+class InputTooLongError(TextError):
+    """A text has more tokens than the model reads.
+
+    Attributes:
         token_count: Its tokens, prompt and special tokens included.
         max_tokens: How many the model reads.
     """
 
     def __init__(self, index: int, token_count: int, max_tokens: int) -> None:
-        self.index = index
         self.token_count = token_count
         self.max_tokens = max_tokens
         super().__init__(
-            f"Text {index} has {token_count:,} tokens and the model reads {max_tokens:,}. "
-            "Split the text, or pass truncate=True to embed its beginning."
+            index,
+            f"has {token_count:,} tokens and the model reads {max_tokens:,}. Split the text, or pass truncate=True to "
+            "embed its beginning.",
         )
 
-    def __reduce__(self) -> tuple[type["InputTooLongError"], tuple[int, int, int]]:
+    def __reduce__(self) -> tuple[type["InputTooLongError"], tuple[Any, ...]]:
         return type(self), (self.index, self.token_count, self.max_tokens)
+
+
+@contextmanager
+def text_positions_from(start: int) -> Iterator[None]:
+    """While a part of a list is embedded: errors name a text by its position in the whole list.
+
+    Args:
+        start: Where the part begins.
+    """
+    try:
+        yield
+    except TextError as error:
+        error.move_to(start + error.index)
+        raise
 
 
 class BackendError(JinaRagError, RuntimeError):

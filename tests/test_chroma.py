@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from jina_rag import (
     Embedder,
     FingerprintMismatchError,
     IndexFolderError,
+    InputTooLongError,
     InvalidDimensionsError,
     InvalidTextError,
     ModelSpec,
@@ -105,6 +107,28 @@ def test_a_collection_of_somebody_else_is_refused(client: ClientAPI) -> None:
         open_collection(client, "theirs", fake_embedder(), create=False)
 
 
+def test_a_collection_with_another_embedding_function_is_refused(client: ClientAPI) -> None:
+    client.create_collection("theirs", metadata={FINGERPRINT_KEY: fake_embedder().fingerprint.to_json()})
+    for create in (True, False):
+        with pytest.raises(FingerprintMismatchError, match="embedding function 'default'"):
+            open_collection(client, "theirs", fake_embedder(), create=create)
+
+
+@pytest.mark.parametrize("metadata", [{"owner": "me"}, {FINGERPRINT_KEY: "nonsense"}])
+def test_new_metadata_leave_the_guard_in_place(client: ClientAPI, metadata: dict[str, str]) -> None:
+    open_collection(client, "planets", fake_embedder()).modify(metadata=metadata)
+    assert open_collection(client, "planets", fake_embedder()).metadata == metadata
+    with pytest.raises(FingerprintMismatchError, match="dimensions"):
+        open_collection(client, "planets", fake_embedder(32))
+
+
+def test_a_collection_made_by_chroma_with_our_function_is_ours(client: ClientAPI, minilm: Embedder) -> None:
+    client.create_collection("planets", embedding_function=JinaRagEmbeddingFunction(MINILM))  # type: ignore[arg-type]
+    assert open_collection(client, "planets", minilm).count() == 0
+    with pytest.raises(FingerprintMismatchError):
+        open_collection(client, "planets", fake_embedder())
+
+
 def test_a_missing_collection_is_not_made_unasked(client: ClientAPI) -> None:
     with pytest.raises(IndexFolderError, match="no collection 'nothing'"):
         open_collection(client, "nothing", fake_embedder(), create=False)
@@ -120,6 +144,54 @@ def test_more_documents_than_chroma_takes_at_a_time(client: ClientAPI) -> None:
     upsert_documents(collection, ids[:5], texts[:5])
     assert collection.count() == n
     assert collection.get(ids=[ids[-1]])["metadatas"] == [{"index": n - 1}]
+
+
+def test_lists_of_other_lengths_are_refused_and_nothing_is_stored(client: ClientAPI) -> None:
+    collection = open_collection(client, "planets", fake_embedder())
+    one, two = ["a"], ["a", "b"]
+    for arguments in ({"documents": one}, {"metadatas": [{"x": 1}]}, {"embeddings": np.ones((3, 64), np.float32)}):
+        with pytest.raises(ValueError, match=r"There are 2 ids and \d (documents|metadatas|embeddings)\."):
+            upsert_documents(collection, two, **{"documents": two} | arguments)
+    assert collection.count() == 0
+
+
+def test_a_text_is_named_by_its_place_in_the_whole_list(client: ClientAPI) -> None:
+    n = client.get_max_batch_size() + 2
+    collection = open_collection(client, "many", fake_embedder(16))
+    texts = ["a"] * (n - 1) + ["word " * 600]
+    with pytest.raises(InputTooLongError, match=f"Text {n - 1} has 603 tokens") as caught:
+        upsert_documents(collection, [str(place) for place in range(n)], texts)
+    assert caught.value.index == n - 1
+
+
+FORK = """
+import os, sys, chromadb
+from jina_rag.chroma import open_collection, upsert_documents
+from jina_rag.testing import fake_embedder
+
+parent = open_collection(chromadb.PersistentClient(sys.argv[1]), "planets", fake_embedder())
+upsert_documents(parent, ["a"], ["Mars"])
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+for use in (lambda: parent.query(query_texts=["Mars"]), lambda: upsert_documents(parent, ["b"], ["Venus"])):
+    try:
+        use()
+    except Exception as error:
+        print(type(error).__name__, error)
+own = open_collection(chromadb.PersistentClient(sys.argv[1]), "planets", fake_embedder())
+print(own.query(query_texts=["Mars"])["ids"], flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_forked_process_is_told_at_once_and_may_open_anew(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    *refused, found = done.stdout.splitlines()
+    assert len(refused) == 2
+    assert all(line.startswith("IndexFolderError This process was forked after Chroma was opened") for line in refused)
+    assert found == "[['a']]"
 
 
 OPEN_BY_NAME = """
@@ -177,6 +249,9 @@ def test_settings_are_validated() -> None:
     JinaRagEmbeddingFunction.validate_config({"model": "jina-v5-nano", "dimensions": 256, "quantization": "IQ4_NL"})
     with pytest.raises(InvalidDimensionsError):
         JinaRagEmbeddingFunction.validate_config({"model": "jina-v5-nano", "dimensions": 1024})
+    for damaged in ({"model": ["jina-v5-nano"]}, {"quantization": 4}, {"dimensions": "64"}, {"truncate": None}):
+        with pytest.raises(FingerprintMismatchError, match=next(iter(damaged))):
+            JinaRagEmbeddingFunction.build_from_config(damaged)
 
 
 def test_settings_that_change_the_vectors_can_not_be_updated(minilm: Embedder) -> None:

@@ -157,7 +157,8 @@ def encode_utf8(texts: Sequence[str]) -> list[bytes]:
             encoded.append(text.encode("utf-8"))
         except UnicodeEncodeError as error:
             raise InvalidTextError(
-                f"Text {index} holds half of a surrogate pair ({text[error.start]!r} at {error.start}), which no model "
-                "can read. Mend it with: text.encode('utf-8', 'replace').decode('utf-8')"
+                index,
+                f"holds half of a surrogate pair ({text[error.start]!r} at {error.start}), which no model "
+                "can read. Mend it with: text.encode('utf-8', 'replace').decode('utf-8')",
             ) from error
     return encoded

@@ -12,7 +12,7 @@ import chromadb
 import pytest
 from langchain_chroma import Chroma
 from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
+from langchain_core.embeddings import Embeddings, FakeEmbeddings
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
@@ -272,6 +272,28 @@ def test_another_models_collection_is_refused(tmp_path: Path) -> None:
     open_vector_store(client, "planets", JinaRagEmbeddings(**MINILM))
     with pytest.raises(FingerprintMismatchError, match="quantization"):
         open_vector_store(client, "planets", JinaRagEmbeddings(**MINILM, quantization="F16"))
+
+
+def test_a_collection_made_anew_is_guarded_as_the_first(tmp_path: Path) -> None:
+    client = chromadb.PersistentClient(tmp_path)
+    embeddings, others = JinaRagEmbeddings(**MINILM), JinaRagEmbeddings(**MINILM, quantization="F16")
+    reset = open_vector_store(client, "reset", embeddings)
+    reset.add_texts(["Mars"])
+    reset.reset_collection()
+    reset.from_texts(["Mars"], embeddings, client=client, collection_name="texts", ids=["a"])
+    reset.from_documents([Document(page_content="Mars")], embeddings, client=client, collection_name="documents")
+    for name, count in (("reset", 0), ("texts", 1), ("documents", 1)):
+        collection = client.get_collection(name)
+        assert (collection.count(), collection.configuration["hnsw"]["space"]) == (count, "cosine")  # type: ignore[index]
+        assert open_vector_store(client, name, embeddings).get()["ids"] == collection.get()["ids"]
+        with pytest.raises(FingerprintMismatchError, match="quantization"):
+            open_vector_store(client, name, others)
+    with pytest.raises(FingerprintMismatchError, match="quantization"):
+        reset.from_texts(["Mars"], others, client=client, collection_name="texts")
+    with pytest.raises(TypeError, match=r"not FakeEmbeddings\. For others there is langchain_chroma"):
+        reset.from_texts(["Mars"], FakeEmbeddings(size=4), client=client)
+    with pytest.raises(ValueError, match="2 texts and 1 ids"):
+        reset.add_texts(["a", "b"], ids=["a"])
 
 
 def test_in_langchains_own_chroma(tmp_path: Path) -> None:

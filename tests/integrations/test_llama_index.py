@@ -203,6 +203,16 @@ async def test_in_an_index_over_chroma(client: ClientAPI) -> None:
         open_vector_store(client, "planets", JinaRagEmbedding(model_name=MINILM, quantization="F16"))
 
 
+def test_an_emptied_collection_is_guarded_as_before(client: ClientAPI) -> None:
+    store = open_vector_store(client, "planets", JinaRagEmbedding(model_name=MINILM))
+    store.clear()
+    store.client.modify(metadata={"owner": "me"})
+    with pytest.raises(FingerprintMismatchError, match="F16"):
+        open_vector_store(client, "planets", JinaRagEmbedding(model_name=MINILM, quantization="F16"))
+    with pytest.raises(NotImplementedError, match="open_vector_store"):
+        type(store).from_params("anew", persist_dir="elsewhere")
+
+
 # In an ingestion pipeline
 
 

@@ -26,12 +26,9 @@ def open_vector_store(client: "ClientAPI", name: str, embeddings: JinaRagEmbeddi
         jina_rag.MissingDependencyError: `langchain-chroma` is not installed.
     """
     try:
-        from langchain_jina_rag.chroma import SlicedChroma
+        from langchain_jina_rag.chroma import JinaRagChroma
     except ImportError as error:
         raise MissingDependencyError(
             "This needs langchain-chroma. Install it with: pip install 'langchain-jina-rag[chroma]'"
         ) from error
-    from jina_rag.chroma import open_collection
-
-    open_collection(client, name, embeddings.embedder)
-    return SlicedChroma(client=client, collection_name=name, embedding_function=embeddings)
+    return JinaRagChroma(client=client, collection_name=name, embedding_function=embeddings)

@@ -29,7 +29,7 @@ class Vocabulary:
         tokens = [self._tokenize(text) for text in encode_utf8([self._normal(text) for text in texts])]
         if not allow_empty and [] in tokens:
             empty = tokens.index([])
-            raise InvalidTextError(f"Text {empty} is empty, and this model adds nothing to it. Leave it out.")
+            raise InvalidTextError(empty, "is empty, and this model adds nothing to it. Leave it out.")
         return tokens
 
     def tokenize_raw(self, text: str) -> list[int]:

@@ -190,7 +190,7 @@ class _TokenEngine(OpenAIEngine):
         """The texts' tokens, cut before the closing special ones where they are too many."""
         tokens = [self.tokenize(text) for text in texts]
         if [] in tokens:
-            raise InvalidTextError("A text is empty, and this model adds no token to it. Leave it out.")
+            raise InvalidTextError(tokens.index([]), "is empty, and this model adds no token to it. Leave it out.")
         if self.n_suffix_tokens is None and any(len(ids) > max_tokens for ids in tokens):
             # What an empty text and a letter end with alike are the special tokens that follow a text.
             empty, letter = self.tokenize(""), self.tokenize("a")

@@ -249,7 +249,7 @@ def inspect_folder(folder: Path) -> Inspection:
 
 def _inspect(folder: Path) -> dict[str, object]:
     """What `inspect_folder` reports, as JSON takes it. Raises whatever Chroma does."""
-    from jina_rag.chroma import FINGERPRINT_KEY
+    from jina_rag.chroma import stored_fingerprint
 
     client = _open_client(folder)
     collection = client.get_collection(COLLECTION, embedding_function=None)
@@ -262,7 +262,8 @@ def _inspect(folder: Path) -> dict[str, object]:
         collection.query(query_embeddings=stored[:1], n_results=min(10, len(ids)), include=["distances"])
     client.close()
     fault = f"{n_bad} vectors are damaged" if n_bad else ""
-    return {"ids": ids, "fingerprint": (collection.metadata or {}).get(FINGERPRINT_KEY), "fault": fault}
+    fingerprint = stored_fingerprint(collection)
+    return {"ids": ids, "fingerprint": fingerprint and fingerprint.to_json(), "fault": fault}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Chroma drops, without a word, a changed node that kept its id.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from llama_index.core.schema import BaseNode, MetadataMode
@@ -19,6 +19,11 @@ from jina_rag.chroma import upsert_documents
 
 class SlicedChromaVectorStore(ChromaVectorStore):
     """A `ChromaVectorStore` that takes any number of nodes, and replaces those that it has. See `open_vector_store`."""
+
+    @classmethod
+    def from_params(cls, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - LlamaIndex's signature
+        """Refused: it would make a collection that doesn't know its model."""
+        raise NotImplementedError("Make the store with open_vector_store(client, name, embed_model).")
 
     def add(self, nodes: Sequence[BaseNode], **_: Any) -> list[str]:  # noqa: ANN401 - LlamaIndex's signature
         """Add or replace nodes that carry their embeddings, and give their ids."""
