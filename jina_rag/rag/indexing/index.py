@@ -1,10 +1,11 @@
 """`DocumentIndex`: documents in a folder that can be searched, added and removed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import Self
+from typing import Self, TypeVar
 
 from jina_rag.embedder import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError
@@ -54,6 +55,10 @@ __all__ = [
     "rebuild",
 ]
 
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
 
 class DocumentIndex(IndexContents):
     """Documents, their chunks and vectors in a folder. One process at a time may write, any number may search.
@@ -66,13 +71,15 @@ class DocumentIndex(IndexContents):
 
         Raises:
             FingerprintMismatchError: the vectors were made with another model than the manifest says.
-            IndexFolderError: the vectors can't be read.
             MissingDependencyError: chromadb is not installed.
         """
         super().__init__(folder, manifest)
         self._model = model
         self._lock = RLock()
-        self._open_vectors()
+        self._store: VectorStore | None = None
+        self._generation = -1
+        self._unreadable: int | None = None
+        self._ask_chroma(VectorStore.count)
 
     @classmethod
     def create_or_open(cls, folder: Path | str, embedder: Embedder | EmbedderLoader) -> Self:
@@ -137,6 +144,8 @@ class DocumentIndex(IndexContents):
     def nearest(self, vector: FloatArray, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
         """The `k` chunks most similar to a query vector with their cosine similarity, best first.
 
+        Where Chroma can't be read, as on a full disk, every vector in SQLite is compared instead, and the log says so.
+
         Args:
             vector: Of shape (d,), unit length.
             k: How many at most.
@@ -146,15 +155,20 @@ class DocumentIndex(IndexContents):
             IndexFolderError: the index is damaged, or its vectors are gone.
         """
         ids = self._manifest.chunk_ids(filters) if filters else None
-        with self._vectors_open() as store:
+
+        def ask(store: VectorStore) -> list[tuple[str, float]]:
             n_vectors, n_chunks = store.count(), self._manifest.count_chunks()
             if n_chunks and not n_vectors and not self._manifest.unfinished():
                 raise IndexFolderError(
-                    f"The vectors in {self.folder} are gone. Make them again with `jina-rag rebuild --index "
+                    f"The vectors in {store.folder} are gone. Make them again with `jina-rag rebuild --index "
                     f"{self.folder}`: no text is embedded again for that."
                 )
             # Vectors that are being written, or were left by a killed process, don't count: ask for as many more.
-            found = store.nearest(vector, k + max(0, n_vectors - n_chunks), n_vectors, ids)
+            return store.nearest(vector, k + max(0, n_vectors - n_chunks), n_vectors, ids)
+
+        found = self._ask_chroma(ask)
+        if found is None:
+            found = self._manifest.nearest(vector, k, filters)
         chunks = self._manifest.chunks(id_ for id_, _ in found[:k])
         if len(chunks) < k:  # Chroma looks at many more than that, and reading them all takes longer than finding them
             chunks |= self._manifest.chunks(id_ for id_, _ in found[k:])
@@ -169,9 +183,8 @@ class DocumentIndex(IndexContents):
             IndexFolderError: the index is damaged.
         """
         found = self._manifest.matching(query, k, filters)
-        with self._vectors_open() as store:
-            there = store.existing([chunk.id for chunk, _ in found])
-        return [(chunk, score) for chunk, score in found if chunk.id in there]
+        there = self._ask_chroma(lambda store: store.existing([chunk.id for chunk, _ in found]))
+        return [(chunk, score) for chunk, score in found if there is None or chunk.id in there]
 
     # Changing
 
@@ -290,24 +303,23 @@ class DocumentIndex(IndexContents):
 
     def close(self) -> None:
         """Give back the database's memory and files, and a model that was loaded here."""
-        self._store.close()
+        self._close_vectors()
         super().close()
         self._model.close()
 
     @contextmanager
     def _writing(self) -> Iterator[Changes]:
         """Hold the lock over an index in good order."""
-        with sole_writer(self.folder), chroma_errors(self._store.folder):
+        with sole_writer(self.folder), chroma_errors(repair.chroma_folder(self.folder, self._manifest)):
             with self._lock:
                 if self._manifest.unfinished() or self._manifest.chroma_folder():
-                    self._store.close()
+                    self._close_vectors()
                     repair.recover(self.folder, self._manifest, self._model)
-                    self._open_vectors()
-                self._renew_vectors()
-                if self._store.count() != self._manifest.count_chunks():
-                    repair.mend(self._manifest, self._store, self._model)
+                store = self._open_vectors()
+                if store.count() != self._manifest.count_chunks():
+                    repair.mend(self._manifest, store, self._model)
                     self._generation = self._manifest.generation()
-            yield Changes(self._manifest, self._store, self._model, self._own_change)
+            yield Changes(self._manifest, store, self._model, self._own_change)
 
     @contextmanager
     def _own_change(self) -> Iterator[None]:
@@ -318,22 +330,33 @@ class DocumentIndex(IndexContents):
 
     # The vectors in Chroma
 
-    def _open_vectors(self) -> None:
-        generation = self._manifest.generation()  # read first: what is written meanwhile is then seen as new
-        self._store = VectorStore(repair.chroma_folder(self.folder, self._manifest), self._model.fingerprint)
-        self._generation = generation
-
-    def _renew_vectors(self) -> None:
-        """Open the vectors again if another process has changed them, for Chroma looks for such changes only then.
+    def _open_vectors(self) -> VectorStore:
+        """The vectors, opened again if another process has changed them, for Chroma looks for such changes only then.
 
         A writer must do so too, or else it would save an old state over the new one.
         """
-        if self._generation != self._manifest.generation():
-            self._store.close()
-            self._open_vectors()
+        generation = self._manifest.generation()  # read first: what is written meanwhile is then seen as new
+        if self._store is None or self._generation != generation:
+            self._close_vectors()
+            self._store = VectorStore(repair.chroma_folder(self.folder, self._manifest), self._model.fingerprint)
+            self._generation = generation
+        return self._store
 
-    @contextmanager
-    def _vectors_open(self) -> Iterator[VectorStore]:
-        with self._lock, chroma_errors(self._store.folder):
-            self._renew_vectors()
-            yield self._store
+    def _close_vectors(self) -> None:
+        if self._store:
+            self._store.close()
+        self._store = None
+
+    def _ask_chroma(self, ask: Callable[[VectorStore], T]) -> T | None:
+        """What Chroma answers; None if it can't be read, which the log says once for each state of the index."""
+        with self._lock:
+            if self._unreadable == (generation := self._manifest.generation()):
+                return None
+            try:
+                with chroma_errors(repair.chroma_folder(self.folder, self._manifest)):
+                    return ask(self._open_vectors())
+            except IndexFolderError as error:
+                _logger.warning("%s Until then searches compare with every vector, which takes longer.", error)
+                self._unreadable = generation
+                self._close_vectors()
+                return None

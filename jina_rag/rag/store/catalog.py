@@ -8,6 +8,7 @@ not after a kill, not in a copy of the file, and not when Chroma's folder is los
 """
 
 import hashlib
+import heapq
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ MANIFEST = "index.sqlite3"
 """The file's name in the folder of an index."""
 
 VERSION = 2
+
+_VECTORS_AT_A_TIME = 4096
 DEFAULT_COLLECTION = "default"
 
 _CHUNKS_TABLE = """CREATE TABLE chunks (
@@ -307,6 +310,28 @@ class Manifest:
             found = lexical.search(connection, query, k, condition, parameters)
         chunks = self.chunks(id_ for id_, _ in found)
         return [(chunks[id_], score) for id_, score in found if id_ in chunks]
+
+    def nearest(self, vector: FloatArray, n: int, filters: Filters | None = None) -> list[tuple[str, float]]:
+        """Exact nearest neighbours: the ids of the `n` most similar chunks with their cosine similarity, best first.
+
+        It compares with every vector, block by block. What `n` best ones have by now bounds its memory.
+
+        Args:
+            vector: Of shape (d,), unit length.
+            n: How many at most.
+            filters: Which documents count; None for all.
+        """
+        condition, parameters = (filters or Filters()).chunk_condition()
+        query = f"""SELECT chunks.id, vector FROM chunks JOIN vectors USING (digest)
+            WHERE length(vector) = ? AND {condition}"""  # noqa: S608 - our own condition
+        best: list[tuple[str, float]] = []
+        with self._read() as connection:
+            rows = connection.execute(query, [4 * len(vector), *parameters])
+            while block := rows.fetchmany(_VECTORS_AT_A_TIME):
+                similarities = np.frombuffer(b"".join(row[1] for row in block), "<f4").reshape(len(block), -1) @ vector
+                best += [(id_, float(cosine)) for (id_, _), cosine in zip(block, similarities, strict=True)]
+                best = heapq.nlargest(n, best, key=lambda found: found[1])
+        return best
 
     def vectors(self, digests: Iterable[bytes]) -> dict[bytes, FloatArray]:
         """The vectors of texts by their digests, each float32 of shape (d,); unknown ones are left out."""

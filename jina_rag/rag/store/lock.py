@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from jina_rag.errors import IndexFolderError, MissingDependencyError
+from jina_rag.rag.store.disk import cannot_write
 
 LOCK = ".lock"
 HOLDER = ".lock.json"
@@ -40,9 +41,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
             f"Another process is writing to {folder}{_holder(folder)}. Try again when it is done."
         ) from error
     except OSError as error:
-        raise IndexFolderError(
-            f"{folder} can't be written ({error.strerror}). Give yourself the right to write to it."
-        ) from error
+        raise IndexFolderError(cannot_write(folder, error)) from error
     try:
         with _own_name(folder):
             yield
@@ -79,9 +78,7 @@ def _own_name(folder: Path) -> Iterator[None]:
     try:
         path.write_text(json.dumps(holder))
     except OSError as error:
-        raise IndexFolderError(
-            f"{folder} can't be written ({error.strerror}). Make room, or give yourself the right to write to it."
-        ) from error
+        raise IndexFolderError(cannot_write(folder, error)) from error
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""SQLite as the manifest uses it: one transaction at a time, from any thread, with errors in our words."""
+"""SQLite as the catalog uses it: one transaction at a time, from any thread, with errors in our words."""
 
 import os
 import sqlite3
@@ -8,11 +8,11 @@ from pathlib import Path
 from threading import Lock
 
 from jina_rag.errors import IndexFolderError
+from jina_rag.rag.store.disk import disk_is_full, is_nearly_full
 
 _SECONDS_TO_WAIT = 30.0
 _MAX_IDLE = 8
 
-_FULL = "The disk of {path} is full. Free some space and run the same command again: what is stored is kept."
 _NOT_WRITABLE = "{path} can't be written ({error}). Give yourself the right to write to its folder and the files in it."
 _BUSY = "{path} is in use by another process ({error}). Try again when that is done."
 _UNUSABLE = (
@@ -20,12 +20,15 @@ _UNUSABLE = (
     "`jina-rag doctor` says what is wrong."
 )
 _MESSAGES = {
-    sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
     sqlite3.SQLITE_PERM: _NOT_WRITABLE,
     sqlite3.SQLITE_CANTOPEN: _NOT_WRITABLE,
     sqlite3.SQLITE_BUSY: _BUSY,
 }
+_NEEDS_NO_WRITING = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}
+)
+"""What reading fails with where SQLite can't make the files of its write-ahead log."""
 
 _of_parents: list[sqlite3.Connection] = []  # kept for good: SQLite forbids a forked child even to close them
 
@@ -50,15 +53,17 @@ class Database:
             IndexFolderError: the file is missing, damaged or in use, or can't be written.
         """
         try:
-            connection = self._take(create=create)
+            connection, keep = self._begin(write=write or create, create=create)
             try:
-                connection.execute("BEGIN IMMEDIATE" if write or create else "BEGIN")
                 with connection:
                     yield connection
             except BaseException:
                 connection.close()
                 raise
-            self._give_back(connection)
+            if keep:
+                self._give_back(connection)
+            else:
+                connection.close()
         except (sqlite3.DatabaseError, UnicodeEncodeError) as error:
             raise self._explained(error) from error
 
@@ -75,6 +80,28 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._file: tuple[int, int] | None = None
 
+    def _begin(self, *, write: bool, create: bool) -> tuple[sqlite3.Connection, bool]:
+        """A connection within a transaction, and whether it may serve another one."""
+        connection = self._take(create=create)
+        try:
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            if not write:
+                connection.execute("PRAGMA schema_version").fetchone()  # only now is the file read
+            return connection, True
+        except sqlite3.OperationalError as error:
+            connection.close()
+            log = self.path.with_name(f"{self.path.name}-wal")
+            if write or error.sqlite_errorcode & 0xFF not in _NEEDS_NO_WRITING or (log.exists() and log.stat().st_size):
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        # The disk is full or not to be written. The log is empty, so that all stands in the file itself, and nobody
+        # else can write either: read that as it is, this once.
+        connection = self._connect("mode=ro&immutable=1")
+        connection.execute("BEGIN")
+        return connection, False
+
     def _take(self, *, create: bool) -> sqlite3.Connection:
         if self._process != os.getpid():
             _of_parents.extend(self._idle)
@@ -84,14 +111,20 @@ class Database:
             with self._lock:
                 if self._idle:
                     return self._idle.pop()
-        address = f"{self.path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
-        # Handed from thread to thread, never used by two at a time.
-        connection = sqlite3.connect(
-            address, uri=True, timeout=_SECONDS_TO_WAIT, isolation_level=None, check_same_thread=False
-        )
+        connection = self._connect("mode=rwc" if create else "mode=rw")
         if create:
             connection.execute("PRAGMA journal_mode = WAL")  # readers need not wait for a writer
         return connection
+
+    def _connect(self, how: str) -> sqlite3.Connection:
+        # Handed from thread to thread, never used by two at a time.
+        return sqlite3.connect(
+            f"{self.path.resolve().as_uri()}?{how}",
+            uri=True,
+            timeout=_SECONDS_TO_WAIT,
+            isolation_level=None,
+            check_same_thread=False,
+        )
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
@@ -112,6 +145,8 @@ class Database:
             self._file = file
 
     def _explained(self, error: Exception) -> IndexFolderError:
-        code = getattr(error, "sqlite_errorcode", None)
-        message = _MESSAGES.get(code & 0xFF, _UNUSABLE) if code else _UNUSABLE
-        return IndexFolderError(message.format(path=self.path, error=error))
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        folder = self.path.parent
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_nearly_full(folder)):
+            return IndexFolderError(disk_is_full(folder))
+        return IndexFolderError(_MESSAGES.get(code, _UNUSABLE).format(path=self.path, error=error))

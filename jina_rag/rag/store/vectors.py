@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from jina_rag.errors import IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.catalog import file_kind
+from jina_rag.rag.store.disk import disk_is_full, is_nearly_full
 from jina_rag.subprocesses import module_command, module_environment
 from jina_rag.vectors import FloatArray
 
@@ -33,8 +33,6 @@ CHROMA_FOLDER = "chroma"
 _IDS_AT_A_TIME = 1000
 _UPSERTED_AT_A_TIME = 64  # Chroma lets no other thread of Python run meanwhile: searches wait no longer than this takes
 _LEAST_CANDIDATES = 200  # HNSW looks no wider than it must: among as many, it misses hardly one of the best
-
-_NEARLY_NOTHING = 2**20  # bytes; Chroma does not always say that it was the disk
 
 _spellings = count()
 _MAX_SPELLINGS = 64
@@ -180,8 +178,9 @@ def chroma_errors(folder: Path) -> Iterator[None]:
 
 def _explained(folder: Path, error: str) -> str:
     index = folder.parent
-    if "disk is full" in error or "No space left" in error or _is_disk_full(index):
-        return f"The disk of {index} is full. Free some space and run the same command again: what is stored is kept."
+    # A failing compaction doesn't say that it was the disk. SQLite's journal may need as much room as the database.
+    if "disk is full" in error or "No space left" in error or is_nearly_full(index, _size(folder / "chroma.sqlite3")):
+        return disk_is_full(index)
     if "readonly" in error or "Permission denied" in error or "Read-only" in error:
         return f"{folder} can't be written ({error}). Give yourself the right to write to it and the files in it."
     return (
@@ -190,11 +189,11 @@ def _explained(folder: Path, error: str) -> str:
     )
 
 
-def _is_disk_full(folder: Path) -> bool:
+def _size(file: Path) -> int:
     try:
-        return shutil.disk_usage(folder).free < _NEARLY_NOTHING
+        return file.stat().st_size
     except OSError:
-        return False
+        return 0
 
 
 def _open_client(folder: Path) -> "Client":

@@ -16,11 +16,12 @@ from filelock import FileLock
 
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
-from jina_rag.rag import DocumentIndex, rebuild
+from jina_rag.rag import DocumentIndex, Filters, rebuild, search
 from jina_rag.rag.store.lock import LOCK
 from jina_rag.testing import fake_embedder
 
 N_KILLS = int(os.environ.get("JINA_RAG_KILLS", "4"))
+MEGABYTES = int(os.environ.get("JINA_RAG_DISK", "6"))
 
 ADD = """
 import sys, time
@@ -129,10 +130,11 @@ def _contents_but_for_the_rebuild(index: DocumentIndex) -> list[tuple[str, str]]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of six megabytes."""
+    """A file system of a few megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True, check=False)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", folder]
+    done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         pytest.skip("Only root may mount file systems.")
     yield folder
@@ -150,6 +152,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, embedder: E
             index.add([documents])
     with DocumentIndex.open(folder, embedder) as index:
         assert index.nearest(embedder.embed_query("Why is Mars red?"), 1)[0][0].title == "mars"
+        assert search(index, "Why is Mars red?", 1)[0].chunk.title == "mars"
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
     with DocumentIndex.open(folder, embedder) as index:
         index.add([documents])
@@ -177,9 +180,28 @@ def read_only(tmp_path: Path, notes: Path, embedder: Embedder) -> Iterator[Path]
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_a_read_only_folder_says_so(read_only: Path, notes: Path, embedder: Embedder) -> None:
-    with pytest.raises(IndexFolderError, match="can't be written"):  # noqa: SIM117
-        with DocumentIndex.open(read_only, embedder) as index:
+def test_a_disk_that_others_have_filled_can_be_searched(
+    small_disk: Path, notes: Path, embedder: Embedder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with DocumentIndex.create_or_open(small_disk / "index", embedder) as index:
+        index.add([notes])
+    with pytest.raises(OSError, match="No space"):
+        (small_disk / "filling").write_bytes(bytes(MEGABYTES * 2**20))
+    with DocumentIndex.open(small_disk / "index", embedder) as index:
+        assert search(index, "Why is Mars red?", 1)[0].chunk.title == "Mars"
+        assert len(search(index, "Why is Mars red?", filters=Filters(file_types=["txt"]))) == 2
+        assert caplog.text.count("is full") == 1
+        with pytest.raises(IndexFolderError, match="is full"):
+            index.remove([notes])
+
+
+def test_a_read_only_folder_can_be_searched_and_says_so(
+    read_only: Path, notes: Path, embedder: Embedder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with DocumentIndex.open(read_only, embedder) as index:
+        assert search(index, "Why is Mars red?", 1)[0].chunk.title == "Mars"
+        assert "can't be written" in caplog.text
+        with pytest.raises(IndexFolderError, match="can't be written"):
             index.add([notes])
     with pytest.raises(IndexFolderError, match="can't be written"):
         rebuild(read_only, embedder)
