@@ -21,6 +21,7 @@ from jina_rag.rag import DocumentIndex
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.testing import fake_embedder
 from tests.apps.conftest import APP
+from tests.index_files import chroma_collection
 
 
 @dataclass
@@ -331,8 +332,8 @@ def test_sync_finds_what_has_changed(jobs: Any, notes: Path) -> None:
 def test_rebuild_mends_the_vectors_while_the_index_is_open(jobs: Any, owner: Owner, notes: Path) -> None:
     over(jobs, jobs.add([notes]).id)
     index = owner.index
-    ids = index._store.ids()
-    index._store.delete(sorted(ids)[:5])
+    with chroma_collection(index.folder) as vectors:
+        vectors.delete(sorted(vectors.get()["ids"])[:5])
     assert "5 of 40 chunks have no vector" in index.doctor()[0].what
     job = over(jobs, jobs.rebuild().id)
     assert (job.state, job.chunks_done, job.fraction) == ("done", 40, 1.0)

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.store.lock import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
+from tests.index_files import chroma_collection
 from tests.rag.documents.pdf import write_pdf
 
 
@@ -284,8 +285,8 @@ def test_check_finds_nothing(page: AppTest) -> None:
 
 
 def test_check_finds_lost_vectors_and_rebuild_mends_them(folder: Path, open_app: OpenApp) -> None:
-    with DocumentIndex.open(folder) as index:
-        index._store.delete(sorted(index._store.ids())[:2])
+    with chroma_collection(folder) as vectors:
+        vectors.delete(sorted(vectors.get()["ids"])[:2])
     page = go(open_app(folder), "library")
     press(page, "check")
     assert "have no vector in Chroma" in said(page)

@@ -15,6 +15,7 @@ from jina_rag.errors import ModelNotFoundError
 from jina_rag.rag import DocumentIndex, IndexContents
 from jina_rag.testing import fake_embedder
 from tests.cli.conftest import Run
+from tests.index_files import chroma_collection
 
 
 @pytest.fixture
@@ -49,7 +50,8 @@ def test_a_kill_is_mended_without_a_model(modelless: Run, tmp_path: Path) -> Non
     with DocumentIndex.open(tmp_path / ".jina-rag" / "index") as index:
         (mars, saturn) = (document.source for document in index.documents())
         index._manifest.begin([mars, saturn])
-        index._store.delete([chunk.id for chunk in index.chunks_of(saturn)])
+        with chroma_collection(index.folder) as vectors:
+            vectors.delete([chunk.id for chunk in index.chunks_of(saturn)])
     assert modelless("rm", mars, "--yes").exit_code == 0
     assert modelless("doctor").exit_code == 0
 

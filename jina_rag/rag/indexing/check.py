@@ -8,7 +8,7 @@ from pathlib import Path
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.indexing.rebuild import NEW_CHROMA_FOLDER, OLD_CHROMA_FOLDER, chroma_folder
-from jina_rag.rag.store.catalog import MANIFEST, VERSION, Manifest
+from jina_rag.rag.store.catalog import MANIFEST, Manifest
 from jina_rag.rag.store.lock import is_being_written
 from jina_rag.rag.store.vectors import Inspection, inspect_folder
 
@@ -42,14 +42,11 @@ def doctor(folder: Path | str) -> list[Problem]:
         raise IndexFolderError(f"No index at {folder}: make one with `jina-rag add PATH`.")
     try:
         try:
-            damage = manifest.check()
-            version = manifest.version()
+            damage = manifest.check() if manifest.exists() else ["it is empty"]
         except IndexFolderError as error:
-            damage, version = [str(error)], 0
+            damage = [str(error)]
         if damage:
             return [_damaged_manifest(folder, damage)]
-        if version < VERSION:
-            return [_old_version(folder, version)]
         return [*_problems_of_manifest(folder, manifest), *_problems_of_vectors(folder, manifest)]
     finally:
         manifest.close()
@@ -125,14 +122,6 @@ def _damaged_manifest(folder: Path, damage: list[str]) -> Problem:
         "The texts and the list of documents are in it, so nothing can be rebuilt from here. Your documents themselves "
         "are not touched.",
         f"mv {shlex.quote(str(folder))} {shlex.quote(f'{folder}.damaged')}, then `jina-rag add` with the documents",
-    )
-
-
-def _old_version(folder: Path, version: int) -> Problem:
-    return Problem(
-        f"The index is of version {version}, and this jina-rag keeps version {VERSION}.",
-        "It is brought up to date when it is opened next.",
-        _command("status", folder),
     )
 
 

@@ -12,7 +12,7 @@ from jina_rag.errors import IndexFolderError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.check import Problem, doctor
 from jina_rag.rag.indexing.export import ExportCallback, export_chunks
-from jina_rag.rag.indexing.opening import OWN_NAMES, open_manifest
+from jina_rag.rag.indexing.opening import OWN_NAMES, find_manifest
 from jina_rag.rag.indexing.reports import IndexStatus
 from jina_rag.rag.indexing.scan import as_sources
 from jina_rag.rag.store.catalog import IndexedDocument, Manifest
@@ -34,12 +34,12 @@ class IndexContents:
 
     @classmethod
     def open(cls, folder: Path | str) -> Self:
-        """The contents of the index in `folder`, which must exist. One of an earlier version is brought up to date.
+        """The contents of the index in `folder`, which must exist.
 
         Raises:
             IndexFolderError: there is no index, or it is damaged.
         """
-        return cls(Path(folder), open_manifest(Path(folder)))
+        return cls(Path(folder), find_manifest(Path(folder)))
 
     def documents(self, collection: str | None = None) -> list[IndexedDocument]:
         """All documents, or those of one collection, by source."""

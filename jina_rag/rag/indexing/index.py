@@ -15,9 +15,9 @@ from jina_rag.rag.indexing.contents import IndexContents
 from jina_rag.rag.indexing.index_model import EmbedderLoader, IndexModel
 from jina_rag.rag.indexing.opening import (
     DEFAULT_INDEX_FOLDER,
+    find_manifest,
     load_index_embedder,
     make_manifest,
-    open_manifest,
     read_index_settings,
     rebuild,
     recover_if_possible,
@@ -107,7 +107,7 @@ class DocumentIndex(IndexContents):
 
     @classmethod
     def open(cls, folder: Path | str, embedder: Embedder | EmbedderLoader | None = None) -> Self:
-        """The index in `folder`, which must exist. One of an earlier version is brought up to date.
+        """The index in `folder`, which must exist.
 
         Args:
             folder: Where it is.
@@ -120,7 +120,7 @@ class DocumentIndex(IndexContents):
             MissingDependencyError: chromadb is not installed.
         """
         folder = Path(folder)
-        manifest = open_manifest(folder)
+        manifest = find_manifest(folder)
         try:
             model = IndexModel(folder, manifest.fingerprint(), embedder)
             recover_if_possible(folder, manifest, model)

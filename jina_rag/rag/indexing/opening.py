@@ -13,17 +13,14 @@ from jina_rag.errors import IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.indexing import rebuild as repair
 from jina_rag.rag.indexing.index_model import IndexModel, load_by_name
-from jina_rag.rag.store.catalog import DEFAULT_COLLECTION, MANIFEST, VERSION, Manifest
+from jina_rag.rag.store.catalog import MANIFEST, Manifest
 from jina_rag.rag.store.lock import HOLDER, LOCK, sole_writer
-from jina_rag.rag.store.vectors import VectorStore, chroma_errors, inspect_folder, slices
 
 DEFAULT_INDEX_FOLDER = Path(".jina-rag/index")
 """Where the command line keeps an index, below the current folder."""
 
 OWN_NAMES = frozenset({LOCK, HOLDER, MANIFEST, f"{MANIFEST}-wal", f"{MANIFEST}-shm"})
 """All that stands in the folder beside Chroma's own, and all that a creation which was killed may leave."""
-
-_CHUNKS_AT_A_TIME = 256
 
 
 def read_index_settings(folder: Path | str) -> Fingerprint:
@@ -81,7 +78,6 @@ def rebuild(
     manifest = find_manifest(folder)
     try:
         with sole_writer(folder):
-            _migrate(folder, manifest)
             manifest.tidy()
             model = IndexModel(folder, embedder.fingerprint, embedder)
             return repair.renew_chroma(folder, manifest, model, on_progress, should_stop)
@@ -112,31 +108,14 @@ def make_manifest(folder: Path, fingerprint: Callable[[], Fingerprint]) -> None:
 
 
 def find_manifest(folder: Path) -> Manifest:
-    """The manifest in a folder, of whatever version.
+    """The manifest in a folder.
 
     Raises:
-        IndexFolderError: there is none, or it is damaged.
+        IndexFolderError: there is none, or it is damaged or of another version.
     """
     manifest = Manifest(folder / MANIFEST)
     if not manifest.exists():
         raise IndexFolderError(f"No index at {folder}: make one with `jina-rag add PATH`.")
-    return manifest
-
-
-def open_manifest(folder: Path) -> Manifest:
-    """The manifest in a folder; one of an earlier version is brought up to date.
-
-    Raises:
-        IndexFolderError: there is none, or it is damaged.
-    """
-    manifest = find_manifest(folder)
-    try:
-        if manifest.version() < VERSION:
-            with sole_writer(folder):
-                _migrate(folder, manifest)
-    except BaseException:
-        manifest.close()
-        raise
     return manifest
 
 
@@ -165,21 +144,3 @@ def _make_folder(folder: Path) -> None:
         raise IndexFolderError(
             f"{folder} is no index and holds other things ({strangers[0]}). Name a new or an empty folder."
         )
-
-
-def _migrate(folder: Path, manifest: Manifest) -> None:
-    """Bring an index of version 1 up to date; Chroma's vectors are kept if they can be read. The lock is held."""
-    if manifest.version() >= VERSION:
-        return
-    chroma = repair.chroma_folder(folder, manifest)
-    if inspect_folder(chroma).fault:
-        manifest.migrate(lambda _: {})
-        return
-    with chroma_errors(chroma):
-        store = VectorStore(chroma, manifest.fingerprint())
-        try:
-            for ids in slices(manifest.chunk_ids(), _CHUNKS_AT_A_TIME):
-                store.describe(list(manifest.chunks(ids).values()), DEFAULT_COLLECTION)
-            manifest.migrate(store.vectors)
-        finally:
-            store.close()

@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,9 +27,6 @@ from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.sqlite import Database
 from jina_rag.vectors import FloatArray
 
-VectorReader = Callable[[Sequence[str]], Mapping[str, FloatArray]]
-"""Gives the vectors of chunks by their ids, each of shape (d,)."""
-
 MANIFEST = "index.sqlite3"
 """The file's name in the folder of an index."""
 
@@ -38,11 +35,6 @@ VERSION = 2
 _VECTORS_AT_A_TIME = 4096
 DEFAULT_COLLECTION = "default"
 
-_CHUNKS_TABLE = """CREATE TABLE chunks (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, title TEXT NOT NULL,
-    position INTEGER NOT NULL, page INTEGER, heading TEXT, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
-    text TEXT NOT NULL, digest BLOB NOT NULL
-)"""
 _NEW_TABLES = (
     "CREATE TABLE vectors (digest BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE roots (path TEXT PRIMARY KEY, collection TEXT NOT NULL, exclude TEXT NOT NULL)",
@@ -64,7 +56,11 @@ _TABLES = (
         mtime_ns INTEGER NOT NULL, n_chunks INTEGER NOT NULL, added_at TEXT NOT NULL,
         collection TEXT NOT NULL DEFAULT 'default', kind TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT '[]'
     )""",
-    _CHUNKS_TABLE,
+    """CREATE TABLE chunks (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, title TEXT NOT NULL,
+        position INTEGER NOT NULL, page INTEGER, heading TEXT, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
+        text TEXT NOT NULL, digest BLOB NOT NULL
+    )""",
     "CREATE TABLE unfinished (source TEXT PRIMARY KEY)",
     *_NEW_TABLES,
     *_INDEXES,
@@ -187,23 +183,18 @@ class Manifest:
         """Whether `create` has been here, and finished.
 
         Raises:
-            IndexFolderError: there is such a file, and it is damaged or of a later version.
+            IndexFolderError: there is such a file, and it is damaged or of another version.
         """
-        return self.path.is_file() and self.version() > 0
-
-    def version(self) -> int:
-        """The version of the tables; 0 if there are none.
-
-        Raises:
-            IndexFolderError: the file is missing, damaged or of a later version.
-        """
+        if not self.path.is_file():
+            return False
         with self._read() as connection:
             version = _version(connection)
-        if version > VERSION:
+        if version not in (0, VERSION):
             raise IndexFolderError(
-                f"{self.path} was made by a later version of jina-rag. Install that: pip install --upgrade jina-rag"
+                f"{self.path} was made by another version of jina-rag ({version} there, {VERSION} here). Install that, "
+                "or delete the index and add the documents again."
             )
-        return version
+        return version == VERSION
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -525,18 +516,6 @@ class Manifest:
                 WHERE n_chunks != (SELECT count(*) FROM chunks WHERE chunks.source = documents.source)"""
             )
 
-    def migrate(self, read_vectors: VectorReader) -> None:
-        """Bring the tables of version 1 to this version, all or nothing.
-
-        Args:
-            read_vectors: Gives the vectors of chunks by their ids; of those that it leaves out none is kept.
-        """
-        with self._write() as connection:
-            if _version(connection) == 1:
-                _migrate_tables(connection)
-                _migrate_rows(connection, read_vectors)
-                connection.execute(f"PRAGMA user_version = {VERSION}")
-
     def _read(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.transaction()
 
@@ -626,31 +605,6 @@ def _renew_words(connection: sqlite3.Connection) -> None:
     lexical.clear(connection)
     query = f"SELECT {_CHUNK_COLUMNS} FROM chunks ORDER BY source, position"  # noqa: S608
     lexical.add(connection, (Chunk(*row) for row in connection.execute(query)))
-
-
-def _migrate_tables(connection: sqlite3.Connection) -> None:
-    for column in ("collection TEXT NOT NULL DEFAULT 'default'", "kind TEXT NOT NULL DEFAULT ''"):
-        connection.execute(f"ALTER TABLE documents ADD COLUMN {column}")
-    connection.execute("ALTER TABLE documents ADD COLUMN notes TEXT NOT NULL DEFAULT '[]'")
-    connection.execute("ALTER TABLE chunks RENAME TO chunks_of_version_1")
-    connection.execute("DROP INDEX chunks_by_source")
-    for statement in (_CHUNKS_TABLE, *_NEW_TABLES, *_INDEXES):
-        connection.execute(statement)
-
-
-def _migrate_rows(connection: sqlite3.Connection, read_vectors: VectorReader) -> None:
-    columns = _CHUNK_COLUMNS.replace("chunks.", "")
-    for (source,) in connection.execute("SELECT source FROM documents").fetchall():
-        kind = file_kind(source)
-        connection.execute("UPDATE documents SET kind = ? WHERE source = ?", [kind, source])
-        rows = connection.execute(f"SELECT {columns} FROM chunks_of_version_1 WHERE source = ?", [source])  # noqa: S608
-        chunks = [Chunk(*row) for row in rows]
-        _insert_chunks(connection, chunks)
-        vectors = read_vectors([chunk.id for chunk in chunks])
-        _keep_vectors(
-            connection, [(text_digest(chunk.text), vectors[chunk.id]) for chunk in chunks if chunk.id in vectors]
-        )
-    connection.execute("DROP TABLE chunks_of_version_1")
 
 
 def file_kind(source: str) -> str:

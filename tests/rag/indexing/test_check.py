@@ -16,6 +16,7 @@ from jina_rag.rag import DocumentIndex, rebuild
 from jina_rag.rag.indexing.check import Problem, doctor
 from jina_rag.rag.store.catalog import Manifest
 from jina_rag.testing import fake_embedder
+from tests.index_files import chroma_collection, database, whole_contents
 
 ADD = """
 import sys
@@ -101,12 +102,12 @@ def test_damage_is_found_and_mended(folder_of_many: Path, embedder: Embedder, da
 def test_rows_that_disagree_are_found_and_mended(folder_of_many: Path, embedder: Embedder) -> None:
     assert doctor(folder_of_many) == []
     with DocumentIndex.open(folder_of_many, embedder) as index:
-        index._store.delete([chunk.id for chunk in index.sample(7)])
-        strange = np.ones((1, 64), np.float32)
-        index._store._collection.add(ids=["stranger"], embeddings=strange, documents=["?"])
-        with index._manifest._write() as connection:
-            for statement in FAULTS:
-                connection.execute(statement)
+        sample = [chunk.id for chunk in index.sample(7)]
+    with chroma_collection(folder_of_many) as vectors, database(folder_of_many) as connection:
+        vectors.delete(sample)
+        vectors.add(ids=["stranger"], embeddings=np.ones((1, 64), np.float32), documents=["?"])
+        for statement in FAULTS:
+            connection.execute(statement)
     found = "\n".join(problem.what for problem in doctor(folder_of_many))
     for message in (*FAULTS.values(), "chunks have no vector in Chroma", "vectors of chunks that the index does not"):
         assert message in found
@@ -121,9 +122,8 @@ def test_rows_that_disagree_are_found_and_mended(folder_of_many: Path, embedder:
 def _assert_whole(folder: Path, embedder: Embedder) -> None:
     with DocumentIndex.open(folder, embedder) as index:
         assert index.count_chunks() == 1200
-        assert index._manifest.faults() == {}
-        assert index._store.ids() == set(index._manifest.chunk_ids())
         assert index.nearest(embedder.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
+    whole_contents(folder)
 
 
 def test_rebuilding_embeds_nothing_that_is_kept(

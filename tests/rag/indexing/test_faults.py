@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
-from jina_rag.rag import DocumentIndex, Filters, rebuild, search
+from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions, rebuild
 from jina_rag.rag.store.lock import LOCK
 from jina_rag.testing import fake_embedder
+from tests.index_files import database, whole_contents
 
 N_KILLS = int(os.environ.get("JINA_RAG_KILLS", "4"))
 MEGABYTES = int(os.environ.get("JINA_RAG_DISK", "6"))
@@ -56,18 +56,9 @@ def _write_documents(folder: Path, n_documents: int = 24, n_sections: int = 50) 
 
 
 def _contents(index: DocumentIndex) -> dict[str, tuple[str, bytes]]:
-    """Texts and vectors of all chunks by their ids, as the manifest has them; Chroma and the words must agree."""
+    """Texts and vectors of all chunks by their ids; Chroma and the words must agree."""
     assert index.doctor() == []
-    with index._manifest._read() as connection:
-        rows = connection.execute("SELECT id, text, vector FROM chunks JOIN vectors USING (digest)").fetchall()
-        words = connection.execute("SELECT id FROM lexical JOIN chunks ON number = lexical.rowid").fetchall()
-    assert sorted(id_ for (id_,) in words) == sorted(id_ for id_, _, _ in rows)
-    found = {id_: (text, vector) for id_, text, vector in rows}
-    stored = index._store.vectors(list(found))
-    assert stored.keys() == found.keys()
-    for id_, (_, vector) in found.items():
-        np.testing.assert_allclose(stored[id_], np.frombuffer(vector, "<f4"), atol=1e-6)
-    return found
+    return whole_contents(index.folder)
 
 
 def _kill_at(moment: float, code: str, *arguments: object) -> None:
@@ -124,7 +115,7 @@ def test_a_rebuild_that_is_killed_leaves_the_index_as_it_was(tmp_path: Path) -> 
 
 def _contents_but_for_the_rebuild(index: DocumentIndex) -> list[tuple[str, str]]:
     assert {problem.what for problem in index.doctor()} <= {"A rebuild was interrupted."}
-    with index._manifest._read() as connection:
+    with database(index.folder) as connection:
         return connection.execute("SELECT id, text FROM chunks").fetchall()
 
 
@@ -133,7 +124,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         pytest.skip("Only root may mount file systems.")
@@ -152,7 +143,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, embedder: E
             index.add([documents])
     with DocumentIndex.open(folder, embedder) as index:
         assert index.nearest(embedder.embed_query("Why is Mars red?"), 1)[0][0].title == "mars"
-        assert search(index, "Why is Mars red?", 1)[0].chunk.title == "mars"
+        assert Retriever(index).retrieve("Why is Mars red?")[0].chunk.title == "mars"
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
     with DocumentIndex.open(folder, embedder) as index:
         index.add([documents])
@@ -188,8 +179,9 @@ def test_a_disk_that_others_have_filled_can_be_searched(
     with pytest.raises(OSError, match="No space"):
         (small_disk / "filling").write_bytes(bytes(MEGABYTES * 2**20))
     with DocumentIndex.open(small_disk / "index", embedder) as index:
-        assert search(index, "Why is Mars red?", 1)[0].chunk.title == "Mars"
-        assert len(search(index, "Why is Mars red?", filters=Filters(file_types=["txt"]))) == 2
+        assert Retriever(index).retrieve("Why is Mars red?")[0].chunk.title == "Mars"
+        options = SearchOptions(filters=Filters(file_types=["txt"]))
+        assert len(Retriever(index).retrieve("Why is Mars red?", options)) == 2
         assert caplog.text.count("is full") == 1
         with pytest.raises(IndexFolderError, match="is full"):
             index.remove([notes])
@@ -199,7 +191,7 @@ def test_a_read_only_folder_can_be_searched_and_says_so(
     read_only: Path, notes: Path, embedder: Embedder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with DocumentIndex.open(read_only, embedder) as index:
-        assert search(index, "Why is Mars red?", 1)[0].chunk.title == "Mars"
+        assert Retriever(index).retrieve("Why is Mars red?")[0].chunk.title == "Mars"
         assert "can't be written" in caplog.text
         with pytest.raises(IndexFolderError, match="can't be written"):
             index.add([notes])

@@ -20,6 +20,7 @@ from jina_rag.rag.indexing import parsing
 from jina_rag.rag.indexing.index import DocumentIndex, SyncReport
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
+from tests.index_files import chroma_collection, database, whole_contents
 
 
 class CountingEmbedder(Embedder):
@@ -44,8 +45,7 @@ def embedder() -> CountingEmbedder:
 def index(tmp_path: Path, embedder: CountingEmbedder) -> Iterator[DocumentIndex]:
     with DocumentIndex.create_or_open(tmp_path / "index", embedder) as opened:
         yield opened
-        assert opened._manifest.faults() == {}
-        assert opened._store.ids() == set(opened._manifest.chunk_ids())
+        whole_contents(opened.folder)
 
 
 def _counts(report: SyncReport) -> dict[str, int]:
@@ -158,7 +158,8 @@ def test_what_stands_beside_an_unchanged_chunk_is_renewed(index: DocumentIndex, 
     (notes / "long.txt").write_text("\n\n\nThe first words.\n")
     assert _counts(index.sync()) == {"updated": 1, "unchanged": 3}
     (chunk,) = index.chunks_of(str(notes / "long.txt"))
-    stored = index._store._collection.get(ids=[chunk.id])["metadatas"]
+    with chroma_collection(index.folder) as vectors:
+        stored = vectors.get(ids=[chunk.id])["metadatas"]
     assert stored is not None
     assert chunk.start == stored[0]["start"] == 3
 
@@ -293,7 +294,8 @@ def test_collections(index: DocumentIndex, notes: Path, embedder: CountingEmbedd
     assert _counts(index.add([notes / "deep"], collection="dwarfs")) == {"updated": 1}
     assert embedder.texts == []
     assert index.collections() == {"dwarfs": 1, "planets": 3}
-    stored = index._store._collection.get(where={"collection": "dwarfs"})
+    with chroma_collection(index.folder) as vectors:
+        stored = vectors.get(where={"collection": "dwarfs"})
     assert stored["documents"] == ["Pluto is far away."]
     (notes / "deep" / "eris.txt").write_text("Eris is farther.")
     index.sync()
@@ -339,7 +341,7 @@ def test_stopping_leaves_a_whole_index(
     report = index.add([folder], should_stop=lambda: len(embedder.texts) > 12)
     assert report.stopped
     assert 1 <= len(report.added) == len(index.documents()) < 6
-    assert index._store.count() == index.count_chunks() == 5 * len(report.added)
+    assert len(whole_contents(index.folder)) == index.count_chunks() == 5 * len(report.added)
     n_before = len(embedder.texts)
     assert not index.sync().stopped
     assert len(embedder.texts) == len(set(embedder.texts)) == 30  # nothing was embedded twice
@@ -399,14 +401,16 @@ def test_an_export_that_fails_leaves_what_was_there(index: DocumentIndex, notes:
     index.add([notes])
     target, vectors = tmp_path / "all.jsonl", tmp_path / "all.npy"
     target.write_text("before")
-    with index._manifest._write() as connection:
+    with database(index.folder) as connection:
+        kept = connection.execute("SELECT * FROM vectors").fetchall()
         connection.execute("DELETE FROM vectors")
     with pytest.raises(IndexFolderError, match="no vector of the chunk"):
         index.export(target, vectors=vectors)
     assert target.read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.jsonl", "index", "notes"]
     assert index.export(target) == 3
-    index.remove([notes])
+    with database(index.folder) as connection:
+        connection.executemany("INSERT INTO vectors VALUES (?, ?)", kept)
 
 
 def test_vectors_of_nothing_are_an_empty_table(index: DocumentIndex, tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The two halves of an index, opened as any other program would open them."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import chromadb
+import numpy as np
+from chromadb.api.models.Collection import Collection
+
+from jina_rag.rag.indexing.index import COLLECTION
+
+
+@contextmanager
+def chroma_collection(folder: Path) -> Iterator[Collection]:
+    """The vectors of an index in Chroma."""
+    # Chroma has one state for each path in a process; spelled like this, it is another one than the index's own.
+    with chromadb.PersistentClient(f"{folder}/./chroma") as client:  # type: ignore[attr-defined]
+        yield client.get_collection(COLLECTION, embedding_function=None)
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The SQLite file of an index; each statement is a transaction."""
+    with closing(sqlite3.connect(folder / "index.sqlite3", isolation_level=None)) as connection:
+        yield connection
+
+
+def whole_contents(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """Texts and vectors of all chunks by their ids, once it is checked that both halves and the words agree."""
+    with database(folder) as connection:
+        rows = connection.execute("SELECT id, text, vector FROM chunks JOIN vectors USING (digest)").fetchall()
+        assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (len(rows),)
+        assert connection.execute("SELECT ifnull(sum(n_chunks), 0) FROM documents").fetchone() == (len(rows),)
+        assert connection.execute("SELECT * FROM unfinished").fetchall() == []
+        words = connection.execute("SELECT id FROM lexical_docsize ORDER BY id").fetchall()
+        assert words == connection.execute("SELECT number FROM chunks ORDER BY number").fetchall()
+    with chroma_collection(folder) as collection:
+        stored = collection.get(include=["documents", "embeddings"])
+    assert stored["documents"] is not None
+    assert stored["embeddings"] is not None
+    assert sorted(stored["ids"]) == sorted(id_ for id_, _, _ in rows)
+    found = {id_: (text, vector) for id_, text, vector in rows}
+    for id_, text, vector in zip(stored["ids"], stored["documents"], stored["embeddings"], strict=True):
+        assert found[id_][0] == text
+        np.testing.assert_allclose(vector, np.frombuffer(found[id_][1], "<f4"), atol=1e-6)
+    return found
