@@ -37,6 +37,8 @@ try:
     from starlette.datastructures import Headers
     from starlette.responses import PlainTextResponse
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from jina_rag.http_protocol import ConnectionLimits, limited_protocol
 except ImportError as error:
     raise MissingDependencyError.for_extra("mcp", "mcp") from error
 
@@ -145,7 +147,8 @@ def run_http(server: MCPServer, listener: socket, allowed_hosts: Sequence[str], 
     app = http_app(server, allowed_hosts, port=listener.getsockname()[1], token=token)
     config = uvicorn.Config(
         app,
-        http="h11",  # httptools reads pipelined requests faster than they are answered
+        http=limited_protocol(ConnectionLimits()),
+        backlog=128,
         ws="none",
         log_level="warning",
         access_log=False,

@@ -62,9 +62,16 @@ def serve(
     ] = 512,
     max_client_batch_size: Annotated[int, _option("--max-client-batch-size", "Texts in one request.", min=1)] = 2048,
     max_request_tokens: Annotated[int, _option("--max-request-tokens", "Tokens in one request.", min=1)] = 300_000,
-    max_body_bytes: Annotated[int, _option("--max-body-bytes", "Bytes of a request's body.", min=1024)] = 8
-    * 1024
-    * 1024,
+    max_request_characters: Annotated[
+        int, _option("--max-request-characters", "Characters in one request.", min=1)
+    ] = 3_000_000,
+    max_body_bytes: Annotated[int, _option("--max-body-bytes", "Bytes of a request's body.", min=1024)] = 8 * 2**20,
+    max_bytes_in_flight: Annotated[
+        int, _option("--max-bytes-in-flight", "Bytes of all requests and answers; more get status 429.", min=1024)
+    ] = 512 * 2**20,
+    max_connections: Annotated[
+        int, _option("--max-connections", "Connections; one more closes the one that has waited longest.", min=1)
+    ] = 768,
     max_concurrent_requests: Annotated[
         int, _option("--max-concurrent-requests", "Requests at a time; more get status 429.", min=1)
     ] = 512,
@@ -90,7 +97,10 @@ def serve(
         max_batch_tokens=max_batch_tokens,
         max_client_batch_size=max_client_batch_size,
         max_request_tokens=max_request_tokens,
+        max_request_characters=max_request_characters,
         max_body_bytes=max_body_bytes,
+        max_bytes_in_flight=max_bytes_in_flight,
+        max_connections=max_connections,
         max_concurrent_requests=max_concurrent_requests,
         max_queue_tokens=max_queue_tokens,
         drain_timeout=drain_timeout,

@@ -21,7 +21,8 @@ from starlette.types import ASGIApp
 from jina_rag import __version__
 from jina_rag.embedder import Embedder
 from jina_rag.errors import ServerSettingsError
-from jina_rag.server.errors import ClientGoneError, Reason, RequestError, error_response
+from jina_rag.http_protocol import ConnectionLimits, limited_protocol
+from jina_rag.server.errors import Reason, RequestError, error_response
 from jina_rag.server.guard import Guard
 from jina_rag.server.logs import log_event
 from jina_rag.server.openai_api import openai_router
@@ -29,9 +30,7 @@ from jina_rag.server.service import EmbeddingService
 from jina_rag.server.settings import ServerSettings
 from jina_rag.server.tei_api import state_router, tei_router
 
-_CLIENT_GONE = 499  # as nginx logs it; nobody reads it
 _HTTP_REASONS: dict[int, tuple[Reason, str]] = {
-    400: ("validation", "The body is not JSON that can be read. Check its quotes, brackets and encoding (UTF-8)."),
     404: ("not_found", "There is nothing at this address. See /docs for those that there are."),
     405: ("method", "This address does not take that method. See /docs for those that it takes."),
 }
@@ -100,13 +99,21 @@ def run(embedder: Embedder, settings: ServerSettings, *, on_ready: Callable[[str
 
 def uvicorn_config(application: Application) -> uvicorn.Config:
     """How uvicorn is to run the application: its own access log off, ours says more."""
+    settings = application.settings
+    limits = ConnectionLimits(
+        max_connections=settings.max_connections,
+        header_seconds=settings.header_timeout,
+        answer_seconds=settings.answer_timeout,
+    )
     return uvicorn.Config(
         application.asgi,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=limited_protocol(limits),
         ws="none",
+        backlog=128,  # as many are accepted at once, before any is counted
         timeout_keep_alive=75,  # longer than proxies keep theirs, or they send into a connection that is being closed
         timeout_graceful_shutdown=5,
     )
@@ -115,7 +122,7 @@ def uvicorn_config(application: Application) -> uvicorn.Config:
 def _listen(settings: ServerSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        return socket.create_server((settings.host, settings.port), family=family, backlog=128)
     except OSError as error:
         raise ServerSettingsError(
             f"The server cannot listen on {settings.host} port {settings.port} ({error.strerror or error}). Name "
@@ -154,12 +161,8 @@ def _make_api(service: EmbeddingService) -> FastAPI:
 
     @api.exception_handler(HTTPException)
     async def refuse_http(request: Request, error: HTTPException) -> Response:
-        reason, message = _HTTP_REASONS.get(error.status_code, _HTTP_REASONS[400])
+        reason, message = _HTTP_REASONS[error.status_code]
         return await refuse(request, RequestError(reason, message, headers=error.headers))
-
-    @api.exception_handler(ClientGoneError)
-    async def nobody_there(_request: Request, _error: ClientGoneError) -> Response:
-        return Response(status_code=_CLIENT_GONE)
 
     @api.exception_handler(Exception)
     async def fail(request: Request, _error: Exception) -> Response:
@@ -173,8 +176,6 @@ def _as_request_error(error: RequestValidationError) -> RequestError:
     """The first thing that is wrong with a body, without a word of what was in it."""
     first = error.errors()[0]
     kind, message = first["type"], str(first["msg"])
-    if kind == "json_invalid":
-        return RequestError("validation", _HTTP_REASONS[400][1])
     field = ".".join(str(part) for part in first["loc"][1:])[:100]
     if not field:
         return RequestError("validation", "The body must be a JSON object with the fields that /docs names.")

@@ -5,6 +5,7 @@ Both APIs know the same reasons and write them differently. Shapes and status co
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -43,6 +44,8 @@ _WORDINGS: dict[Reason, _Wording] = {
     "unavailable": _Wording(503, "server_error", "unavailable", 503, "Unhealthy"),
 }
 
+_MAX_RETRY_AFTER = 60
+
 TEI_PATHS = frozenset({"/", "/embed", "/embed_all", "/similarity", "/tokenize", "/info", "/health", "/ping"})
 
 
@@ -66,8 +69,14 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
 
-class ClientGoneError(Exception):
-    """The client hung up; nobody reads an answer."""
+def overloaded(retry_after: float) -> RequestError:
+    """The refusal of a request for which there is no room, for so many seconds."""
+    seconds = str(min(_MAX_RETRY_AFTER, max(1, math.ceil(retry_after))))
+    return RequestError(
+        "overloaded",
+        f"The server has as much to do as it may take. Try again in {seconds} seconds, or send less at a time.",
+        headers={"Retry-After": seconds},
+    )
 
 
 def error_response(error: RequestError, path: str) -> Response:

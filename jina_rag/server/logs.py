@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 from typing import Any
 
 _log = logging.getLogger("jina_rag.server")
@@ -27,7 +28,10 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            # Without the message, which may quote a text.
+            kind, _, frames = record.exc_info
+            line["error"] = kind.__name__ if kind else ""
+            line["traceback"] = "".join(traceback.format_tb(frames))
         return json.dumps(line)
 
 
@@ -37,7 +41,7 @@ def log_as_json(level: int = logging.INFO) -> None:
     handler.setFormatter(JsonFormatter())
     for name, at_least in {
         "jina_rag.server": level,
-        "uvicorn": logging.WARNING,
+        "uvicorn": logging.ERROR,  # its warnings are about what strangers send, in any number
         "jina_rag.llama_cpp": logging.WARNING,
     }.items():
         logger = logging.getLogger(name)

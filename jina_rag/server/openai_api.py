@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from jina_rag.server.documentation import REFUSALS, OpenAIError
 from jina_rag.server.prompts import SpelledPrompt, choose_prompt
 from jina_rag.server.service import Embedded, EmbeddingService, EmbedRequest
-from jina_rag.server.transport import disconnection, note
+from jina_rag.server.transport import ParsedRoute, log_result
 
 
 def _check_input(value: object) -> list[str]:
@@ -120,7 +120,7 @@ class ModelList(BaseModel):
 
 def openai_router(service: EmbeddingService) -> APIRouter:
     """The routes, over a service."""
-    router = APIRouter(tags=["OpenAI"])
+    router = APIRouter(tags=["OpenAI"], route_class=ParsedRoute)
     created = int(time.time())
     models = [
         {
@@ -148,9 +148,8 @@ def openai_router(service: EmbeddingService) -> APIRouter:
                 dimensions=body.dimensions,
                 normalize=body.normalize is not False,
             ),
-            disconnection(request),
         )
-        note(request, embedded)
+        log_result(request.scope, embedded)
         content = await service.run(embedded.vectors.size, _render, embedded, body.model, body.encoding_format)
         return Response(content, media_type="application/json")
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import math
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, ParamSpec, TypeVar
@@ -13,9 +13,10 @@ from typing import Literal, ParamSpec, TypeVar
 import numpy as np
 
 from jina_rag.embedder import Embedder
-from jina_rag.errors import InvalidDimensionsError, InvalidTextError, JinaRagError
+from jina_rag.errors import InvalidDimensionsError, JinaRagError
 from jina_rag.server.batching import BatchedResult, Batcher, QueueFullError
-from jina_rag.server.errors import ClientGoneError, RequestError
+from jina_rag.server.budget import ByteBudget
+from jina_rag.server.errors import RequestError, overloaded
 from jina_rag.server.metrics import Metrics
 from jina_rag.server.names import ServedNames, describe_model
 from jina_rag.server.prompts import PromptName, apply_prompt
@@ -27,8 +28,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger("jina_rag.server")
 
-MAX_RETRY_AFTER = 60
 _LONG_WORK = 100_000  # characters or numbers; about 10 ms of tokenizing, or of writing JSON
+_SEARCH_CHARACTERS_PER_TOKEN = 16  # more than almost any text has
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,6 @@ class _Prepared:
     texts: list[str]
     token_counts: list[int]
     truncated: set[int]
-    prompts: list[str]
 
 
 class EmbeddingService:
@@ -98,6 +98,7 @@ class EmbeddingService:
             },
         )
         self.metrics = Metrics()
+        self.budget = ByteBudget(settings.max_bytes_in_flight)
         self.draining = False
         self._batcher = Batcher(
             embedder.backend,
@@ -128,25 +129,30 @@ class EmbeddingService:
         self._quick.shutdown()
         self._slow.shutdown()
 
-    async def embed(self, request: EmbedRequest, gone: Callable[[], Awaitable[None]]) -> Embedded:
+    async def embed(self, request: EmbedRequest) -> Embedded:
         """The vectors of a request, computed together with those of others.
+
+        If this is cancelled, what is left to tokenise and to compute is forgotten.
 
         Args:
             request: The texts, one at least.
-            gone: Returns when the client has hung up, and not before.
 
         Raises:
             RequestError: the request is refused, or the engine failed.
-            ClientGoneError: the client hung up; what was waiting is forgotten.
         """
         dimensions = self._check_dimensions(request.dimensions)
-        self._check_batch_size(len(request.texts), request.param)
+        self._check_texts(request.texts, request.param)
         started = time.monotonic()
-        prepared = await self.run(sum(map(len, request.texts)), self._prepare, request)
-        self._check_request_tokens(sum(prepared.token_counts), request.param)
-        tokenized = time.monotonic()
-        result = await self._wait(prepared, gone)
-        vectors = _finished(result.vectors, dimensions, normalize=request.normalize)
+        with self.budget.hold_answer(len(request.texts) * self.embedder.spec.dimensions):
+            with_prompts = [
+                apply_prompt(text, request.prompt, self.settings.default_prompt, self.embedder.spec.prompts)
+                for text in request.texts
+            ]
+            prepared = await self._prepare(request, [text for text, _ in with_prompts])
+            self.check_request_tokens(sum(prepared.token_counts), request.param)
+            tokenized = time.monotonic()
+            result = await self._compute(prepared)
+            vectors = _finish(result.vectors, dimensions, normalize=request.normalize)
         seconds = {
             "tokenization": tokenized - started,
             "queue": result.queued_s,
@@ -154,8 +160,35 @@ class EmbeddingService:
             "total": time.monotonic() - started,
         }
         truncated = tuple(sorted(prepared.truncated | set(result.truncated)))
-        self._count(prepared, truncated, seconds)
+        self._observe(Counter(name for _, name in with_prompts), prepared.token_counts, len(truncated), seconds)
         return Embedded(vectors, tuple(prepared.token_counts), truncated, seconds)
+
+    async def count_tokens(self, texts: Sequence[str], param: str) -> list[int]:
+        """How many tokens each text has, in jobs so small that others have their turn between them.
+
+        Raises:
+            RequestError: there are more texts or characters than one request may have.
+        """
+        self._check_texts(texts, param)
+        size = sum(map(len, texts))
+        counts: list[int] = []
+        for part in _in_parts(texts):
+            counts += await self.run(size, self.embedder.backend.count_tokens, part)
+        return counts
+
+    def check_request_tokens(self, n_tokens: int, param: str) -> None:
+        """Refuse more tokens than one request may have.
+
+        Raises:
+            RequestError: there are more.
+        """
+        limit = self.settings.max_request_tokens
+        if n_tokens > limit:
+            raise RequestError(
+                "validation",
+                f"The texts have {n_tokens:,} tokens together; one request may have {limit:,}. Send fewer at a time.",
+                param=param,
+            )
 
     async def run(self, size: int, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do some work away from the event loop; its size in characters or numbers decides behind which other work."""
@@ -169,63 +202,51 @@ class EmbeddingService:
         except InvalidDimensionsError as error:
             raise RequestError("validation", str(error), param="dimensions") from error
 
-    def _check_batch_size(self, n_texts: int, param: str) -> None:
-        limit = self.settings.max_client_batch_size
-        if n_texts > limit:
+    def _check_texts(self, texts: Sequence[str], param: str) -> None:
+        settings = self.settings
+        if len(texts) > settings.max_client_batch_size:
             raise RequestError(
                 "validation",
-                f"batch size {n_texts} > maximum allowed batch size {limit}. Send fewer texts at a time.",
+                f"batch size {len(texts)} > maximum allowed batch size {settings.max_client_batch_size}. Send fewer "
+                "texts at a time.",
+                param=param,
+            )
+        n_characters = sum(map(len, texts))
+        if n_characters > settings.max_request_characters:
+            raise RequestError(
+                "validation",
+                f"The texts have {n_characters:,} characters together; one request may have "
+                f"{settings.max_request_characters:,}. Send fewer or shorter texts at a time.",
                 param=param,
             )
 
-    def check_tokens(self, texts: Sequence[str], param: str) -> None:
-        """Refuse more texts or tokens than one request may have.
-
-        Raises:
-            RequestError: there are more, or a text cannot be read.
-        """
-        self._check_batch_size(len(texts), param)
-        self._check_request_tokens(sum(self._count_tokens(texts, param)), param)
-
-    def _prepare(self, request: EmbedRequest) -> _Prepared:
-        with_prompts = [
-            apply_prompt(text, request.prompt, self.settings.default_prompt, self.embedder.spec.prompts)
-            for text in request.texts
-        ]
-        texts = [text for text, _ in with_prompts]
-        prepared = _Prepared(texts, self._count_tokens(texts, request.param), set(), [name for _, name in with_prompts])
-        self._check_not_empty(prepared.token_counts, request.param)
+    async def _prepare(self, request: EmbedRequest, texts: list[str]) -> _Prepared:
+        """Count the tokens of texts with their prompts, and cut those that are too long if that was asked for."""
+        prepared = _Prepared(texts, await self.count_tokens(texts, request.param), set())
+        if 0 in prepared.token_counts:
+            raise RequestError(
+                "validation",
+                f"Text {prepared.token_counts.index(0)} is empty, and this model adds nothing to it. Leave it out.",
+                param=request.param,
+            )
         limit = self.embedder.max_input_tokens
         truncate = self.settings.truncate if request.truncate is None else request.truncate
         for index, n_tokens in enumerate(prepared.token_counts):
-            if n_tokens > limit and not truncate:
+            if n_tokens <= limit:
+                continue
+            if not truncate:
                 raise RequestError(
                     "too_long",
                     f"Text {index} has {n_tokens:,} tokens, its prompt included, and the model reads {limit:,}. Split "
                     "the text, or send `truncate`: true to embed a part of it.",
                     param=request.param,
                 )
-            if n_tokens > limit:
-                if request.keep == "end":
-                    prompt = texts[index][: len(texts[index]) - len(request.texts[index])]
-                    texts[index] = self._cut_beginning(prompt, request.texts[index])
-                prepared.token_counts[index] = limit
-                prepared.truncated.add(index)
+            if request.keep == "end":
+                prompt = texts[index][: len(texts[index]) - len(request.texts[index])]
+                texts[index] = await self.run(_LONG_WORK + 1, self._cut_beginning, prompt, request.texts[index])
+            prepared.token_counts[index] = limit
+            prepared.truncated.add(index)
         return prepared
-
-    def _count_tokens(self, texts: Sequence[str], param: str) -> list[int]:
-        try:
-            return self.embedder.backend.count_tokens(texts)
-        except InvalidTextError as error:
-            raise RequestError("validation", str(error), param=param) from error
-
-    def _check_not_empty(self, counts: list[int], param: str) -> None:
-        if 0 in counts:
-            raise RequestError(
-                "validation",
-                f"Text {counts.index(0)} is empty, and this model adds nothing to it. Leave it out.",
-                param=param,
-            )
 
     def _cut_beginning(self, prompt: str, text: str) -> str:
         """The prompt and as much of the text's end as the model reads."""
@@ -234,32 +255,18 @@ class EmbeddingService:
         def fits(start: int) -> bool:
             return self.embedder.backend.count_tokens([prompt + text[start:]])[0] <= limit
 
-        return prompt + text[bisect_left(range(len(text)), True, key=fits) :]
+        start = max(0, len(text) - _SEARCH_CHARACTERS_PER_TOKEN * limit)
+        if fits(start):
+            start = 0
+        return prompt + text[bisect_left(range(len(text)), True, lo=start, key=fits) :]
 
-    def _check_request_tokens(self, n_tokens: int, param: str) -> None:
-        limit = self.settings.max_request_tokens
-        if n_tokens > limit:
-            raise RequestError(
-                "validation",
-                f"The texts have {n_tokens:,} tokens together; one request may have {limit:,}. Send fewer at a time.",
-                param=param,
-            )
-
-    async def _wait(self, prepared: _Prepared, gone: Callable[[], Awaitable[None]]) -> BatchedResult:
+    async def _compute(self, prepared: _Prepared) -> BatchedResult:
         try:
             ticket = self._batcher.submit(prepared.texts, prepared.token_counts)
         except QueueFullError as error:
             raise overloaded(error.retry_after) from error
-        result: asyncio.Future[BatchedResult] = asyncio.wrap_future(ticket.result)
-        hung_up: asyncio.Future[None] = asyncio.ensure_future(gone())
         try:
-            await asyncio.wait((result, hung_up), return_when=asyncio.FIRST_COMPLETED)
-            if not result.done():
-                self.metrics.cancelled.inc()
-                raise ClientGoneError
-            return result.result()
-        except (ClientGoneError, asyncio.CancelledError):
-            raise
+            return await asyncio.wrap_future(ticket.result)
         except Exception as error:
             # Whatever an engine raises is its failure, not the request's; foreign words may quote a text.
             words = str(error) if isinstance(error, JinaRagError) else ""
@@ -268,32 +275,33 @@ class EmbeddingService:
                 "backend", "The engine failed. Try again; if that does not help, see the server's log."
             ) from error
         finally:
-            hung_up.cancel()
-            result.cancel()
             self._batcher.cancel(ticket)
 
-    def _count(self, prepared: _Prepared, truncated: tuple[int, ...], seconds: dict[str, float]) -> None:
+    def _observe(
+        self, prompts: Counter[str], token_counts: Sequence[int], n_truncated: int, seconds: dict[str, float]
+    ) -> None:
         for stage in ("tokenization", "queue", "inference"):
             self.metrics.stage_seconds.labels(stage).observe(seconds[stage])
-        for name in set(prepared.prompts):
-            self.metrics.texts.labels(name).inc(prepared.prompts.count(name))
-        for n_tokens in prepared.token_counts:
+        for name, n_texts in prompts.items():
+            self.metrics.texts.labels(name).inc(n_texts)
+        for n_tokens in token_counts:
             self.metrics.input_tokens.observe(n_tokens)
-        self.metrics.tokens.inc(sum(prepared.token_counts))
-        self.metrics.truncated.inc(len(truncated))
+        self.metrics.tokens.inc(sum(token_counts))
+        self.metrics.truncated.inc(n_truncated)
 
 
-def overloaded(retry_after: float) -> RequestError:
-    """The refusal of a request for which there is no room."""
-    seconds = str(min(MAX_RETRY_AFTER, max(1, math.ceil(retry_after))))
-    return RequestError(
-        "overloaded",
-        f"The server has as much to do as it may take. Try again in {seconds} seconds, or send less at a time.",
-        headers={"Retry-After": seconds},
-    )
+def _in_parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Slices of up to `_LONG_WORK` characters; a longer text goes alone."""
+    start = n_characters = 0
+    for index, text in enumerate(texts):
+        if n_characters + len(text) > _LONG_WORK and index > start:
+            yield texts[start:index]
+            start, n_characters = index, 0
+        n_characters += len(text)
+    yield texts[start:]
 
 
-def _finished(states: FloatArray, dimensions: int, *, normalize: bool) -> FloatArray:
+def _finish(states: FloatArray, dimensions: int, *, normalize: bool) -> FloatArray:
     if not np.isfinite(states).all():
         raise RequestError(
             "backend",

@@ -27,10 +27,15 @@ class ServerSettings:
             computes at a time.
         max_client_batch_size: Texts in one request.
         max_request_tokens: Tokens in one request, after cutting.
+        max_request_characters: Characters in one request, which are counted before the tokens.
         max_body_bytes: Bytes of a request's body.
-        max_concurrent_requests: Requests that are read, waiting or computed at a time.
+        max_bytes_in_flight: Bytes of all requests' bodies and answers; a lone answer may exceed it.
+        max_connections: Connections at a time; a further one closes the one that has waited longest.
+        max_concurrent_requests: Requests that are waiting or computed at a time.
         max_queue_tokens: Tokens that wait or are computed; a lone request may exceed it.
-        body_timeout: Seconds in which a request's body must have come.
+        header_timeout: Seconds in which a request's headers must have come.
+        body_timeout: Seconds in which its body must have come.
+        answer_timeout: Seconds in which the client must have taken the answer.
         drain_timeout: Seconds that a stopping server gives to the requests it took.
     """
 
@@ -44,10 +49,15 @@ class ServerSettings:
     max_batch_tokens: int = 512
     max_client_batch_size: int = 2048
     max_request_tokens: int = 300_000
-    max_body_bytes: int = 8 * 1024 * 1024
+    max_request_characters: int = 3_000_000
+    max_body_bytes: int = 8 * 2**20
+    max_bytes_in_flight: int = 512 * 2**20
+    max_connections: int = 768
     max_concurrent_requests: int = 512
     max_queue_tokens: int = 300_000
+    header_timeout: float = 20.0
     body_timeout: float = 60.0
+    answer_timeout: float = 120.0
     drain_timeout: float = 120.0
 
     def __post_init__(self) -> None:

@@ -5,7 +5,6 @@ too long is refused unless the request or the server says `truncate`, and a fiel
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from jina_rag.server.errors import RequestError
 from jina_rag.server.metrics import CONTENT_TYPE
 from jina_rag.server.prompts import SpelledPrompt, apply_prompt, choose_prompt
 from jina_rag.server.service import Embedded, EmbeddingService, EmbedRequest
-from jina_rag.server.transport import disconnection, note
+from jina_rag.server.transport import ParsedRoute, log_result
 from jina_rag.vectors import cosine_similarity
 
 
@@ -117,7 +116,7 @@ class ShownToken(BaseModel):
 
 def tei_router(service: EmbeddingService) -> APIRouter:
     """The routes, over a service."""
-    router = APIRouter(tags=["TEI"])
+    router = APIRouter(tags=["TEI"], route_class=ParsedRoute)
 
     async def embed(body: EmbedBody, request: Request) -> Response:
         """Embed texts: always a list of vectors, also for a single text."""
@@ -132,9 +131,8 @@ def tei_router(service: EmbeddingService) -> APIRouter:
                 dimensions=body.dimensions,
                 normalize=body.normalize is not False,
             ),
-            disconnection(request),
         )
-        note(request, embedded)
+        log_result(request.scope, embedded)
         content = await service.run(embedded.vectors.size, _as_json, embedded.vectors)
         return Response(content, headers=_headers(embedded, body.inputs), media_type="application/json")
 
@@ -161,9 +159,8 @@ def tei_router(service: EmbeddingService) -> APIRouter:
                 truncate=parameters.truncate,
                 keep=_keep(parameters.truncation_direction),
             ),
-            disconnection(request),
         )
-        note(request, embedded)
+        log_result(request.scope, embedded)
         cosines = cosine_similarity(embedded.vectors[0], embedded.vectors[1:])
         return Response(_as_json(cosines), headers=_headers(embedded, texts), media_type="application/json")
 
@@ -173,8 +170,10 @@ def tei_router(service: EmbeddingService) -> APIRouter:
         prompt = choose_prompt({"prompt_name": body.prompt_name}, "none")
         prompts = service.embedder.spec.prompts
         texts = [apply_prompt(text, prompt, "none", prompts)[0] for text in body.inputs]
-        tokens = await service.run(sum(map(len, texts)), _tokenize, service, texts, body.add_special_tokens)
-        return Response(orjson.dumps(tokens), media_type="application/json")
+        counts = await service.count_tokens(texts, "inputs")
+        service.check_request_tokens(sum(counts), "inputs")
+        content = await service.run(sum(map(len, texts)), _tokenize, service, texts, body.add_special_tokens)
+        return Response(content, media_type="application/json")
 
     return router
 
@@ -232,16 +231,13 @@ def _keep(direction: str | None) -> Literal["start", "end"]:
     return "end" if direction in ("Left", "left") else "start"
 
 
-def _tokenize(service: EmbeddingService, texts: list[str], add_special_tokens: bool) -> list[list[dict[str, Any]]]:
+def _tokenize(service: EmbeddingService, texts: list[str], add_special_tokens: bool) -> bytes:
     backend = service.embedder.backend
     if not isinstance(backend, SupportsTokenize):
         raise RequestError(
             "validation", "This engine does not show its tokens. Ask a server that runs the model itself."
         )
-    service.check_tokens(texts, "inputs")
-    return [
-        [asdict(token) for token in tokens] for tokens in backend.tokenize(texts, add_special_tokens=add_special_tokens)
-    ]
+    return orjson.dumps(backend.tokenize(texts, add_special_tokens=add_special_tokens))
 
 
 def _as_json(array: Any) -> bytes:  # noqa: ANN401 - what numpy makes of float32

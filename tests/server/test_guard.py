@@ -3,17 +3,21 @@
 import json
 import logging
 import socket
+import sys
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
+from jina_rag import Embedder
 from jina_rag.errors import ServerSettingsError
 from jina_rag.server.guard import PATHS
 from jina_rag.server.logs import JsonFormatter
 from jina_rag.server.settings import ServerSettings, read_api_keys
-from jina_rag.testing import fake_embedder
+from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder
 from tests.server.conftest import RunningServer, held_server, running_server, wait_until
 
 BODY = {"model": "fake", "input": "a secret text"}
@@ -133,12 +137,101 @@ def test_a_client_that_hangs_up_frees_its_place() -> None:
         wait_until(lambda: backend.calls)
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{server.url}/embed", json={"inputs": ["b " * 200] * 50}, timeout=0.3)
-        batcher = server.application.service._batcher
         wait_until(lambda: server.figure("jina_rag_cancelled_requests_total") == 1)
-        assert batcher.tokens <= 20 * 203
+        assert server.figure("jina_rag_queue_tokens") <= 20 * 203
         backend.may_go_on.set()
         assert running.result().status_code == 200
-        assert batcher.tokens == 0
+        wait_until(lambda: server.figure("jina_rag_queue_tokens") == server.application.service.budget.held == 0)
+
+
+class SlowTokenizer(FakeBackend):
+    """Counts tokens when it may, and remembers how many calls there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = threading.Event()
+        self.calls: list[int] = []
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        self.calls.append(len(texts))
+        assert self.may_go_on.wait(10)
+        return super().count_tokens(texts)
+
+
+def test_tokenizing_ends_when_the_client_hangs_up() -> None:
+    backend = SlowTokenizer()
+    with ThreadPoolExecutor(1) as pool, running_server(Embedder(backend, FAKE_SPEC)) as server:
+        for _ in range(3):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{server.url}/embed", json={"inputs": ["a" * 90_000] * 9}, timeout=0.3)
+        wait_until(lambda: server.figure("jina_rag_cancelled_requests_total") == 3)
+        small = pool.submit(server.client.post, "/embed", json={"inputs": "a"})
+        wait_until(lambda: len(backend.calls) == 2)  # beside the large one's first part
+        backend.may_go_on.set()
+        assert small.result().status_code == 200
+        large = server.client.post("/embed", json={"inputs": ["a" * 60_000] * 3})
+        assert large.status_code == 200
+        assert backend.calls == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param(json.dumps({str(n): n for n in range(99)}).encode(), "99 strings", id="fields"),
+        pytest.param(json.dumps({"inputs": ["a"] * 98}).encode(), "99 strings", id="texts"),
+        pytest.param(json.dumps({"inputs": ["\\", 'a"b\\'] * 49}).encode(), "99 strings", id="escapes"),
+        pytest.param(b'{"inputs": [' + b"[]," * 400_000 + b"[]]}", "no text", id="lists"),
+        pytest.param(b'{"inputs": ["' + b"a" * 501 + b'"]}', "501 characters", id="characters"),
+        pytest.param(b'{"inputs": "a', "not JSON", id="no JSON"),
+    ],
+)
+def test_a_body_is_measured_before_it_costs_much(content: bytes, told: str) -> None:
+    backend = SlowTokenizer()
+    settings = ServerSettings(max_client_batch_size=20, max_request_characters=500)
+    with running_server(Embedder(backend, FAKE_SPEC), settings) as server:
+        answer = server.client.post("/embed", content=content, headers=JSON)
+        assert answer.status_code == 422
+        assert told in answer.json()["error"]
+        assert not backend.calls
+        wait_until(lambda: server.application.service.budget.held == 0)
+
+
+def test_answers_count_as_held_while_they_are_computed() -> None:
+    settings = ServerSettings(max_bytes_in_flight=5000)
+    with ThreadPoolExecutor(1) as pool, held_server(settings) as (server, backend):
+        first = pool.submit(server.client.post, "/embed", json={"inputs": ["a"] * 10})  # more than that, but alone
+        wait_until(lambda: backend.calls)
+        assert server.client.post("/embed", json={"inputs": "b"}).status_code == 429
+        backend.may_go_on.set()
+        assert first.result().status_code == 200
+        wait_until(lambda: server.application.service.budget.held == 0)
+        assert server.client.post("/embed", json={"inputs": "b"}).status_code == 200
+
+
+def test_every_answer_has_an_id_that_the_log_names(caplog: pytest.LogCaptureFixture, server: RunningServer) -> None:
+    with caplog.at_level(logging.INFO, "jina_rag.server"):
+        answers = [server.client.get("/v1/models"), server.client.post("/embed"), server.client.get("/missing")]
+        wait_until(lambda: len(own_records(caplog)) == 3)
+    logged = [json.loads(JsonFormatter().format(record))["request_id"] for record in own_records(caplog)]
+    assert [answer.headers["x-request-id"] for answer in answers] == logged
+    assert len(set(logged)) == 3
+
+
+def test_head_is_answered_as_get_without_a_body(server: RunningServer) -> None:
+    for path in ("/health", "/ping", "/metrics", "/info", "/v1/models", "/docs"):
+        answer = server.client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_traceback_in_the_log_does_not_quote() -> None:
+    try:
+        raise KeyError("a secret text")
+    except KeyError:
+        record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "failed", None, sys.exc_info())
+    line = json.loads(JsonFormatter().format(record))
+    assert line["error"] == "KeyError"
+    assert "test_guard.py" in line["traceback"]
+    assert "a secret text" not in line["traceback"].replace('raise KeyError("a secret text")', "")
 
 
 def test_a_stopping_server_finishes_what_it_took_and_takes_no_more() -> None:

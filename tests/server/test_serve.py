@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -51,6 +52,8 @@ def test_it_serves_and_finishes_what_it_took(minilm: Embedder) -> None:
         headers = {"Authorization": "Bearer a-key"}
         assert httpx.get(f"{url}/v1/models").status_code == 401
         assert httpx.get(f"{url}/info", headers=headers).json()["max_client_batch_size"] == 700
+        assert answer_to_upgrade(url) == 200
+        assert httpx.head(f"{url}/health").status_code == 200
         answers: list[httpx.Response] = []
         body = {"model": MODEL, "input": texts}
         client = threading.Thread(
@@ -74,6 +77,25 @@ def test_it_serves_and_finishes_what_it_took(minilm: Embedder) -> None:
     events = [json.loads(line) for line in lines if line.startswith("{")]
     assert [event["event"] for event in events if event["event"] != "request"] == ["stopping"]
     assert {"path": "/v1/embeddings", "status": 200, "texts": 120}.items() <= events[-1].items()
+
+
+def answer_to_upgrade(url: str) -> int:
+    """The status that a request gets which asks for HTTP/2, as Java's client does."""
+    address = httpx.URL(url)
+    body = json.dumps({"inputs": "a"}).encode()
+    lines = [
+        "POST /embed HTTP/1.1",
+        f"Host: {address.host}",
+        "Authorization: Bearer a-key",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: Upgrade, HTTP2-Settings",
+        "Upgrade: h2c",
+        "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+    ]
+    with socket.create_connection((address.host, address.port or 80), timeout=30) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        return int(connection.recv(100).split()[1])
 
 
 def _queue_tokens(url: str) -> float:
