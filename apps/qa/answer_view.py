@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 from escaping import escape
+from formatting import short_time
 from passages import (
     answer_markdown,
     chip_label,
@@ -15,7 +16,6 @@ from passages import (
     page_picture,
     place_of,
     rank_table,
-    seconds,
     stage_times,
     text_around,
     verdict,
@@ -149,7 +149,7 @@ def draw_tools(answer: Answer, number: int) -> None:
         if st.button("Why these passages", key=f"why-{number}", icon=":material/manage_search:", type="tertiary"):
             show_ranks(answer)
         if answer.timings:
-            with st.popover(seconds(answer.timings.total), icon=":material/timer:", type="tertiary"):
+            with st.popover(short_time(answer.timings.total), icon=":material/timer:", type="tertiary"):
                 st.markdown("  \n".join(stage_times(answer.timings)))
                 st.caption(f"Answered by: {escape(answer.generator)}")
     if rated is not None:

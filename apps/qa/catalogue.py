@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from library_rows import size
+from formatting import size
 
 from jina_rag.errors import GenerationError
 from jina_rag.model_files import is_on_this_machine
@@ -13,23 +13,23 @@ from jina_rag.models import QUANTIZABLE, ModelSpec, list_models
 from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_generator
 
 LLM_KINDS = {
-    "extractive": "Sentences from your documents, as they stand",
-    "smollm2": "SmolLM2-135M, small and bundled",
-    "file": "A chat model of yours, a GGUF file",
-    "server": "A server with the OpenAI interface",
+    "extractive": "Passages only (no language model)",
+    "smollm2": "SmolLM2-135M (bundled, very small)",
+    "file": "A GGUF file of a chat model on this computer",
+    "server": "Ollama, LM Studio or another OpenAI-compatible server",
 }
-"""What can write answers: a word for each kind, and how the page calls it."""
+"""What can write answers, and what the page calls it."""
 
 LLM_NOTES = {
-    "extractive": "Quick, and it can't invent anything. It doesn't sum up, and answers in the words of the documents.",
+    "extractive": "Fast, and nothing is invented: answers are sentences of your documents. Nothing is summed up.",
     "smollm2": (
-        "It shows that answers can be written on this machine, not how good they can be: it is very small, speaks "
-        "English, and often gets things wrong. Look at what the app says of each citation, or take a larger model."
+        "For a try only: it is very small, knows English alone and often gets things wrong. Check what the app says of "
+        "each citation, or take a larger model."
     ),
-    "file": "It runs in this app's process. A model of 4 billion weights in Q4_K_M takes about 3 GB of memory.",
+    "file": "It runs inside this app. A model of 4 billion parameters in Q4_K_M takes about 3 GB of memory.",
     "server": (
-        "Questions, and the passages found for them, are sent to this address. If it is not on this machine, they "
-        "leave it. A key is taken from the environment variable OPENAI_API_KEY, not typed here."
+        "Questions, and the passages found for them, are sent to this address; if it is not on this computer, they "
+        "leave it. The key is the one in OPENAI_API_KEY when the app starts."
     ),
 }
 
@@ -63,12 +63,12 @@ def _row(spec: ModelSpec, in_use: str | None) -> dict[str, object]:
     return {
         "Model": spec.name,
         "In use": spec.name == in_use,
-        "On this machine": ", ".join(on_this_machine(spec)),
+        "On this computer": ", ".join(on_this_machine(spec)),
         "Licence": spec.license,
         "Made for": spec.task or "general",
         "Dimensions": spec.dimensions,
-        "May be cut to": ", ".join(map(str, spec.matryoshka_dimensions[:-1])),
-        "Reads tokens": spec.max_input_tokens,
+        "Truncates to": ", ".join(map(str, spec.matryoshka_dimensions[:-1])),
+        "Max tokens": spec.max_input_tokens,
         "Size": f"{size(default.size_bytes)} ({default.quantization})" if default.size_bytes else "",
         "Quantisations": ", ".join(file.quantization for file in spec.files),
     }

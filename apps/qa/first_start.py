@@ -2,9 +2,9 @@
 
 import streamlit as st
 from escaping import escape
-from job import Job, State
 from launcher import options
-from service import SAMPLES, SAMPLES_COLLECTION, service
+from service import SAMPLES_COLLECTION, service
+from tasks import State, Task
 
 
 def begin_with_samples() -> None:
@@ -14,24 +14,24 @@ def begin_with_samples() -> None:
         ServerSettingsError: the app was started with settings that it does not know.
         IndexFolderError: there is an index, and it is damaged.
     """
-    if options().samples and not service().has_index() and not service().jobs.all():
-        service().jobs.add([SAMPLES], SAMPLES_COLLECTION)
+    if options().samples and not service().has_index() and not service().tasks.all():
+        service().add_samples()
 
 
 def is_ready() -> bool:
     """Whether there is something to ask. If not, the page says why and what to do, and goes on by itself."""
-    job = service().jobs.running()
-    ready = _can_ask(job)
-    if job:
+    task = service().tasks.running()
+    ready = _can_ask(task)
+    if task:
         draw_progress(ready=ready)
     elif not ready:
         draw_nothing_yet()
     return ready
 
 
-def _can_ask(job: Job | None) -> bool:
+def _can_ask(task: Task | None) -> bool:
     """The sample documents are worth the wait for all of them, which is short."""
-    if job and job.collection == SAMPLES_COLLECTION:
+    if task and task.collection == SAMPLES_COLLECTION:
         return False
     return service().has_index() and service().index.count_chunks() > 0
 
@@ -39,12 +39,12 @@ def _can_ask(job: Job | None) -> bool:
 @st.fragment(run_every=0.5)
 def draw_progress(*, ready: bool) -> None:
     """How far the work on the documents is; the page is drawn anew when it is over, or there is enough to ask."""
-    job = service().jobs.running()
-    if job is None or ready != _can_ask(job):
+    task = service().tasks.running()
+    if task is None or ready != _can_ask(task):
         st.rerun()
     if not ready:
         st.title("Getting your documents ready")
-    st.progress(job.fraction, f"{escape(job.sentence) or 'Beginning'} …")
+    st.progress(task.progress or 0.0, escape(task.message) or "Starting")
     if ready:
         st.caption("You can ask already. What is still to come can't be found yet.")
 
@@ -52,17 +52,17 @@ def draw_progress(*, ready: bool) -> None:
 def draw_nothing_yet() -> None:
     """Why there is nothing to ask, and the ways to change that."""
     st.title("Ask your documents")
-    problem = _last_problem(service().jobs.all())
+    problem = _last_problem(service().tasks.all())
     if problem:
         st.error(escape(problem), icon=":material/error:")
     st.info("There are no documents yet. Add your own in the library, or begin with the sample documents.")
     with st.container(horizontal=True):
         st.page_link("app_pages/library.py", label="Add documents", icon=":material/folder_open:")
         if st.button("Take the sample documents", icon=":material/auto_stories:", key="samples"):
-            service().jobs.add([SAMPLES], SAMPLES_COLLECTION)
+            service().add_samples()
             st.rerun()
 
 
-def _last_problem(jobs: list[Job]) -> str:
-    """Why the last job failed, if it did."""
-    return jobs[0].error if jobs and jobs[0].state is State.FAILED else ""
+def _last_problem(tasks: list[Task]) -> str:
+    """Why the last task failed, if it did."""
+    return tasks[0].error if tasks and tasks[0].state is State.FAILED else ""

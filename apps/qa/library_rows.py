@@ -1,22 +1,14 @@
-"""The library put into rows and words that its page can show; nothing here draws."""
+"""The rows of the library's list of documents; nothing here draws."""
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from job import Job, Kind, State
+from tasks import Kind, Task
 
 from jina_rag.rag import FailedDocument, IndexedDocument
 from jina_rag.rag.text.cleaning import remove_invisible
-
-_TITLES = {
-    Kind.SYNC: "Update everything",
-    Kind.RETRY: "Read again what could not be read",
-    Kind.REBUILD: "Rebuild the index",
-}
-_BYTES = ("bytes", "kB", "MB", "GB", "TB")
 
 
 @dataclass(frozen=True)
@@ -51,16 +43,18 @@ class Entry:
         return all(word in text for word in words.casefold().split())
 
 
-def entries(documents: Iterable[IndexedDocument], failed: Iterable[FailedDocument], jobs: Iterable[Job]) -> list[Entry]:
-    """All documents: what could not be read first, then what waits, then what can be asked."""
+def entries(
+    documents: Iterable[IndexedDocument], failed: Iterable[FailedDocument], tasks: Iterable[Task]
+) -> list[Entry]:
+    """All documents: first those that could not be read, then queued ones, then those that can be searched."""
     known = {document.source: document for document in documents}
+    names = {Path(source).name for source in known}
     failures = {item.source: item.reason for item in failed}
-    waiting = {
-        path: job.collection for job in jobs if not job.is_over and job.kind is Kind.UPLOAD for path in job.paths
-    }
+    open_uploads = (task for task in tasks if not task.is_over and task.kind is Kind.UPLOAD)
+    queued = {name: task.collection for task in open_uploads for name in task.paths}
     return [
         *(Entry(source, _collection(known.get(source)), "Not read", reason) for source, reason in failures.items()),
-        *(Entry(path, collection, "Waiting") for path, collection in waiting.items() if path not in known),
+        *(Entry(name, collection, "Queued") for name, collection in queued.items() if name not in names),
         *(_entry(document) for source, document in known.items() if source not in failures),
     ]
 
@@ -79,72 +73,6 @@ def _entry(document: IndexedDocument) -> Entry:
         document.size,
         datetime.fromisoformat(document.added_at).astimezone(UTC) if document.added_at else None,
     )
-
-
-def title(job: Job) -> str:
-    """What a job is about, in a few words."""
-    names = [Path(path).name for path in job.paths]
-    if job.kind is Kind.REMOVE_COLLECTION:
-        return f"Take the collection {job.collection} out"
-    if job.kind is Kind.REMOVE:
-        return f"Take out {_listed(names)}"
-    if job.kind is Kind.UPLOAD:
-        return f"Add {_listed(names)}"
-    if job.kind is Kind.ADD:
-        return f"Add {_listed(job.paths)}"
-    return _TITLES[job.kind]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names):,} documents"
-
-
-def progress(job: Job) -> str:
-    """How far a job is: what it is at, how much is done, how quickly, how long it still takes."""
-    if job.state is State.WAITING:
-        return "Waits for its turn"
-    parts = ["Cancelling, once the passages at hand are stored" if job.is_stopping else job.sentence]
-    if job.documents_total:
-        parts.append(f"{job.documents_done:,} of {counted(job.documents_total, 'document')}")
-    if job.chunks_done:
-        parts.append(f"{counted(job.chunks_done, 'passage')}, {job.chunks_per_second:,.1f} a second")
-    if job.seconds_left is not None and job.fraction < 1:
-        parts.append(f"about {duration(job.seconds_left)} left")
-    return " · ".join(parts)
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and what there are so many of."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """A time in words."""
-    if seconds < 60:
-        return counted(max(1, round(seconds)), "second")
-    if seconds < 3600:
-        return counted(round(seconds / 60), "minute")
-    return f"{counted(int(seconds // 3600), 'hour')} {round(seconds % 3600 / 60)} min"
-
-
-def size(n_bytes: float) -> str:
-    """Bytes in words."""
-    unit = 0
-    while n_bytes >= 999.5 and unit < len(_BYTES) - 1:
-        n_bytes, unit = n_bytes / 1000, unit + 1
-    return f"{n_bytes:.0f} {_BYTES[unit]}" if unit < 2 else f"{n_bytes:.1f} {_BYTES[unit]}"
-
-
-def folder_size(folder: Path) -> int:
-    """The bytes of all files below a folder, in which a job may be at work."""
-    return sum(_file_size(Path(parent, name)) for parent, _, names in os.walk(folder) for name in names)
-
-
-def _file_size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def reason(source: str, why: str) -> str:

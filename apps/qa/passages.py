@@ -1,12 +1,15 @@
 """Answers and passages put into words and Markdown that pages can show; nothing here draws."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 from escaping import escape, escape_answer
+from formatting import counted, short_time
+from private_files import disk_errors, open_private
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag import (
@@ -101,7 +104,7 @@ def _paragraphs(lines: Iterable[str]) -> str:
 def stage_label(stage: Stage) -> str:
     """What happens now, for a reader who waits."""
     if stage.name == "waiting":
-        return f"Waiting: {_counted(stage.n_ahead, 'other answer')} first"
+        return f"Waiting: {counted(stage.n_ahead, 'other answer')} first"
     return _STAGES[stage.name]
 
 
@@ -110,12 +113,7 @@ def stage_times(timings: Timings) -> list[str]:
     times = (
         (name, getattr(timings, name)) for name in ("understanding", "searching", "waiting", "reading", "answering")
     )
-    return [f"{_STAGES[name]}: {seconds(taken)}" for name, taken in times if taken]
-
-
-def seconds(taken: float) -> str:
-    """A time for people."""
-    return f"{taken * 1000:.0f} ms" if taken < 1 else f"{taken:.1f} s"
+    return [f"{_STAGES[name]}: {short_time(taken)}" for name, taken in times if taken]
 
 
 def verdict(answer: Answer) -> str:
@@ -125,7 +123,7 @@ def verdict(answer: Answer) -> str:
         return "There is nothing in this answer to check."
     if answer.verified:
         return "Checked: every sentence stands in a passage that it cites."
-    return f"Checked: {n_checked} of {_counted(len(answer.claims), 'sentence')} stand in a passage that they cite."
+    return f"Checked: {n_checked} of {counted(len(answer.claims), 'sentence')} stand in a passage that they cite."
 
 
 def objections(answer: Answer) -> Iterator[str]:
@@ -201,11 +199,11 @@ def text_around(chunk: Chunk) -> tuple[SourceContext, str | None]:
 
 
 def keep_feedback(folder: Path, answer: Answer, *, helpful: bool) -> None:
-    """Write what a reader thought of an answer into `feedback.jsonl` beside the index; it goes nowhere else."""
+    """Write what a reader thought of an answer into `feedback.jsonl` beside the index.
+
+    Raises:
+        IndexFolderError: it can't be written, or is a link.
+    """
     record = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "helpful": helpful, **answer.as_dict()}
-    with (folder / "feedback.jsonl").open("a", encoding="utf-8") as file:
+    with disk_errors(folder), open_private(folder / "feedback.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

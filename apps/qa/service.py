@@ -8,11 +8,13 @@ from threading import RLock
 import streamlit as st
 from chat_sessions import ChatSessions
 from escaping import escape
-from jobs import Jobs
+from index_work import WORK as INDEX_WORK
 from launcher import Options, options
-from model_tasks import ModelTasks
+from model_work import WORK as MODEL_WORK
+from tasks import Kind, RunningTask, Task, Tasks
 
 from jina_rag import Embedder
+from jina_rag.bench import BenchResult
 from jina_rag.bundled import bundled_package_installed
 from jina_rag.errors import IndexFolderError, JinaRagError
 from jina_rag.model_files import is_on_this_machine
@@ -46,9 +48,9 @@ class Service:
         self._index: DocumentIndex | None = None
         self._reranker: Reranker | None = None
         self._pipeline: RagPipeline | None = None
-        self.jobs = Jobs(self)
+        self.tasks = Tasks(self.folder, self._work)
         self.chat_sessions = ChatSessions()
-        self.model_tasks = ModelTasks()
+        self.measurement: BenchResult | None = None
 
     def has_index(self) -> bool:
         """Whether there is an index; the first documents make one.
@@ -126,12 +128,15 @@ class Service:
         retriever = Retriever(self.index, self._reranker)
         return RagPipeline(retriever, make_generator(llm, self.index))
 
-    def reopen(self) -> None:
-        """Open the index anew when it is next needed, after a rebuild say."""
-        self.close()
+    def add_samples(self) -> Task:
+        """Add the sample documents. Raises as `Tasks.start`."""
+        return self.tasks.start(Kind.ADD, [str(SAMPLES)], SAMPLES_COLLECTION)
+
+    def _work(self, running: RunningTask) -> str:
+        return {**INDEX_WORK, **MODEL_WORK}[running.task.kind](self, running)
 
     def close(self) -> None:
-        """Let go of the index and the models."""
+        """Close the index and the models; they are opened again at the next need."""
         with self._lock:
             index, reranker = self._index, self._reranker
             self._index = self._reranker = self._pipeline = None
@@ -141,9 +146,8 @@ class Service:
                 reranker.close()
 
     def release(self) -> None:
-        """End the jobs, which can be resumed, and close."""
-        self.model_tasks.stop()
-        self.jobs.stop()
+        """Interrupt the tasks, and close."""
+        self.tasks.close()
         self.close()
 
     def _first_embedder(self) -> Embedder:

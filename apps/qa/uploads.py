@@ -1,85 +1,99 @@
-"""Uploaded files: copies beside the index, under names that are safe."""
+"""Uploaded files: copies in `uploads` beside the index. Those of a task wait in `uploads/.incoming/<id>`."""
 
 import hashlib
+import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
 from escaping import safe_name
+from private_files import disk_errors, private_folder, write_private
 
 from jina_rag.errors import IndexFolderError
 
-_TOLD_APART = 60  # characters of a name that are kept
+MOST_PENDING_BYTES = 1_000_000_000
+"""How much may wait to be added, of all readers together."""
+
+_INCOMING = ".incoming"  # `sync` skips a folder whose name begins with a dot
+_LONGEST_NAME = 60  # characters that tell two names apart
 
 
-def place_of_uploads(index_folder: Path) -> Path:
-    """Where they stay once they are in the index."""
-    return index_folder / "uploads"
+def keep(files: Sequence[tuple[str, BinaryIO]], index_folder: Path, task_id: str) -> list[str]:
+    """Copy files to where a task finds them.
+
+    Returns:
+        Their new names, which are safe and different from each other.
+
+    Raises:
+        IndexFolderError: they can't be written, or too much is waiting already.
+    """
+    incoming = private_folder(index_folder, "uploads", _INCOMING)
+    n_bytes = folder_size(incoming) + sum(content.seek(0, os.SEEK_END) for _, content in files)
+    if n_bytes > MOST_PENDING_BYTES:
+        raise IndexFolderError(
+            f"Files that wait to be added may have {MOST_PENDING_BYTES / 1e9:g} GB together, and with these they would "
+            f"have {n_bytes / 1e9:.1f} GB. Wait until earlier uploads are added, dismiss those that failed, or upload "
+            "fewer files at a time."
+        )
+    folder = private_folder(incoming, task_id)
+    names: list[str] = []
+    with disk_errors(index_folder):
+        for name, content in files:
+            names.append(_free_name(_stored_name(name), names))
+            content.seek(0)
+            write_private(folder / names[-1], content)
+    return names
 
 
-def incoming(index_folder: Path, job_id: str) -> Path:
-    """Where a job's files wait. `sync` passes over a folder whose name begins with a dot."""
-    return place_of_uploads(index_folder) / ".incoming" / job_id
+def find(name: str, index_folder: Path, task_id: str) -> tuple[Path, Path]:
+    """Where an upload waits, and where it goes. Raises IndexFolderError for a link in the place of a folder."""
+    uploads = private_folder(index_folder, "uploads")
+    return private_folder(uploads, _INCOMING, task_id) / name, uploads / name
 
 
-def clear_incoming(index_folder: Path, job_id: str) -> None:
-    """Delete what a job has left there."""
-    shutil.rmtree(incoming(index_folder, job_id), ignore_errors=True)
+def discard(index_folder: Path, task_id: str) -> None:
+    """Delete the files that still wait for a task. Raises IndexFolderError for a link in the place of a folder."""
+    if (index_folder / "uploads" / _INCOMING / task_id).exists():
+        shutil.rmtree(private_folder(index_folder, "uploads", _INCOMING, task_id), ignore_errors=True)
 
 
 def delete(sources: Iterable[str], index_folder: Path) -> None:
-    """Delete those of the files that are such copies; they would come back with the next `sync`.
+    """Delete those of the files that are uploads; they would come back with the next `sync`.
 
     Raises:
-        IndexFolderError: the disk forbids it.
+        IndexFolderError: the disk forbids it, or `uploads` is a link.
     """
-    place = place_of_uploads(index_folder).resolve()
-    with _clear_disk_errors(index_folder):
+    uploads = private_folder(index_folder.resolve(), "uploads")
+    with disk_errors(index_folder):
         for source in map(Path, sources):
-            if source.parent == place:
+            if source.parent == uploads:
                 source.unlink(missing_ok=True)
 
 
-def keep(files: Iterable[tuple[str, BinaryIO]], index_folder: Path, job_id: str) -> list[str]:
-    """Copy files to where a job finds them, under names that are safe, and different from each other.
-
-    Raises:
-        IndexFolderError: they can't be written.
-    """
-    folder = incoming(index_folder, job_id)
-    paths: list[Path] = []
-    with _clear_disk_errors(index_folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files:
-            paths.append(_free_place(folder, _stored_name(name), paths))
-            with paths[-1].open("wb") as file:
-                shutil.copyfileobj(content, file)
-    return list(map(str, paths))
+def folder_size(folder: Path) -> int:
+    """The bytes of all files below a folder, in which a task may be at work."""
+    return sum(_file_size(Path(parent, name)) for parent, _, names in os.walk(folder) for name in names)
 
 
-def _free_place(folder: Path, name: Path, taken: Iterable[Path]) -> Path:
+def _file_size(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _free_name(name: Path, taken: Iterable[str]) -> str:
     """`name`, or with a number behind it. Case tells no files apart: on some systems it doesn't."""
-    names = {path.name.lower() for path in taken}
-    numbered = (name if n == 1 else name.with_stem(f"{name.stem} ({n})") for n in count(1))
-    return folder / next(name for name in numbered if name.name.lower() not in names)
+    names = {other.lower() for other in taken}
+    numbered = (str(name if n == 1 else name.with_stem(f"{name.stem} ({n})")) for n in count(1))
+    return next(name for name in numbered if name.lower() not in names)
 
 
 def _stored_name(name: str) -> Path:
-    """A safe name that is still another one where nothing but emoji, or the end of a long name, tells files apart."""
+    """A safe name that is still another one where only emoji, or the end of a long name, tell files apart."""
     safe = Path(safe_name(name))
-    if len(name) <= _TOLD_APART and any(map(str.isalnum, safe.stem)):
+    if len(name) <= _LONGEST_NAME and any(map(str.isalnum, safe.stem)):
         return safe
     return safe.with_stem(f"{safe.stem[:40]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}")
-
-
-@contextmanager
-def _clear_disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise IndexFolderError(
-            f"{folder} can't be written ({error.strerror}). Make room, or give yourself the right to write to it."
-        ) from error

@@ -45,7 +45,7 @@ def press(page: AppTest, key: str) -> AppTest:
 
 
 def settled(page: AppTest) -> AppTest:
-    """The page when no job runs any more."""
+    """The page when no task runs any more."""
     deadline = time.monotonic() + 240
     while any(button.label == "Cancel" for button in page.button):
         assert time.monotonic() < deadline
@@ -60,7 +60,7 @@ def upload(page: AppTest, name: str, content: bytes) -> AppTest:
 
 
 def titles(page: AppTest) -> list[str]:
-    """The jobs on the page, with their icons."""
+    """The tasks on the page, with their icons."""
     return [unescaped(item.value) for item in page.markdown if item.value.startswith(":material")]
 
 
@@ -89,7 +89,7 @@ def button_of(page: AppTest, label: str) -> str:
 
 def test_library_says_what_it_has(page: AppTest) -> None:
     assert "3 documents · " in said(page)
-    assert "read by all-MiniLM-L6-v2 F32" in said(page)
+    assert "embedding model all-MiniLM-L6-v2 F32" in said(page)
     assert list(table(page)["Name"]) == ["ferry-timetable.html", "lamp-manual.pdf", "safety-rules.md"]
     assert list(table(page)["State"]) == ["Ready"] * 3
     assert list(table(page)["Kind"]) == ["html", "pdf", "md"]
@@ -97,7 +97,7 @@ def test_library_says_what_it_has(page: AppTest) -> None:
     assert list(table(page)["Name"]) == ["lamp-manual.pdf"]
     checked(page.text_input(key="find").set_value("boat").run())
     assert not page.dataframe
-    assert "No document fits." in said(page)
+    assert "No document matches." in said(page)
 
 
 def test_empty_library_offers_samples_and_a_place_for_files(
@@ -171,7 +171,7 @@ def test_folder_with_a_failing_file_and_another_attempt(page: AppTest, tmp_path:
     assert (states["bad.md"], states["good.md"]) == ("Not read", "Ready")
     assert "bad.md: bad.md is not a text file" in said(page)
     (notes / "bad.md").write_text("Now it is text.")
-    press(page, "retry_failed")
+    press(page, "retry")
     assert "Not read" not in list(table(settled(page))["State"])
 
 
@@ -196,7 +196,7 @@ def test_names_from_outside_are_shown_letter_for_letter(page: AppTest, tmp_path:
     assert not any(sign in text for text in shown for sign in ("\x1b", "\u202e"))
 
 
-def test_work_is_seen_from_every_tab_and_can_be_cancelled(
+def test_tasks_are_seen_from_every_tab_and_can_be_cancelled(
     page: AppTest, gate: Event, tmp_path: Path, folder: Path, open_app: OpenApp
 ) -> None:
     (tmp_path / "a.md").write_text("The harbour master is Tom Rowe.")
@@ -209,7 +209,7 @@ def test_work_is_seen_from_every_tab_and_can_be_cancelled(
             f":material/sync: **Add {tmp_path}/a.md**",
             ":material/hourglass_empty: **Add bees.txt**",
         ]
-        assert dict(zip(table(tab)["Name"], table(tab)["State"], strict=True))["bees.txt"] == "Waiting"
+        assert dict(zip(table(tab)["Name"], table(tab)["State"], strict=True))["bees.txt"] == "Queued"
     for key in [str(button.key) for button in second.button if button.label == "Cancel"]:
         press(second, key)
     assert any(button.disabled for button in second.button if button.label == "Cancel")
@@ -221,7 +221,7 @@ def test_work_is_seen_from_every_tab_and_can_be_cancelled(
     assert len(table(settled(second))) == 4
 
 
-def test_job_of_a_server_that_ended_can_be_resumed(
+def test_task_of_a_server_that_ended_can_be_resumed(
     page: AppTest, folder: Path, tmp_path: Path, open_app: OpenApp
 ) -> None:
     (tmp_path / "a.md").write_text("The harbour master is Tom Rowe.")
@@ -231,12 +231,12 @@ def test_job_of_a_server_that_ended_can_be_resumed(
     import streamlit as st
 
     st.cache_resource.clear()  # the server ends
-    record = folder / "jobs.json"
+    record = folder / "tasks.json"
     record.write_text(record.read_text().replace('"done"', '"running"'))
     page = go(open_app(folder), "library")
     assert "Interrupted when the app was closed." in said(page)
     press(page, button_of(page, "Resume"))
-    assert "1 known already." in said(settled(page))
+    assert "1 unchanged." in said(settled(page))
     press(page, button_of(page, "Dismiss"))
     assert not titles(page)
 
@@ -261,27 +261,27 @@ def test_removing_asks_first(page: AppTest) -> None:
     press(page, "remove")
     assert "lamp-manual.pdf" in [text.value for text in page.text]
     assert len(table(page)) == 3
-    press(page, "confirm-remove")
+    press(page, "confirm")
     assert list(table(settled(page))["Name"]) == ["ferry-timetable.html", "safety-rules.md"]
 
 
 def test_removing_a_collection_asks_first(page: AppTest) -> None:
     assert "**default**, 3 documents" in said(page)
     press(page, "remove-collection-0")
-    press(page, "confirm-remove-collection")
+    press(page, "confirm")
     settled(page)
-    assert "3 taken out." in said(page)
-    assert "None so far." in said(page)
+    assert "3 removed." in said(page)
+    assert "No documents." in said(page)
 
 
 def test_update_brings_in_what_has_changed(page: AppTest) -> None:
     press(page, "sync")
-    assert "3 known already." in said(settled(page))
+    assert "3 unchanged." in said(settled(page))
 
 
 def test_check_finds_nothing(page: AppTest) -> None:
     press(page, "check")
-    assert page.success[0].value == "All is well."
+    assert page.success[0].value == "No problems found."
 
 
 def test_check_finds_lost_vectors_and_rebuild_mends_them(folder: Path, open_app: OpenApp) -> None:
@@ -290,14 +290,15 @@ def test_check_finds_lost_vectors_and_rebuild_mends_them(folder: Path, open_app:
     page = go(open_app(folder), "library")
     press(page, "check")
     assert "have no vector in Chroma" in said(page)
-    assert page.code[0].value.startswith("jina-rag rebuild")
+    assert "“Rebuild…” repairs it." in said(page)
+    assert not page.code
     press(page, "rebuild")
-    press(page, "confirm-rebuild")
+    press(page, "confirm")
     settled(page)
     assert titles(page) == [":material/check_circle: **Rebuild the index**"]
     assert "have no vector" not in said(page)
     press(page, "check")
-    assert page.success[0].value == "All is well."
+    assert page.success[0].value == "No problems found."
 
 
 def test_damaged_index_can_still_be_checked(folder: Path, open_app: OpenApp) -> None:

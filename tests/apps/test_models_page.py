@@ -62,7 +62,7 @@ def page(open_app: OpenApp, folder: Path) -> AppTest:
     return go(open_app(folder), "models")
 
 
-def choose_writer(app: AppTest, kind: str) -> AppTest:
+def choose_answer_model(app: AppTest, kind: str) -> AppTest:
     from catalogue import LLM_KINDS
 
     return checked(app.radio(key="llm-kind").set_value(LLM_KINDS[kind]).run())
@@ -88,15 +88,15 @@ def until(app: AppTest, reached: Callable[[], bool]) -> AppTest:
     return app
 
 
-def fetch(app: AppTest) -> AppTest:
+def download(app: AppTest) -> AppTest:
     spec = get_model_spec(MODEL)
-    app.selectbox(key="fetch-model").set_value(spec).run()
+    app.selectbox(key="download-model").set_value(spec).run()
     checked(app.checkbox(key=f"agreed-{spec.license}").check().run())
-    return checked(app.button(key="fetch").click().run())
+    return checked(app.button(key="download").click().run())
 
 
 def test_page_says_what_is_in_use_and_why(page: AppTest) -> None:
-    assert "Your documents are read by all-MiniLM-L6-v2" in told(page)
+    assert "Embedding model: all-MiniLM-L6-v2" in told(page)
     assert "can't be compared" in told(page)
     assert "In use: extractive" in told(page)
     assert "CC BY-NC 4.0: free for non-commercial use only" in told(page)
@@ -107,8 +107,8 @@ def test_catalogue_has_every_model_with_its_licence(page: AppTest) -> None:
     assert list(table.index) == [spec.name for spec in list_models()]
     assert table.loc[MODEL, "Licence"] == "CC-BY-NC-4.0"
     assert table.loc[MODEL, "Dimensions"] == 768
-    assert table.loc[MODEL, "On this machine"] == ""
-    assert table.loc["all-MiniLM-L6-v2", "On this machine"].startswith("F32")
+    assert table.loc[MODEL, "On this computer"] == ""
+    assert table.loc["all-MiniLM-L6-v2", "On this computer"].startswith("F32")
     assert table.loc["all-MiniLM-L6-v2", "In use"]
     assert table["In use"].sum() == 1
     assert table.loc["jina-embeddings-v5-text-small-retrieval", "Size"] == "396.7 MB (Q4_K_M)"
@@ -116,29 +116,29 @@ def test_catalogue_has_every_model_with_its_licence(page: AppTest) -> None:
 
 def test_without_an_index_the_page_says_what_the_first_documents_get(open_app: OpenApp, tmp_path: Path) -> None:
     app = go(open_app(tmp_path / "none", "--no-samples"), "models")
-    assert "no index yet" in told(app)
+    assert "There are no documents yet" in told(app)
     assert "all-MiniLM-L6-v2" in told(app)
     assert not [button for button in app.button if button.key == "llm-test"]
 
 
 def test_licence_must_be_agreed_to_before_a_download(page: AppTest, hub: Hub) -> None:
-    assert page.button(key="fetch").disabled
+    assert page.button(key="download").disabled
     assert not hub.requests
 
 
 def test_download_brings_the_model_here(page: AppTest, hub: Hub) -> None:
-    fetch(page)
-    until(page, lambda: "is on this machine now" in told(page))
+    download(page)
+    until(page, lambda: "Downloaded." in told(page))
     assert is_on_this_machine(get_model_spec(MODEL))
     table = page.dataframe[0].value.set_index("Model")
-    assert table.loc[MODEL, "On this machine"] == "Q4_K_M"
+    assert table.loc[MODEL, "On this computer"] == "Q4_K_M"
     assert f"{MODEL}:Q4_K_M" in page.selectbox(key="change-model").options
     assert hub.methods.count("GET") == 1
 
 
 def test_download_shows_how_far_it_is_and_can_be_cancelled(page: AppTest, hub: Hub, own_cache: Path) -> None:
     hub.go_on, hub.files[SERVED] = Event(), bytes(40_000_000)  # more than the client reads at a time
-    fetch(page)
+    download(page)
     until(page, lambda: bool(page.get("progress")) and " of " in plainly(page.get("progress")[0].proto.text))
     until(page, lambda: page.get("progress")[0].proto.value > 0)
     (cancel,) = [button for button in page.button if button.label == "Cancel"]
@@ -149,16 +149,16 @@ def test_download_shows_how_far_it_is_and_can_be_cancelled(page: AppTest, hub: H
 
 
 def test_hub_that_is_down_is_told_with_what_to_do(page: AppTest) -> None:
-    fetch(page)
+    download(page)
     until(page, lambda: bool(page.error))
     assert "could not be fetched from http" in told(page)
     assert "Check the network and HF_ENDPOINT" in told(page)
-    assert page.button(key="fetch")
+    assert page.button(key="download")
 
 
 def test_download_that_is_refused_is_told_as_the_command_tells_it(page: AppTest, hub: Hub) -> None:
     hub.wrong_contents[SERVED] = b"x" * len(hub.files[SERVED])
-    fetch(page)
+    download(page)
     until(page, lambda: bool(page.error))
     assert "the published one has" in told(page)
     assert "Error:" not in told(page)
@@ -172,8 +172,10 @@ def test_download_that_is_refused_is_told_as_the_command_tells_it(page: AppTest,
         ("server", {"llm-address": "localhost:11434"}, "Type the server's address"),
     ],
 )
-def test_writer_that_names_nothing_is_refused(page: AppTest, kind: str, typed: dict[str, str], problem: str) -> None:
-    choose_writer(page, kind)
+def test_answer_model_that_names_nothing_is_refused(
+    page: AppTest, kind: str, typed: dict[str, str], problem: str
+) -> None:
+    choose_answer_model(page, kind)
     for key, text in typed.items():
         page.text_input(key=key).set_value(text)
     checked(page.button(key="llm-use").click().run())
@@ -182,7 +184,7 @@ def test_writer_that_names_nothing_is_refused(page: AppTest, kind: str, typed: d
 
 
 def test_server_that_does_not_answer_fails_the_test(page: AppTest) -> None:
-    choose_writer(page, "server")
+    choose_answer_model(page, "server")
     assert "they leave it" in told(page)
     page.text_input(key="llm-address").set_value("http://127.0.0.1:9/v1")
     checked(page.button(key="llm-test").click().run())
@@ -216,7 +218,7 @@ def chat() -> Iterator[str]:
 
 
 def test_server_that_answers_is_tested_and_then_used(page: AppTest, chat: str) -> None:
-    choose_writer(page, "server")
+    choose_answer_model(page, "server")
     page.text_input(key="llm-address").set_value(chat)
     page.text_input(key="llm-model").set_value("tiny")
     checked(page.button(key="llm-test").click().run())
@@ -232,23 +234,23 @@ def test_server_that_answers_is_tested_and_then_used(page: AppTest, chat: str) -
 
 
 def test_small_model_comes_with_a_warning(page: AppTest) -> None:
-    choose_writer(page, "smollm2")
+    choose_answer_model(page, "smollm2")
     assert "often gets things wrong" in told(page)
 
 
 def test_another_model_is_taken_only_after_a_yes(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     import catalogue
-    from jobs import Jobs
+    from tasks import Kind, Tasks
 
     assert not [box for box in page.selectbox if box.key == "change-model"]
     monkeypatch.setattr(catalogue, "models_here", lambda: iter(["all-MiniLM-L6-v2:F32", f"{MODEL}:Q4_K_M"]))
-    asked: list[str] = []
-    monkeypatch.setattr(Jobs, "rebuild", lambda _, name: asked.append(name))
+    started: list[tuple[Kind, str]] = []
+    monkeypatch.setattr(Tasks, "start", lambda _, kind, model: started.append((kind, model)))
     checked(page.run())
     assert page.button(key="change").disabled
     checked(page.checkbox(key="change-sure").check().run())
     checked(page.button(key="change").click().run())
-    assert asked == [f"{MODEL}:Q4_K_M"]
+    assert started == [(Kind.REBUILD, f"{MODEL}:Q4_K_M")]
 
 
 def result() -> BenchResult:
@@ -265,7 +267,7 @@ def result() -> BenchResult:
 
 
 def test_measurement_shows_its_progress_then_its_figures(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    import model_tasks
+    import model_work
 
     from jina_rag.bench import BenchProgress
 
@@ -278,7 +280,7 @@ def test_measurement_shows_its_progress_then_its_figures(page: AppTest, monkeypa
         on_progress(BenchProgress("Measuring", 4, 4))
         return result()
 
-    monkeypatch.setattr(model_tasks, "measure", measure)
+    monkeypatch.setattr(model_work, "measure", measure)
     checked(page.button(key="bench").click().run())
     until(page, lambda: bool(page.get("progress")) and page.get("progress")[0].proto.value == 25)
     assert "Warming up" in page.get("progress")[0].proto.text
@@ -298,15 +300,3 @@ def test_measurement_can_be_cancelled(page: AppTest) -> None:
     checked(cancel.click().run())
     until(page, lambda: "Cancelled." in told(page))
     assert not page.metric
-
-
-def test_task_that_fails_in_an_unforeseen_way_says_so() -> None:
-    from model_tasks import Task
-
-    def work(report: object) -> None:
-        raise ZeroDivisionError(report)
-
-    task = Task("x", work)
-    task.wait(10)
-    assert not task.is_running
-    assert "failed unexpectedly (ZeroDivisionError)" in task.error

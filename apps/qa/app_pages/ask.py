@@ -8,7 +8,8 @@ from answer_view import ASSISTANT, draw_answer, draw_question
 from chat_sessions import ChatSession, Question
 from escaping import escape
 from first_start import is_ready
-from passages import answer_markdown, seconds, stage_label
+from formatting import short_time
+from passages import answer_markdown, stage_label
 from service import errors_shown, service
 from session import keep_session, start_new_session, this_session
 
@@ -137,7 +138,7 @@ def draw_run(run: AnswerRun) -> None:
         now = monotonic()
         if isinstance(event, Stage):
             if stage:
-                status.text(f"{stage_label(stage)}: {seconds(now - began)}")
+                status.text(f"{stage_label(stage)}: {short_time(now - began)}")
             stage, began = event, now
             status.update(label=f":shimmer[{stage_label(stage)}]")
         elif isinstance(event, Found) and event.rewritten:

@@ -4,7 +4,7 @@ import streamlit as st
 from charts import CHOSEN, heat_map, map_chart
 from escaping import escape
 from first_start import is_ready
-from library_rows import size
+from formatting import size
 from matryoshka import MOST_COMPARED, Trial, compare, rank_table, trained_widths
 from passages import place_of
 from service import errors_shown, service

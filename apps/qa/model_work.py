@@ -1,0 +1,131 @@
+"""What each kind of task does to models: download one, or measure how fast it is here."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from formatting import duration, size
+from tasks import Kind, RunningTask
+
+from jina_rag.bench import BenchProgress, measure
+from jina_rag.download import published_size
+from jina_rag.errors import JinaRagError, ModelNotFoundError
+from jina_rag.models import ModelSpec, parse_model_name
+
+if TYPE_CHECKING:
+    from service import Service
+
+_DOWNLOAD = (sys.executable, "-m", "jina_rag.cli", "download")
+_SECONDS_BETWEEN_CHECKS = 0.25
+_SECONDS_TO_END = 5.0
+
+
+class CancelledError(JinaRagError):
+    """Raised by a progress callback to end what calls it."""
+
+
+def measure_model(service: "Service", running: RunningTask) -> str:
+    """Measure a model as `jina-rag bench` does; the figures are in `service.measurement` then."""
+
+    def report(progress: BenchProgress) -> None:
+        if running.should_stop():
+            raise CancelledError
+        running.report(progress.stage, min(1.0, progress.done / max(1, progress.total)))
+
+    service.measurement = None
+    spec, quantization = parse_model_name(running.task.model or "")
+    service.measurement = measure(spec.name, quantization=quantization, on_progress=report)
+    return "Done."
+
+
+def download(service: "Service", running: RunningTask) -> str:  # noqa: ARG001 - as every work
+    """Download a model's file with `jina-rag download` in a process, which can be ended while a server is silent.
+
+    Raises:
+        ModelNotFoundError: the download failed.
+        UnknownModelError: there is no such model or quantisation.
+    """
+    spec, quantization = parse_model_name(running.task.model or "")
+    running.report("Asking the hub")
+    total = published_size(spec, quantization)
+    name = f"{spec.name}:{quantization}" if quantization else spec.name
+    before, began, problem = _partial_files(spec), monotonic(), None
+    with _process((*_DOWNLOAD, name)) as process:
+        while problem is None:
+            if running.should_stop():
+                if not _interrupted(process):
+                    for path in _partial_files(spec) - before:
+                        path.unlink(missing_ok=True)
+                return ""
+            n_bytes = sum(map(_file_size, _partial_files(spec) - before))
+            running.report(*_progress(n_bytes, total, monotonic() - began))
+            problem = _ended(process, _SECONDS_BETWEEN_CHECKS)
+    if process.returncode:
+        raise ModelNotFoundError(_message(problem) or f"The download ended with code {process.returncode}. Try again.")
+    return "Downloaded."
+
+
+def _process(command: Sequence[str]) -> "subprocess.Popen[str]":
+    # The command is our own; of the reader's it has the name of a model that exists.
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603
+
+
+def _ended(process: "subprocess.Popen[str]", timeout_s: float) -> str | None:
+    """What a process has written on stderr if it ends in time, else None."""
+    try:
+        return process.communicate(timeout=timeout_s)[1]
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _interrupted(process: "subprocess.Popen[str]") -> bool:
+    """End a process; whether it had the time to remove what it had begun."""
+    if os.name == "posix":
+        process.send_signal(signal.SIGINT)
+        if _ended(process, _SECONDS_TO_END) is not None:
+            return True
+    process.kill()
+    process.communicate()
+    return False
+
+
+def _partial_files(spec: ModelSpec) -> set[Path]:
+    """What the hub's client keeps in its cache while it fetches a file of this model."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.repo_id or "", repo_type="model") / "blobs"
+    return set(folder.glob("*.incomplete"))
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # complete since we looked, and renamed
+        return 0
+
+
+def _progress(n_bytes: int, total: int | None, seconds: float) -> tuple[str, float | None]:
+    rate = n_bytes / seconds if seconds else 0.0
+    if not total:
+        return f"{size(n_bytes)} so far, {size(rate)} a second", None
+    if n_bytes >= total:
+        return "Checking the file", 1.0
+    left = f", {duration((total - n_bytes) / rate)} left" if rate else ""
+    return f"{size(n_bytes)} of {size(total)}, {size(rate)} a second{left}", n_bytes / total
+
+
+def _message(stderr: str) -> str:
+    """The message in what `jina-rag` wrote on stderr."""
+    return stderr.rpartition("Error: ")[2].strip()
+
+
+WORK: dict[Kind, "Callable[[Service, RunningTask], str]"] = {
+    Kind.DOWNLOAD: download,
+    Kind.MEASURE: measure_model,
+}
