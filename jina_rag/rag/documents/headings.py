@@ -14,6 +14,8 @@ _INLINE = MarkdownIt("commonmark")
 _MAX_MARKUP = 1000
 """Of a longer heading only the beginning is read: to find emphasis can take time by the square of the length."""
 
+_MAX_TITLE = 200  # characters; every chunk below the heading carries it
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.*\n)*?---[ \t]*(?:\n|\Z)")
 """Settings between dashes at the top, as static site generators read them; CommonMark would see a heading there."""
@@ -58,7 +60,7 @@ def find_headings(text: str) -> list[Heading]:
 def _plain(markup: str) -> str:
     """What a heading says, without its markup."""
     (token,) = _INLINE.parseInline(markup[:_MAX_MARKUP])
-    return " ".join("".join(child.content or " " for child in token.children or ()).split())
+    return " ".join("".join(child.content or " " for child in token.children or ()).split())[:_MAX_TITLE]
 
 
 def first_heading(text: str) -> str | None:

@@ -253,6 +253,7 @@ class DocumentIndex(IndexContents):
         with self._writing() as changes:
             remembered = self._manifest.tracked_paths()
             known = {document.source for document in self._manifest.documents()}
+            known |= {failure.source for failure in self._manifest.failed()}
             if paths is None:
                 if not remembered:
                     raise DocumentError("Nothing has been added yet. Name the folder: jina-rag sync FOLDER")

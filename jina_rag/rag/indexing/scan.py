@@ -19,7 +19,7 @@ class ScanResult:
 
     Attributes:
         files: Each document by its source, with the collection that it belongs to.
-        lost: Tracked paths that have vanished as a whole, and folders that can't be listed, with the reason.
+        lost: Tracked paths that have vanished or can't be read, and folders that can't be listed, with the reason.
     """
 
     files: dict[str, tuple[FoundFile, str]] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class ScanResult:
         self.files.update((str(file.path), (file, collection)) for file in files)
 
     def note(self, folder: Path, error: DocumentError) -> None:
-        """Remember a folder that can't be listed."""
+        """Remember a folder that can't be listed, or a tracked path that can't be read."""
         self.lost.append(FailedDocument(str(folder), str(error)))
 
     def is_gone(self, source: str) -> bool:
@@ -67,17 +67,17 @@ def scan_tracked(tracked: Sequence[TrackedPath], known: Collection[str]) -> Scan
 
     Args:
         tracked: Where to search.
-        known: The sources of the documents that the index has.
-
-    Raises:
-        DocumentError: a tracked path was never there, or is a file of a kind that can't be read.
+        known: The sources of the documents that the index has, or has tried to read.
     """
     found = ScanResult()
     for item in sorted(tracked, key=lambda item: len(item.path)):
         if lost := _why_lost(Path(item.path), known):
             found.lost.append(FailedDocument(item.path, lost))
         elif os.path.lexists(item.path) or item.path not in known:  # else it is a file that was deleted
-            found.add(files_at(Path(item.path), item.exclude, found.note), item.collection)
+            try:
+                found.add(files_at(Path(item.path), item.exclude, found.note), item.collection)
+            except DocumentError as error:
+                found.note(Path(item.path), error)
     return found
 
 

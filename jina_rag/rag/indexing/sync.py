@@ -79,7 +79,7 @@ class Changes:
         Returns:
             `report` with that in it: a new file whose content is that of one that is gone has moved.
         """
-        files = {str(file) for file in found.files}
+        files = found.files.keys()
         known = [document.source for document in self._manifest.documents()]
         gone = {
             source
@@ -87,10 +87,10 @@ class Changes:
             if source not in files and any(is_below(source, item.path) for item in tracked) and found.is_gone(source)
         }
         self.remove(sorted(gone))
-        self._manifest.remove_tracked_paths(gone)
-        self._manifest.remove_failed(
-            item.source for item in self._manifest.failed() if item.source not in files and found.is_gone(item.source)
-        )
+        failed = {item.source for item in self._manifest.failed()}
+        gone_failed = {source for source in failed if source not in files and found.is_gone(source)}
+        self._manifest.remove_tracked_paths(gone | gone_failed)
+        self._manifest.remove_failed(gone_failed)
         moved = _moved(duplicates, gone)
         return replace(
             report,

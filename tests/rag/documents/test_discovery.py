@@ -46,6 +46,23 @@ def test_exclusions_are_written_as_in_gitignore(tmp_path: Path) -> None:
         find_documents([tmp_path], ["!"])
 
 
+def test_files_with_keys_are_passed_over_unless_they_are_named(tmp_path: Path) -> None:
+    wanted = [_write(tmp_path / name) for name in ("a.md", "secrets.md", "environment.txt")]
+    keys = (
+        "prod.env",
+        "sub/credentials.json",
+        "sub/secrets.yaml",
+        "passwords.txt",
+        "client_secret_1.json",
+        "id_rsa.txt",
+    )
+    files = [_write(tmp_path / name) for name in keys]
+    (tmp_path / "notes.md").symlink_to("prod.env")
+    assert find_documents([tmp_path]) == find_documents([tmp_path / "**" / "*"]) == sorted(wanted)
+    assert find_documents([tmp_path], ["!*.env"]) == sorted([*wanted, tmp_path / "prod.env"])
+    assert find_documents(files) == sorted(files)
+
+
 def test_a_pattern_names_what_it_fits(tmp_path: Path) -> None:
     a, b, c = (_write(tmp_path / name) for name in ("a.md", "sub/b.md", "sub/c[1].txt"))
     for other in (".hidden/d.md", "sub/.e.md", "sub/f.jpg"):

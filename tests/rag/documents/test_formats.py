@@ -2,10 +2,11 @@
 
 import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZipFile
 
 import pytest
 from openpyxl import Workbook
@@ -16,47 +17,8 @@ from pptx.util import Inches
 
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents import Document, ReadLimits, read_document
-
-WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
-PACKAGE = "http://schemas.openxmlformats.org/package/2006"
-OFFICE = "application/vnd.openxmlformats-officedocument.wordprocessingml"
-
-
-def _zip(path: Path, files: Mapping[str, str | bytes]) -> Path:
-    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def _docx(path: Path, body: str, prologue: str = "") -> Path:
-    """A Word document with the parts that make it one."""
-    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    return _zip(
-        path,
-        {
-            "[Content_Types].xml": f'<Types xmlns="{PACKAGE}/content-types">'
-            '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-            f'<Override PartName="/word/document.xml" ContentType="{OFFICE}.document.main+xml"/>'
-            f'<Override PartName="/word/styles.xml" ContentType="{OFFICE}.styles+xml"/></Types>',
-            "_rels/.rels": f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="r1" '
-            f'Type="{relation}/officeDocument" Target="word/document.xml"/></Relationships>',
-            "word/_rels/document.xml.rels": f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="r1" '
-            f'Type="{relation}/styles" Target="styles.xml"/></Relationships>',
-            "word/styles.xml": f'<w:styles xmlns:w="{WORD}">'
-            + "".join(
-                f'<w:style w:type="paragraph" w:styleId="{name.replace(" ", "")}"><w:name w:val="{name}"/></w:style>'
-                for name in ("Title", "heading 1", "heading 2")
-            )
-            + "</w:styles>",
-            "word/document.xml": f'{prologue}<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>',
-        },
-    )
-
-
-def _paragraph(text: str, style: str = "") -> str:
-    properties = f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>' if style else ""
-    return f"<w:p>{properties}<w:r><w:t>{text}</w:t></w:r></w:p>"
+from tests.rag.documents.office import docx_paragraph, write_docx, write_epub, write_zip
+from tests.rag.documents.pdf import write_pdf
 
 
 def _write(path: Path, content: str | bytes) -> Path:
@@ -70,15 +32,17 @@ def _text(document: Document) -> str:
 
 
 def test_a_word_document_keeps_headings_and_tables(tmp_path: Path) -> None:
-    cells = "".join(f"<w:tr><w:tc>{_paragraph(a)}</w:tc><w:tc>{_paragraph(b)}</w:tc></w:tr>" for a, b in ("AB", "12"))
+    cells = "".join(
+        f"<w:tr><w:tc>{docx_paragraph(a)}</w:tc><w:tc>{docx_paragraph(b)}</w:tc></w:tr>" for a, b in ("AB", "12")
+    )
     body = (
-        _paragraph("The handbook", "Title")
-        + _paragraph("Hours", "heading1")
-        + _paragraph("Open &lt;daily&gt; from ten.")
-        + _paragraph("Winter", "heading2")
+        docx_paragraph("The handbook", "Title")
+        + docx_paragraph("Hours", "heading1")
+        + docx_paragraph("Open &lt;daily&gt; from ten.")
+        + docx_paragraph("Winter", "heading2")
         + f"<w:tbl>{cells}</w:tbl>"
     )
-    document = read_document(_docx(tmp_path / "a.docx", body))
+    document = read_document(write_docx(tmp_path / "a.docx", body))
     assert document.title == "The handbook"
     assert document.is_markdown
     text = _text(document)
@@ -140,27 +104,8 @@ def test_a_workbook_has_a_page_for_each_visible_sheet(tmp_path: Path) -> None:
     assert document.notes == ("The sheet 'Secret' is hidden and was left out.",)
 
 
-def _epub(path: Path, **more: str) -> Path:
-    chapter = '<html xmlns="http://www.w3.org/1999/xhtml"><body><h1>{0}</h1><p>The {0} text.</p></body></html>'
-    return _zip(
-        path,
-        {
-            "mimetype": "application/epub+zip",
-            "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
-            '<rootfile full-path="OEBPS/book.opf"/></rootfiles></container>',
-            "OEBPS/book.opf": '<package xmlns="http://www.idpf.org/2007/opf" '
-            'xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata><dc:title>The\n Book</dc:title></metadata>'
-            '<manifest><item id="a" href="one%20.xhtml"/><item id="b" href="../two.xhtml"/></manifest>'
-            '<spine><itemref idref="b"/><itemref idref="a"/><itemref idref="missing"/></spine></package>',
-            "OEBPS/one .xhtml": chapter.format("first"),
-            "two.xhtml": chapter.format("second"),
-            **more,
-        },
-    )
-
-
 def test_a_book_is_read_in_its_own_order(tmp_path: Path) -> None:
-    document = read_document(_epub(tmp_path / "a.epub"))
+    document = read_document(write_epub(tmp_path / "a.epub"))
     assert document.title == "The Book"
     assert _text(document) == "# second\n\nThe second text.\n\n# first\n\nThe first text."
 
@@ -168,10 +113,10 @@ def test_a_book_is_read_in_its_own_order(tmp_path: Path) -> None:
 def test_a_protected_book_is_refused(tmp_path: Path) -> None:
     encryption = '<encryption><CipherData><CipherReference URI="{}"/></CipherData></encryption>'
     fonts = {"META-INF/encryption.xml": encryption.format("OEBPS/font.otf")}
-    assert read_document(_epub(tmp_path / "fonts.epub", **fonts)).title == "The Book"
+    assert read_document(write_epub(tmp_path / "fonts.epub", **fonts)).title == "The Book"
     text = {"META-INF/encryption.xml": encryption.format("OEBPS/one%20.xhtml")}
     with pytest.raises(DocumentError, match="protected by its seller"):
-        read_document(_epub(tmp_path / "text.epub", **text))
+        read_document(write_epub(tmp_path / "text.epub", **text))
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -240,13 +185,97 @@ def test_what_nobody_sees_on_a_web_page_is_no_text(tmp_path: Path) -> None:
 def test_zip_bombs_are_refused_unopened(tmp_path: Path, kind: str) -> None:
     zeros = bytes(64 * 2**20)
     with pytest.raises(DocumentError, match="as zip bombs do"):
-        read_document(_zip(tmp_path / f"one{kind}", {"word/document.xml": zeros}))
+        read_document(write_zip(tmp_path / f"one{kind}", {"word/document.xml": zeros}))
     with pytest.raises(DocumentError, match="10,001 files"):
-        read_document(_zip(tmp_path / f"many{kind}", {f"{number}": "" for number in range(10_001)}))
+        read_document(write_zip(tmp_path / f"many{kind}", {f"{number}": "" for number in range(10_001)}))
+
+
+def _repeated_strings(path: Path) -> None:
+    """A workbook whose thousand cells share one long string."""
+    book = Workbook()
+    book.save(path)
+    with ZipFile(path) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    rows = ("<row>" + '<c t="s"><v>0</v></c>' * 10 + "</row>") * 100
+    files["xl/worksheets/sheet1.xml"] = f'<worksheet xmlns="{main}"><sheetData>{rows}</sheetData></worksheet>'
+    files["xl/sharedStrings.xml"] = f'<sst xmlns="{main}"><si><t>{"word " * 4000}</t></si></sst>'
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    part = f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kind}"/></Types>'
+    files["[Content_Types].xml"] = files["[Content_Types].xml"].replace("</Types>", part)
+    write_zip(path, files)
+
+
+def _repeated_slide(path: Path) -> None:
+    """A presentation that shows one slide a hundred times."""
+    show = Presentation()
+    show.slides.add_slide(show.slide_layouts[5]).shapes.title.text = "word " * 4000
+    show.save(str(path))
+    with ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    slide = re.compile(rb'<p:sldId [^>]*id="256"[^>]*/>')
+    (entry,) = slide.findall(files["ppt/presentation.xml"])
+    entries = b"".join(entry.replace(b"256", b"%d" % number) for number in range(256, 356))
+    write_zip(path, {**files, "ppt/presentation.xml": slide.sub(entries, files["ppt/presentation.xml"])})
+
+
+OUTGROWING: dict[str, Callable[[Path], object]] = {
+    ".xlsx": _repeated_strings,
+    ".pptx": _repeated_slide,
+    ".json": lambda path: _write(path, json.dumps({"k" * 5000: [{"a": 1}] * 500})),
+    ".csv": lambda path: _write(path, "," * 30 + "x\n" + "a\n" * 2000),
+}
+
+
+@pytest.mark.parametrize("kind", OUTGROWING)
+def test_text_that_outgrows_its_file_is_cut_and_noted(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a{kind}"
+    OUTGROWING[kind](path)
+    limit = max(1000, 10 * path.stat().st_size)
+    document = read_document(path, ReadLimits(max_characters=1000, memory_bytes=2**28, seconds=30))
+    assert sum(len(page.text) for page in document.pages) == limit
+    assert f"Only the first {limit:,} characters were read" in document.notes[-1]
+    assert sum(map(len, document.notes)) < 1000
+
+
+def test_a_chapter_is_read_once_however_often_the_book_names_it(tmp_path: Path) -> None:
+    path = write_epub(tmp_path / "a.epub")
+    with ZipFile(path) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    once = _text(read_document(path))
+    spine = files["OEBPS/book.opf"]
+    files["OEBPS/book.opf"] = re.sub("(<itemref [^>]*/>)", lambda found: found[1] * 1000, spine)
+    assert _text(read_document(write_zip(path, files))) == once
+
+
+def test_a_long_table_header_is_not_repeated_and_that_is_noted(tmp_path: Path) -> None:
+    document = read_document(_write(tmp_path / "a.csv", "h" * 2000 + "\n" + ("b" * 390 + "\n") * 20))
+    assert _text(document).count("h" * 2000) == 1
+    assert "header of a table has 2,0" in document.notes[0]
+
+
+@pytest.mark.parametrize("kind", [".md", ".html", ".pdf"])
+def test_a_long_title_is_cut_and_noted(tmp_path: Path, kind: str) -> None:
+    title, path = "T" * 100_000, tmp_path / f"a{kind}"
+    contents = {".md": f"# {title}\n\ntext", ".html": f"<title>{title}</title><p>text"}
+    _write(path, contents[kind]) if kind in contents else write_pdf(path, ["text"], title=title)
+    document = read_document(path)
+    assert len(document.title) <= 200
+    assert kind == ".md" or "The title has 100,000 characters and was cut." in document.notes
+
+
+@pytest.mark.parametrize("claimed", [100, 2**20])
+def test_what_an_archive_unpacks_to_is_counted(tmp_path: Path, claimed: int) -> None:
+    path = write_zip(tmp_path / "a.docx", {"word/document.xml": bytes(64 * 2**20)})
+    path.write_bytes(path.read_bytes().replace((64 * 2**20).to_bytes(4, "little"), claimed.to_bytes(4, "little")))
+    with ZipFile(path) as archive:
+        assert archive.infolist()[0].file_size == claimed
+    with pytest.raises(DocumentError, match="would unpack into more than 16 MB, as zip bombs do"):
+        read_document(path)
 
 
 def test_a_file_that_lies_about_its_size_is_damaged(tmp_path: Path) -> None:
-    path = _docx(tmp_path / "a.docx", _paragraph("x" * 50_000))
+    path = write_docx(tmp_path / "a.docx", docx_paragraph("x" * 50_000))
     data = path.read_bytes()
     with ZipFile(io.BytesIO(data)) as archive:
         size = archive.getinfo("word/document.xml").file_size
@@ -258,20 +287,22 @@ def test_a_file_that_lies_about_its_size_is_damaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_xml_entities_are_refused(tmp_path: Path, encoding: str) -> None:
     bomb = '<!DOCTYPE a [<!ENTITY b "bomb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
-    path = _docx(tmp_path / "a.docx", _paragraph("&c;"), prologue=f'<?xml version="1.0" encoding="{encoding}"?>{bomb}')
+    path = write_docx(
+        tmp_path / "a.docx", docx_paragraph("&c;"), prologue=f'<?xml version="1.0" encoding="{encoding}"?>{bomb}'
+    )
     with ZipFile(path) as archive:
         files: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
     content = files["word/document.xml"]
     assert isinstance(content, bytes)
     files["word/document.xml"] = content.decode().encode(encoding)
     with pytest.raises(DocumentError, match="XML entities"):
-        read_document(_zip(path, files))
+        read_document(write_zip(path, files))
 
 
 def test_entities_in_a_book_are_refused(tmp_path: Path) -> None:
     bomb = '<!DOCTYPE a [<!ENTITY b "bomb">]><container><rootfile full-path="&b;"/></container>'
     with pytest.raises(DocumentError, match="damaged"):
-        read_document(_epub(tmp_path / "a.epub", **{"META-INF/container.xml": bomb}))
+        read_document(write_epub(tmp_path / "a.epub", **{"META-INF/container.xml": bomb}))
 
 
 @pytest.mark.parametrize("kind", [".docx", ".pptx", ".xlsx", ".epub"])
@@ -288,7 +319,7 @@ def test_what_is_no_such_file_is_said(tmp_path: Path, kind: str, content: bytes,
     with pytest.raises(DocumentError, match=reason):
         read_document(_write(tmp_path / f"a{kind}", content))
     with pytest.raises(DocumentError, match="damaged"):
-        read_document(_zip(tmp_path / f"b{kind}", {"a.txt": "some other archive"}))
+        read_document(write_zip(tmp_path / f"b{kind}", {"a.txt": "some other archive"}))
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.rag import Filters
+from jina_rag.rag.documents.discovery import IGNORE_FILE
 from jina_rag.rag.documents.reading import FileContent, read_file
 from jina_rag.rag.indexing import ingest as ingestion
 from jina_rag.rag.indexing import parsing
@@ -111,6 +114,58 @@ def test_a_document_is_removed_by_whatever_path_leads_there(index: DocumentIndex
     assert index.remove([notes / ".." / notes.name / "mars.md"]) == 1
     assert index.remove([(notes / "saturn.txt").as_uri()]) == 1
     assert index.remove([notes.parent / "link"]) == 1
+    assert index.documents() == []
+
+
+def test_adding_what_is_unchanged_lists_each_folder_and_checks_each_file_once(
+    index: DocumentIndex, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (notes / "sub").mkdir()
+    (notes / "sub" / "a.md").write_text("text")
+    index.add([notes])
+    checked: Counter[str] = Counter()
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def count(path: Any = ".", *arguments: Any, **options: Any) -> Any:
+            checked[f"{function.__name__} {os.fspath(path)}"] += 1
+            return function(path, *arguments, **options)
+
+        return count
+
+    for name in ("stat", "lstat", "scandir", "listdir"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    assert _counts(index.add([notes])) == {"unchanged": 4}
+    below = {call: n for call, n in checked.items() if str(notes) + os.sep in call and IGNORE_FILE not in call}
+    assert below == {f"stat {notes / name}": 1 for name in ("mars.md", "saturn.txt", "venus.txt", "sub/a.md")} | {
+        f"scandir {notes / 'sub'}": 1
+    }
+    assert checked[f"scandir {notes}"] == 1
+
+
+def test_a_tracked_path_that_cannot_be_read_any_more_leaves_the_others_alone(index: DocumentIndex, notes: Path) -> None:
+    empty = notes / "empty"
+    empty.mkdir()
+    index.add([empty, notes / "mars.md"])
+    empty.rmdir()
+    (notes / "mars.md").write_text("New.")
+    report = index.sync()
+    assert report.updated == (str(notes / "mars.md"),)
+    assert [item.source for item in report.failed] == [str(empty)]
+    with pytest.raises(DocumentError, match=r"no file or folder .*empty"):
+        index.sync([empty])
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_itself(index: DocumentIndex, notes: Path) -> None:
+    odd, other = notes / "notes [1].md", notes / "notes 1.md"
+    odd.write_text("")  # without text, so it fails
+    assert _counts(index.add([odd])) == {"failed": 1}
+    odd.unlink()
+    other.write_text("Another one.")
+    assert index.sync().added == ()  # the pattern would match the other one
+    odd.write_text("The odd one.")
+    assert index.add([odd]).added == (str(odd),)
+    odd.unlink()
+    assert index.sync([odd]).removed == (str(odd),)
     assert index.documents() == []
 
 

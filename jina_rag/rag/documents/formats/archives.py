@@ -64,7 +64,7 @@ def _unpacked_bytes(file: SourceFile, archive: ZipFile, entry: ZipInfo, most: in
     if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
         raise DocumentError(f"{file.path} is packed in an unusual way ({entry.filename}). Save it again.")
     whole = copy(entry)
-    whole.file_size = most + 1  # else zipfile stops at the size that the directory says
+    whole.file_size = most + 2 * _STEP_BYTES  # else zipfile stops at the size that the directory says
     n_bytes = 0
     try:
         with archive.open(whole) as content:
