@@ -205,6 +205,7 @@ async def test_in_an_index_over_chroma(client: ClientAPI) -> None:
 
 def test_an_emptied_collection_is_guarded_as_before(client: ClientAPI) -> None:
     store = open_vector_store(client, "planets", JinaRagEmbedding(model_name=MINILM))
+    store.add([TextNode(text="Mars", embedding=[1.0] * 384)])
     store.clear()
     store.client.modify(metadata={"owner": "me"})
     with pytest.raises(FingerprintMismatchError, match="F16"):
