@@ -31,7 +31,7 @@ from jina_rag.errors import (
     UnknownModelError,
 )
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.models import ModelFile, ModelSpec, Prompts, get_model_spec, list_models, register_model
+from jina_rag.models import KnownModelName, ModelFile, ModelSpec, Prompts, get_model_spec, list_models, register_model
 
 if TYPE_CHECKING:
     from jina_rag.backends.llama_cpp.options import LlamaCppOptions
@@ -58,6 +58,7 @@ __all__ = [
     "InvalidDimensionsError",
     "InvalidTextError",
     "JinaRagError",
+    "KnownModelName",
     "LlamaCppOptions",
     "MissingDependencyError",
     "ModelFile",

@@ -22,7 +22,7 @@ from jina_rag.config import EmbedderConfig
 from jina_rag.embedder import Embedder
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError, text_positions_from
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.models import DEFAULT_MODEL
+from jina_rag.models import DEFAULT_MODEL, KnownModelName
 from jina_rag.shared import shared_embedder
 from jina_rag.vectors import FloatArray
 
@@ -64,7 +64,7 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: KnownModelName | str = DEFAULT_MODEL,
         *,
         quantization: str | None = None,
         dimensions: int | None = None,
@@ -72,6 +72,7 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
         backend: str | None = None,
         path: Path | str | None = None,
         cache_dir: Path | str | None = None,
+        keep_alive: float | None = None,
         embedder: Embedder | None = None,
         fingerprint: Fingerprint | None = None,
     ) -> None:
@@ -87,6 +88,8 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
             path: The model's GGUF file on this machine. It is not stored: a collection opened by name takes the file
                 that the model's name leads to, see `jina_rag.register_model`.
             cache_dir: Where the hub keeps its files; None for its usual place. It is not stored.
+            keep_alive: Seconds without use after which the model's memory is given back; None keeps it. It is not
+                stored.
             embedder: One that is loaded already; the settings above are then taken from it.
             fingerprint: What the vectors must be like; a model that differs is refused at the first embedding.
         """
@@ -101,6 +104,7 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
             backend=backend,
             path=path,
             cache_dir=cache_dir,
+            keep_alive=keep_alive,
         )
         self._given = embedder
         self._fingerprint = fingerprint

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.errors import UnknownBackendError, UnknownModelError
-from jina_rag.models import DEFAULT_MODEL, parse_model_name
+from jina_rag.models import DEFAULT_MODEL, KnownModelName, parse_model_name
 
 _NAMES_ELSEWHERE = {
     "model": ("model_name", "model_id", "repo_id"),
@@ -37,9 +37,10 @@ class EmbedderConfig:
         backend: Another engine, as for `Embedder.from_pretrained`; None is llama.cpp in this process.
         path: The model's GGUF file on this machine; None finds or downloads it by the model's name.
         cache_dir: Where the hub keeps its files; None for its usual place.
+        keep_alive: Seconds without use after which the model's memory is given back; None keeps it.
     """
 
-    model: str = DEFAULT_MODEL
+    model: KnownModelName | str = DEFAULT_MODEL
     quantization: str | None = None
     dimensions: int | None = None
     truncate: bool = False
@@ -47,6 +48,7 @@ class EmbedderConfig:
     backend: str | None = None
     path: Path | str | None = None
     cache_dir: Path | str | None = None
+    keep_alive: float | None = None
 
     def check(self) -> None:
         """Refuse settings that don't fit each other or any model, without loading or downloading anything.
@@ -56,7 +58,10 @@ class EmbedderConfig:
         Raises:
             UnknownModelError, InvalidDimensionsError: the model, quantisation or dimensions do not exist.
             UnknownBackendError: the backend's setting names no engine, or llama.cpp's settings come with one.
+            ValueError: `keep_alive` is no time.
         """
+        if self.keep_alive is not None and not self.keep_alive >= 0:
+            raise ValueError(f"keep_alive must be seconds, 0 or more, or None, not {self.keep_alive!r}.")
         if self.backend is not None:
             self._check_backend(self.backend)
         if self.model == "auto":

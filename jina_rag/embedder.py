@@ -2,10 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,10 +19,11 @@ from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
 from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.config import EmbedderConfig
-from jina_rag.errors import BackendError, FingerprintMismatchError
+from jina_rag.errors import BackendError, FingerprintMismatchError, InvalidTextError, TextError, text_positions_from
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.gguf_file import read_gguf_header
-from jina_rag.models import DEFAULT_MODEL, InputType, ModelSpec, get_model_spec, parse_model_name
+from jina_rag.keep_alive import IdleTimer
+from jina_rag.models import DEFAULT_MODEL, InputType, KnownModelName, ModelSpec, get_model_spec, parse_model_name
 from jina_rag.vectors import FloatArray, cosine_similarity, truncate_dimensions
 
 
@@ -60,6 +63,7 @@ class Embedder:
         dimensions: int | None = None,
         truncate: bool = False,
         weights: str | None = None,
+        keep_alive: float | None = None,
     ) -> None:
         """Take ready parts; `from_pretrained` and `from_file` pass them.
 
@@ -70,6 +74,8 @@ class Embedder:
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long, and say so in the result, instead of refusing them.
             weights: For the fingerprint, in place of the engine's own identity: see `with_fingerprint_of`.
+            keep_alive: Seconds without use after which the model's memory is given back; the next call loads the model
+                again. None keeps it.
 
         Raises:
             InvalidDimensionsError: the model was not trained for `dimensions`.
@@ -81,6 +87,8 @@ class Embedder:
         self.truncate = truncate
         self._backend = backend
         self._weights = weights
+        self._keep_alive = keep_alive
+        self._idle_timer = None if keep_alive is None else IdleTimer(keep_alive, backend.close)
         if backend.dimensions != spec.dimensions:
             raise BackendError(
                 f"The engine gives vectors of {backend.dimensions} dimensions and {spec.name} has {spec.dimensions}. "
@@ -90,7 +98,7 @@ class Embedder:
     @classmethod
     def from_pretrained(
         cls,
-        model: str = DEFAULT_MODEL,
+        model: KnownModelName | str = DEFAULT_MODEL,
         *,
         quantization: str | None = None,
         dimensions: int | None = None,
@@ -98,6 +106,7 @@ class Embedder:
         options: LlamaCppOptions | None = None,
         cache_dir: Path | str | None = None,
         backend: str | None = None,
+        keep_alive: float | None = None,
     ) -> Self:
         """A model by its name; its file is downloaded from the hub if it is not on this machine yet.
 
@@ -113,6 +122,7 @@ class Embedder:
             cache_dir: Where the hub keeps its files; None for its usual place.
             backend: Another engine, such as "http://host:8080", "jina" or "sentence-transformers": see
                 `jina_rag.backends.remote.address`. None is llama.cpp in this process.
+            keep_alive: Seconds without use after which the model's memory is given back; None keeps it.
 
         Raises:
             UnknownModelError, InvalidDimensionsError: the name, quantisation or dimensions do not exist.
@@ -131,6 +141,7 @@ class Embedder:
                 options=options or LlamaCppOptions(),
                 cache_dir=cache_dir,
                 backend=backend,
+                keep_alive=keep_alive,
             )
         )
 
@@ -138,12 +149,13 @@ class Embedder:
     def from_file(
         cls,
         path: Path | str,
-        spec: ModelSpec | str,
+        spec: ModelSpec | KnownModelName | str,
         *,
         quantization: str | None = None,
         dimensions: int | None = None,
         truncate: bool = False,
         options: LlamaCppOptions | None = None,
+        keep_alive: float | None = None,
     ) -> Self:
         """A GGUF file on this machine, with the row (or the name of the row) that describes it.
 
@@ -154,6 +166,7 @@ class Embedder:
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long instead of refusing them.
             options: How llama.cpp is to run.
+            keep_alive: Seconds without use after which the model's memory is given back; None keeps it.
 
         Raises:
             UnknownModelError, InvalidDimensionsError: the name or the dimensions do not exist.
@@ -163,7 +176,7 @@ class Embedder:
         row = get_model_spec(spec) if isinstance(spec, str) else spec
         backend = LlamaCppBackend(Path(path), pooling=row.pooling, options=options)
         stored = quantization or read_gguf_header(backend.path).quantization
-        return cls(backend, row, quantization=stored, dimensions=dimensions, truncate=truncate)
+        return cls(backend, row, quantization=stored, dimensions=dimensions, truncate=truncate, keep_alive=keep_alive)
 
     @classmethod
     def from_config(cls, config: EmbedderConfig) -> Self:
@@ -188,6 +201,7 @@ class Embedder:
             dimensions=config.dimensions,
             truncate=config.truncate,
             options=config.options,
+            keep_alive=config.keep_alive,
         )
 
     @classmethod
@@ -211,6 +225,7 @@ class Embedder:
             quantization=stated or served.quantization.upper(),
             dimensions=config.dimensions,
             truncate=config.truncate,
+            keep_alive=config.keep_alive,
         )
 
     @property
@@ -238,58 +253,95 @@ class Embedder:
 
     def embed_query(self, text: str) -> FloatArray:
         """The vector of a question: float32 of shape (d,), unit length. Raises as `embed` does."""
-        return _only(self.embed([text], "query"))
+        vector: FloatArray = self.embed([text], "query").vectors[0]
+        return vector
 
-    def embed_documents(self, texts: Sequence[str]) -> FloatArray:
+    def embed_documents(self, texts: Iterable[str]) -> FloatArray:
         """The vectors of passages: float32 of shape (n, d), unit length. Raises as `embed` does."""
         return self.embed(texts, "document").vectors
 
     async def aembed_query(self, text: str) -> FloatArray:
         """`embed_query` without holding up the event loop."""
-        return _only(await self.aembed([text], "query"))
+        vector: FloatArray = (await self.aembed([text], "query")).vectors[0]
+        return vector
 
-    async def aembed_documents(self, texts: Sequence[str]) -> FloatArray:
+    async def aembed_documents(self, texts: Iterable[str]) -> FloatArray:
         """`embed_documents` without holding up the event loop."""
         return (await self.aembed(texts, "document")).vectors
 
+    def stream_documents(self, texts: Iterable[str], *, batch_size: int = 256) -> Iterator[FloatArray]:
+        """The vectors of any number of passages, batch after batch, in memory that doesn't grow with their number.
+
+        Args:
+            texts: An iterator may give them as they come; no more than a batch is taken ahead.
+            batch_size: How many texts to embed at a time; the last batch may have fewer.
+
+        Yields:
+            The vectors of the next texts, float32 of shape (n, d) with n up to `batch_size`, unit length.
+
+        Raises:
+            As `embed` does; a text is named by its position among all of them.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, not {batch_size}.")
+        _refuse_what_is_no_list(texts)
+        return self._stream(iter(texts), batch_size)
+
+    def _stream(self, texts: Iterator[str], batch_size: int) -> Iterator[FloatArray]:
+        position = 0
+        while batch := list(islice(texts, batch_size)):
+            with text_positions_from(position):
+                vectors = self.embed_documents(batch)
+            position += len(batch)
+            yield vectors
+
     def embed(
-        self, texts: Sequence[str], input_type: InputType, *, on_progress: ProgressCallback | None = None
+        self, texts: Iterable[str], input_type: InputType, *, on_progress: ProgressCallback | None = None
     ) -> EmbeddingResult:
         """Embed texts as what they are: questions or passages.
 
         A text is never stripped or altered, only given the model's prompt.
 
         Args:
-            texts: Any number of them; none gives shape (0, d).
+            texts: Any number of them, in a list, an iterator or a column of a table; none gives shape (0, d).
             input_type: "query" or "document": decides the prompt.
             on_progress: Called now and then with how many more texts are done.
 
         Raises:
             InputTooLongError: a text has too many tokens and `truncate` is off.
-            InvalidTextError: a text cannot be written as UTF-8.
-            BackendError: the engine failed, or gave numbers that are no vector.
+            InvalidTextError: a text is no string, or cannot be written as UTF-8.
+            BackendError: the engine failed, or gave values that are no vector.
+            TypeError: `texts` is one string, bytes, a set, a mapping or a whole table.
+            ValueError: there is no such `input_type`.
         """
-        if isinstance(texts, str):
-            raise TypeError("embed() takes a list of texts. For one question there is embed_query().")
+        prompt, texts = self.spec.prompts[input_type], _as_list(texts)
         if not texts:
             return EmbeddingResult(np.empty((0, self.dimensions), np.float32), (), ())
-        result = self._backend.embed(
-            self._with_prompt(texts, input_type),
-            max_tokens=self.max_input_tokens,
-            truncate=self.truncate,
-            on_progress=on_progress,
-        )
+        with self._idle_timer.busy() if self._idle_timer else nullcontext():
+            try:
+                result = self._backend.embed(
+                    [prompt + text for text in texts],
+                    max_tokens=self.max_input_tokens,
+                    truncate=self.truncate,
+                    on_progress=on_progress,
+                )
+            except TextError as error:
+                error.text = texts[error.index]
+                raise
         vectors = truncate_dimensions(result.vectors, self.dimensions)
         _check_unit_length(vectors)
         return EmbeddingResult(vectors, result.token_counts, result.truncated)
 
-    async def aembed(self, texts: Sequence[str], input_type: InputType) -> EmbeddingResult:
+    async def aembed(self, texts: Iterable[str], input_type: InputType) -> EmbeddingResult:
         """`embed` without holding up the event loop."""
+        texts = _as_list(texts)
         return await asyncio.get_running_loop().run_in_executor(_workers(), partial(self.embed, texts, input_type))
 
-    def count_tokens(self, texts: Sequence[str], input_type: InputType = "document") -> list[int]:
+    def count_tokens(self, texts: Iterable[str], input_type: InputType = "document") -> list[int]:
         """How many tokens each text takes, prompt and special tokens included."""
-        return self._backend.count_tokens(self._with_prompt(texts, input_type))
+        prompt = self.spec.prompts[input_type]
+        with self._idle_timer.busy() if self._idle_timer else nullcontext():
+            return self._backend.count_tokens([prompt + text for text in _as_list(texts)])
 
     def similarity(self, a: FloatArray, b: FloatArray) -> FloatArray:
         """Cosine of every vector of `a` with every vector of `b`: (m, d) and (n, d) give (m, n)."""
@@ -321,6 +373,7 @@ class Embedder:
             dimensions=self.dimensions,
             truncate=self.truncate,
             weights=other.fingerprint.weights,
+            keep_alive=self._keep_alive,
         )
 
     def close(self) -> None:
@@ -339,14 +392,27 @@ class Embedder:
         quantization = f":{self.quantization}" if self.quantization else ""
         return f"Embedder({self.spec.name}{quantization}, dimensions={self.dimensions})"
 
-    def _with_prompt(self, texts: Sequence[str], input_type: InputType) -> list[str]:
-        prompt = self.spec.prompts[input_type]
-        return [prompt + text for text in texts]
+
+def _as_list(texts: Iterable[str]) -> list[str]:
+    _refuse_what_is_no_list(texts)
+    listed = list(texts)
+    for index, text in enumerate(listed):
+        if not isinstance(text, str):
+            found = "None" if text is None else f"{text!r:.50} of type {type(text).__name__}"
+            raise InvalidTextError(index, f"is {found}, not a string. Leave it out, or make it a string first.")
+    return listed
 
 
-def _only(result: EmbeddingResult) -> FloatArray:
-    vector: FloatArray = result.vectors[0]
-    return vector
+def _refuse_what_is_no_list(texts: object) -> None:
+    kind = type(texts).__name__
+    if isinstance(texts, str | bytes | bytearray):
+        raise TypeError(f"A list of texts is needed, not one {kind}. For one question there is embed_query().")
+    if isinstance(texts, Mapping | Set) and not isinstance(texts, KeysView):
+        raise TypeError(f"A list of texts is needed, not a {kind}, whose order says nothing. Pass list(...) of it.")
+    if getattr(texts, "ndim", 1) != 1:
+        raise TypeError(f"A list of texts is needed, not a {kind} of {texts.ndim} dimensions. Pass one column.")  # type: ignore[attr-defined]
+    if not isinstance(texts, Iterable):
+        raise TypeError(f"A list of texts is needed, not a {kind}.")
 
 
 def _check_unit_length(vectors: FloatArray) -> None:

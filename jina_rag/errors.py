@@ -58,7 +58,10 @@ class TextError(JinaRagError, ValueError):
     Attributes:
         index: Position of the first such text in the list that was given.
         problem: What is wrong with it, and what to do: the message after "Text 3 ".
+        text: The text itself, without a prompt, where it is known.
     """
+
+    text: str | None = None
 
     def __init__(self, index: int, problem: str) -> None:
         self.index = index

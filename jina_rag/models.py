@@ -22,6 +22,19 @@ Task: TypeAlias = Literal["retrieval", "text-matching", "classification", "clust
 InputType: TypeAlias = Literal["query", "document"]
 Pooling: TypeAlias = Literal["last", "mean", "cls"]
 
+KnownModelName: TypeAlias = Literal[
+    "jina-embeddings-v5-text-small-retrieval",
+    "jina-embeddings-v5-text-nano-retrieval",
+    "jina-embeddings-v5-text-small-text-matching",
+    "jina-embeddings-v5-text-nano-text-matching",
+    "jina-embeddings-v5-text-small-classification",
+    "jina-embeddings-v5-text-nano-classification",
+    "jina-embeddings-v5-text-small-clustering",
+    "jina-embeddings-v5-text-nano-clustering",
+    "all-MiniLM-L6-v2",
+]
+"""The rows that come with jina_rag, for editors to complete. Wherever it is taken, any other name may be registered."""
+
 DEFAULT_MODEL = "jina-embeddings-v5-text-small-retrieval"
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
 
@@ -48,7 +61,12 @@ class Prompts:
     document: str = ""
 
     def __getitem__(self, input_type: InputType) -> str:
-        return self.query if input_type == "query" else self.document
+        match input_type:
+            case "query":
+                return self.query
+            case "document":
+                return self.document
+        raise ValueError(f"input_type must be 'query' or 'document', not {input_type!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +173,7 @@ class ModelSpec:
         return dimensions
 
 
-def get_model_spec(name: str) -> ModelSpec:
+def get_model_spec(name: KnownModelName | str) -> ModelSpec:
     """The row of a model, by its name or an alias, with or without `:QUANTIZATION` after it.
 
     Raises:
@@ -164,7 +182,7 @@ def get_model_spec(name: str) -> ModelSpec:
     return parse_model_name(name)[0]
 
 
-def parse_model_name(name: str, quantization: str | None = None) -> tuple[ModelSpec, str | None]:
+def parse_model_name(name: KnownModelName | str, quantization: str | None = None) -> tuple[ModelSpec, str | None]:
     """A name as llama.cpp's `-hf` takes it, `[owner/]model[:QUANTIZATION]`, as a row and a quantisation.
 
     Args:

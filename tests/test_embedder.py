@@ -1,10 +1,14 @@
 import asyncio
 import pickle
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +24,7 @@ from jina_rag import (
     UnknownModelError,
 )
 from jina_rag.backends.base import BackendResult, limit_tokens
-from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder, random_texts
+from jina_rag.testing import FAKE_SPEC, TINY_SPEC, FakeBackend, fake_embedder, random_texts
 
 BARE_SPEC = ModelSpec(name="bare", dimensions=64, max_input_tokens=512, pooling="mean", license="Apache-2.0")
 
@@ -78,7 +82,7 @@ def test_truncated_dimensions_are_cut_then_normalised(any_embedder: Embedder) ->
     texts = random_texts(8, words=20)
     full = any_embedder.embed_documents(texts)
     for dimensions in any_embedder.spec.matryoshka_dimensions:
-        cut = Embedder(any_embedder._backend, any_embedder.spec, dimensions=dimensions).embed_documents(texts)
+        cut = Embedder(any_embedder.backend, any_embedder.spec, dimensions=dimensions).embed_documents(texts)
         expected = full[:, :dimensions] / np.linalg.norm(full[:, :dimensions], axis=1, keepdims=True)
         np.testing.assert_allclose(cut, expected, atol=1e-5)
 
@@ -101,7 +105,7 @@ def test_long_texts_are_refused_by_position_and_numbers(any_embedder: Embedder) 
 
 
 def test_long_texts_are_cut_on_request_and_said_to_be(any_embedder: Embedder) -> None:
-    embedder = Embedder(any_embedder._backend, any_embedder.spec, truncate=True)
+    embedder = Embedder(any_embedder.backend, any_embedder.spec, truncate=True)
     result = embedder.embed(["short", "word " * (embedder.max_input_tokens + 5)], "document")
     assert result.truncated == (1,)
     assert result.token_counts[1] == embedder.max_input_tokens
@@ -169,9 +173,129 @@ def test_similarity_ranks_the_related_text_first(minilm: Embedder) -> None:
     assert minilm.similarity(minilm.embed_query("Which planet is red?"), passages).argmax() == 0
 
 
-def test_a_string_is_not_a_list_of_texts() -> None:
-    with pytest.raises(TypeError, match="embed_query"):
-        fake_embedder().embed_documents("one text")
+TEXTS = ["Mars", "Venus", "Saturn"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        tuple(TEXTS),
+        iter(TEXTS),
+        (text for text in TEXTS),
+        pandas.Series(TEXTS),
+        np.array(TEXTS),
+        dict.fromkeys("ab").keys(),
+    ],
+    ids=["tuple", "iterator", "generator", "series", "array", "keys"],
+)
+async def test_what_gives_texts_in_order_is_a_list_of_texts(texts: Any) -> None:
+    embedder = fake_embedder()
+    np.testing.assert_array_equal(await embedder.aembed_documents(texts), embedder.embed_documents(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("one text", "not one str.*embed_query"),
+        (b"one text", "not one bytes"),
+        ({"a"}, "not a set, whose order"),
+        ({"a": 1}, "not a dict, whose order"),
+        (pandas.DataFrame({"text": ["a"]}), "not a DataFrame of 2 dimensions. Pass one column"),
+        (np.array([["a"]]), "not a ndarray of 2 dimensions"),
+        (None, "not a NoneType"),
+        (3, "not a int"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(texts: Any, message: str) -> None:
+    embedder = fake_embedder()
+    for embed in (embedder.embed_documents, embedder.stream_documents, embedder.count_tokens):
+        with pytest.raises(TypeError, match=message):
+            embed(texts)
+
+
+@pytest.mark.parametrize("text", [None, 3, float("nan"), b"bytes", ["a"]])
+def test_a_text_that_is_none_is_named(text: Any) -> None:
+    embedder = fake_embedder()
+    with pytest.raises(InvalidTextError, match=r"Text 1 is .*, not a string") as caught:
+        embedder.embed_documents(["Mars", text])
+    assert caught.value.index == 1
+    with pytest.raises(InvalidTextError, match="Text 0 is"):
+        embedder.embed_query(text)
+
+
+def test_an_input_is_a_query_or_a_document() -> None:
+    for texts in (["Mars"], []):
+        with pytest.raises(ValueError, match="input_type must be 'query' or 'document', not 'passage'"):
+            fake_embedder().embed(texts, "passage")  # type: ignore[arg-type]
+
+
+def test_a_stream_gives_the_same_vectors_and_takes_one_batch_at_a_time(any_embedder: Embedder) -> None:
+    taken = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal taken
+        for text in random_texts(25, words=20):
+            taken += 1
+            yield text
+
+    sizes = []
+    for number, batch in enumerate(any_embedder.stream_documents(texts(), batch_size=10)):
+        assert taken == min(25, 10 * (number + 1))
+        sizes.append(len(batch))
+    assert sizes == [10, 10, 5]
+    whole = any_embedder.embed_documents(random_texts(25, words=20))
+    streamed = np.vstack([*any_embedder.stream_documents(random_texts(25, words=20), batch_size=10)])
+    np.testing.assert_allclose(streamed, whole, atol=1e-3)
+
+
+def test_a_stream_names_a_text_by_its_place_in_all() -> None:
+    stream = fake_embedder().stream_documents(["a"] * 7 + ["word " * 600], batch_size=3)
+    assert [len(next(stream)) for _ in range(2)] == [3, 3]
+    with pytest.raises(InputTooLongError, match="Text 7 has 603 tokens") as caught:
+        next(stream)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    with pytest.raises(ValueError, match="batch_size must be 1 or more"):
+        fake_embedder().stream_documents([], batch_size=0)
+
+
+class ClosingBackend(FakeBackend):
+    """Says when it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = threading.Event()
+        self.goes_on = threading.Event()
+
+    def embed(self, texts: Sequence[str], **options: Any) -> BackendResult:
+        self.goes_on.wait(10)
+        return super().embed(texts, **options)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_memory_is_given_back_after_a_time_without_use() -> None:
+    backend = ClosingBackend()
+    embedder = Embedder(backend, FAKE_SPEC, keep_alive=0.05)
+    for _ in range(2):
+        with ThreadPoolExecutor() as pool:
+            vector = pool.submit(embedder.embed_query, "Mars")
+            assert not backend.closed.wait(0.3)  # it is in use all the time
+            backend.goes_on.set()
+            assert vector.result().shape == (64,)
+        assert backend.closed.wait(10)
+        backend.closed.clear()
+        backend.goes_on.clear()
+
+
+def test_a_model_that_was_given_back_is_loaded_again(tiny_gguf: Path) -> None:
+    embedder = Embedder.from_file(tiny_gguf, TINY_SPEC, keep_alive=0)
+    before = embedder.embed_query("x")
+    again = pickle.loads(pickle.dumps(embedder))
+    for other in (embedder, again):
+        np.testing.assert_array_equal(other.embed_query("x"), before)
+    with pytest.raises(ValueError, match="keep_alive must be seconds"):
+        Embedder.from_pretrained("minilm", keep_alive=-1)
 
 
 def test_unknown_models_are_refused_before_anything_is_fetched() -> None:
@@ -215,5 +339,5 @@ def test_any_text_gives_a_unit_vector_or_our_error(any_embedder: Embedder, texts
 @pytest.mark.parametrize("letter", ["a", "1", " ", "\n", "!", "é", "日", "\u0301", "😀", "\x00", "ab "])
 def test_a_megabyte_of_one_letter_is_refused_or_cut(any_embedder: Embedder, letter: str) -> None:
     text = letter * (1_000_000 // len(letter.encode()))
-    vectors = Embedder(any_embedder._backend, any_embedder.spec, truncate=True).embed_documents([text])
+    vectors = Embedder(any_embedder.backend, any_embedder.spec, truncate=True).embed_documents([text])
     np.testing.assert_allclose(np.linalg.norm(vectors), 1, atol=1e-5)

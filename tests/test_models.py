@@ -4,13 +4,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from jina_rag import (
     Embedder,
     InvalidDimensionsError,
+    KnownModelName,
     ModelNotFoundError,
     ModelSpec,
     UnknownModelError,
@@ -18,7 +19,7 @@ from jina_rag import (
     list_models,
     register_model,
 )
-from jina_rag.models import QUANTIZATIONS, parse_model_name
+from jina_rag.models import MODELS, QUANTIZATIONS, parse_model_name
 from jina_rag.testing import TINY_SPEC
 
 JINA = [spec for spec in list_models() if spec.name.startswith("jina-")]
@@ -28,6 +29,10 @@ TASKS = ["retrieval", "text-matching", "classification", "clustering"]
 def test_both_sizes_of_every_task_are_listed() -> None:
     expected = {f"jina-embeddings-v5-text-{size}-{task}" for size in ("small", "nano") for task in TASKS}
     assert {spec.name for spec in JINA} == expected
+
+
+def test_editors_know_the_same_names() -> None:
+    assert get_args(KnownModelName) == tuple(spec.name for spec in MODELS)
 
 
 @pytest.mark.parametrize("spec", JINA, ids=lambda spec: spec.name)

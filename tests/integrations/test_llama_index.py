@@ -21,7 +21,7 @@ from llama_index.embeddings.jina_rag import JinaRagEmbedding, open_vector_store
 from llama_index.vector_stores.chroma import ChromaVectorStore
 from pydantic import PrivateAttr, ValidationError
 
-from jina_rag import Embedder, FingerprintMismatchError, LlamaCppOptions, MissingDependencyError
+from jina_rag import Embedder, FingerprintMismatchError, InputTooLongError, LlamaCppOptions, MissingDependencyError
 from jina_rag.testing import random_texts, write_tiny_gguf
 
 MINILM = "all-MiniLM-L6-v2"
@@ -117,7 +117,7 @@ def test_settings_survive_dicts_and_pickles() -> None:
     "settings",
     [
         {"options": LlamaCppOptions(n_threads=1)},
-        {"embed_batch_size": 7, "num_workers": 2, "cache_dir": "elsewhere"},
+        {"embed_batch_size": 7, "num_workers": 2, "cache_dir": "elsewhere", "keep_alive": 60},
         {"model_name": "MiniLM", "dimensions": 384},
         {"model_name": "minilm:f32"},
     ],
@@ -134,6 +134,15 @@ def test_a_dump_of_the_settings_is_taken_back() -> None:
     again = JinaRagEmbedding(**model.model_dump())
     assert again.model_dump() == model.model_dump()
     assert again.embed_batch_size == 7
+
+
+async def test_a_text_is_named_by_its_place_in_the_whole_list() -> None:
+    model = JinaRagEmbedding(model_name=MINILM, embed_batch_size=2)
+    texts = ["a"] * 5 + ["word " * 300]
+    with pytest.raises(InputTooLongError, match="Text 5 has 302 tokens"):
+        model.get_text_embedding_batch(texts)
+    with pytest.raises(InputTooLongError, match="Text 5 has 302 tokens"):
+        await model.aget_text_embedding_batch(texts)
 
 
 def test_another_file_is_another_cache_key(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tqdm.auto import tqdm
 
-from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, shared_embedder
+from jina_rag import Embedder, EmbedderConfig, KnownModelName, LlamaCppOptions, shared_embedder
 from jina_rag.config import refuse_unknown_settings
 from jina_rag.models import DEFAULT_MODEL
 
@@ -27,7 +27,7 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    model: str = DEFAULT_MODEL
+    model: KnownModelName | str = DEFAULT_MODEL
     """A name from `jina_rag.list_models()`, with or without `:QUANTIZATION`, or "auto"."""
     quantization: str | None = None
     """How the weights are stored; None takes the model's default."""
@@ -45,6 +45,8 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
     """The model's GGUF file on this machine; None finds or downloads it by the model's name."""
     cache_dir: Path | None = None
     """Where the hub keeps its files; None for its usual place."""
+    keep_alive: float | None = None
+    """Seconds without use after which the model's memory is given back; None keeps it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -111,4 +113,5 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
             backend=self.backend,
             path=self.path,
             cache_dir=self.cache_dir,
+            keep_alive=self.keep_alive,
         )

@@ -1,6 +1,6 @@
 """Answers without a language model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def test_a_long_name_is_one_word(minilm: Embedder) -> None:
 class Stretched(Embedder):
     """The same model on another scale, as if all its vectors leaned to one side: (s + c²) / (1 + c²) for s."""
 
-    def embed(self, texts: Sequence[str], input_type: Any, **options: Any) -> Any:
+    def embed(self, texts: Iterable[str], input_type: Any, **options: Any) -> Any:
         result = super().embed(texts, input_type, **options)
         lean = np.full((len(result.vectors), 1), 1.3, np.float32)
         return replace(result, vectors=normalize(np.hstack([result.vectors[:, :-1], lean])))

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ class CountingEmbedder(Embedder):
 
     texts: list[str]
 
-    def embed_documents(self, texts: Sequence[str]) -> FloatArray:
+    def embed_documents(self, texts: Iterable[str]) -> FloatArray:
+        texts = list(texts)
         self.texts += texts
         return super().embed_documents(texts)
 

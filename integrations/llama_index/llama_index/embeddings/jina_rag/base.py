@@ -1,5 +1,7 @@
 """`JinaRagEmbedding`: jina_rag's embedder as LlamaIndex knows embeddings."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -7,7 +9,15 @@ from typing import Any, Self
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import ConfigDict, Field, model_validator
 
-from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions, get_model_spec, shared_embedder
+from jina_rag import (
+    Embedder,
+    EmbedderConfig,
+    KnownModelName,
+    LlamaCppOptions,
+    TextError,
+    get_model_spec,
+    shared_embedder,
+)
 from jina_rag.config import refuse_unknown_settings
 from jina_rag.locations import file_sha256
 from jina_rag.models import DEFAULT_MODEL
@@ -29,7 +39,7 @@ class JinaRagEmbedding(BaseEmbedding):
     # A misspelt setting is refused, and a setting changed later is checked like a first one.
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
-    model_name: str = Field(default=DEFAULT_MODEL, description="A name that jina_rag knows, or 'auto'.")
+    model_name: KnownModelName | str = Field(default=DEFAULT_MODEL, description="A name of a model, or 'auto'.")
     quantization: str | None = Field(default=None, description="How the weights are stored; None takes the default.")
     dimensions: int | None = Field(default=None, description="Cut vectors to this width; None keeps the full one.")
     truncate: bool = Field(default=False, description="Cut texts that are too long instead of refusing them.")
@@ -43,6 +53,9 @@ class JinaRagEmbedding(BaseEmbedding):
     )
     path: Path | None = Field(default=None, description="The model's GGUF file; None finds it by the model's name.")
     cache_dir: Path | None = Field(default=None, exclude=True, description="Where the hub keeps its files.")
+    keep_alive: float | None = Field(
+        default=None, exclude=True, description="Seconds without use after which the model's memory is given back."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -96,6 +109,7 @@ class JinaRagEmbedding(BaseEmbedding):
             backend=self.backend,
             path=self.path,
             cache_dir=self.cache_dir,
+            keep_alive=self.keep_alive,
         )
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - LlamaIndex's signature
@@ -121,6 +135,26 @@ class JinaRagEmbedding(BaseEmbedding):
         names = ("model_name", "quantization", "dimensions", "truncate", "embed_batch_size", "backend")
         return {"class_name": self.class_name()} | {name: getattr(self, name) for name in names}
 
+    def get_text_embedding_batch(
+        self,
+        texts: list[str],
+        show_progress: bool = False,
+        **kwargs: Any,  # noqa: ANN401 - LlamaIndex's signature
+    ) -> list[list[float]]:
+        """The vectors of passages. Raises as `jina_rag.Embedder.embed` does."""
+        with _positions_in(texts):
+            return super().get_text_embedding_batch(texts, show_progress, **kwargs)
+
+    async def aget_text_embedding_batch(
+        self,
+        texts: list[str],
+        show_progress: bool = False,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> list[list[float]]:
+        """`get_text_embedding_batch` without holding up the event loop."""
+        with _positions_in(texts):
+            return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+
     def _get_query_embedding(self, query: str) -> list[float]:
         vector: list[float] = self.embedder.embed_query(query).tolist()
         return vector
@@ -142,3 +176,14 @@ class JinaRagEmbedding(BaseEmbedding):
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         vectors: list[list[float]] = (await self.embedder.aembed_documents(texts)).tolist()
         return vectors
+
+
+@contextmanager
+def _positions_in(texts: list[str]) -> Iterator[None]:
+    """Name a text that is refused by its place among all, not in LlamaIndex's batch."""
+    try:
+        yield
+    except TextError as error:
+        if error.text in texts:
+            error.move_to(texts.index(error.text))
+        raise
