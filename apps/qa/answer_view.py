@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 from escaping import escape
-from formatting import short_time
 from passages import (
     answer_markdown,
     chip_label,
@@ -16,6 +15,7 @@ from passages import (
     page_picture,
     place_of,
     rank_table,
+    seconds,
     stage_times,
     text_around,
     verdict,
@@ -51,7 +51,7 @@ def draw_answer(answer: Answer, number: int) -> None:
             st.caption(f":material/reply: Understood as: {escape(answer.rewritten)}")
         st.markdown(answer_markdown(answer.text, len(answer.passages)))
         if answer.stopped:
-            st.caption(":material/stop_circle: Stopped. This is what had come.")
+            st.caption(":material/stop_circle: Stopped early.")
         if answer.answered:
             draw_sources(answer, number)
         elif answer.passages:
@@ -67,7 +67,7 @@ def draw_sources(answer: Answer, number: int) -> None:
     if not answer.citations:
         if answer.stopped:
             return
-        st.warning("The answer names no passage, so nothing shows that it is true.", icon=":material/report:")
+        st.warning("The answer cites no passage, so nothing shows that it is true.", icon=":material/report:")
         return
     with st.container(horizontal=True, gap="small"):
         for citation in answer.citations:
@@ -78,7 +78,7 @@ def draw_sources(answer: Answer, number: int) -> None:
 
 
 def draw_closest(answer: Answer, number: int) -> None:
-    """What came closest to an answer that the documents don't have, or say in other words."""
+    """The closest passages, where the documents have no answer or say it in other words."""
     st.caption("What came closest, perhaps in other words:")
     for place, result in enumerate(answer.passages, start=1):
         draw_chip(place, result, number, verified=None)
@@ -119,7 +119,7 @@ def show_passage(place: int, result: SearchResult, told: str, claims: Sequence[C
 
 def draw_page(chunk: Chunk, cited: Sequence[tuple[int, int]]) -> None:
     """The page of a PDF, which can be had large enough to be read on a phone, with the passage marked."""
-    is_large = st.toggle("Large", key="large-page", help="As wide as it needs to be read; move it sideways.")
+    is_large = st.toggle("Large", key="large-page", help="Large enough to read; scroll it sideways.")
     picture = page_picture(chunk, cited, width=2 * LARGE if is_large else LARGE)
     if is_large:
         st.html(LARGE_STYLE)
@@ -149,11 +149,11 @@ def draw_tools(answer: Answer, number: int) -> None:
         if st.button("Why these passages", key=f"why-{number}", icon=":material/manage_search:", type="tertiary"):
             show_ranks(answer)
         if answer.timings:
-            with st.popover(short_time(answer.timings.total), icon=":material/timer:", type="tertiary"):
+            with st.popover(seconds(answer.timings.total), icon=":material/timer:", type="tertiary"):
                 st.markdown("  \n".join(stage_times(answer.timings)))
                 st.caption(f"Answered by: {escape(answer.generator)}")
     if rated is not None:
-        st.caption("Thank you. Kept beside the index, sent nowhere.")
+        st.caption("Thank you. Saved on this computer only.")
 
 
 @st.dialog("Why these passages", width="large", icon=":material/manage_search:")
@@ -161,7 +161,7 @@ def show_ranks(answer: Answer) -> None:
     """The passages with their ranks on both sides of the search."""
     reranked = was_reranked(answer)
     st.caption(
-        "Passages are found by meaning (similarity of vectors) and by words (BM25). The fused score joins both ranks "
+        "Passages are found by meaning (vector similarity) and by words (BM25). The fused score joins both ranks "
         "and gives the order; a dash means that this side did not find the passage."
         + (" Then a reranker read the best of them with the question, and its score decides." * reranked)
     )

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from formatting import size
-
 from jina_rag.errors import GenerationError
+from jina_rag.formatting import file_size
 from jina_rag.model_files import is_on_this_machine
 from jina_rag.models import QUANTIZABLE, ModelSpec, list_models
 from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_generator
@@ -69,7 +68,7 @@ def _row(spec: ModelSpec, in_use: str | None) -> dict[str, object]:
         "Dimensions": spec.dimensions,
         "Truncates to": ", ".join(map(str, spec.matryoshka_dimensions[:-1])),
         "Max tokens": spec.max_input_tokens,
-        "Size": f"{size(default.size_bytes)} ({default.quantization})" if default.size_bytes else "",
+        "Size": f"{file_size(default.size_bytes)} ({default.quantization})" if default.size_bytes else "",
         "Quantisations": ", ".join(file.quantization for file in spec.files),
     }
 
@@ -77,7 +76,7 @@ def _row(spec: ModelSpec, in_use: str | None) -> dict[str, object]:
 def size_label(spec: ModelSpec, quantization: str) -> str:
     """A quantisation in a list of choices, with its size where that is published."""
     n_bytes = spec.file(quantization).size_bytes
-    return f"{quantization}, {size(n_bytes)}" if n_bytes else quantization
+    return f"{quantization}, {file_size(n_bytes)}" if n_bytes else quantization
 
 
 def why_in_use(made_with: str, first_choice: str) -> str:

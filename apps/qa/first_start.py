@@ -46,7 +46,7 @@ def draw_progress(*, ready: bool) -> None:
         st.title("Getting your documents ready")
     st.progress(task.progress or 0.0, escape(task.message) or "Starting")
     if ready:
-        st.caption("You can ask already. What is still to come can't be found yet.")
+        st.caption("You can ask already. New documents become searchable as they finish.")
 
 
 def draw_nothing_yet() -> None:
@@ -55,10 +55,10 @@ def draw_nothing_yet() -> None:
     problem = _last_problem(service().tasks.all())
     if problem:
         st.error(escape(problem), icon=":material/error:")
-    st.info("There are no documents yet. Add your own in the library, or begin with the sample documents.")
+    st.info("There are no documents yet. Add your own in the library, or try the sample documents.")
     with st.container(horizontal=True):
         st.page_link("app_pages/library.py", label="Add documents", icon=":material/folder_open:")
-        if st.button("Take the sample documents", icon=":material/auto_stories:", key="samples"):
+        if st.button("Try the sample documents", icon=":material/auto_stories:", key="samples"):
             service().add_samples()
             st.rerun()
 

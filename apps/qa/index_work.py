@@ -7,11 +7,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import uploads
-from formatting import counted, duration
 from tasks import Kind, RunningTask, Task, new_id
 
 from jina_rag import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError, JinaRagError
+from jina_rag.formatting import counted, duration
 from jina_rag.rag import AddProgress, SyncReport, load_index_embedder, read_document, read_index_settings, rebuild
 
 if TYPE_CHECKING:

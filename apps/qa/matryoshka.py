@@ -28,7 +28,7 @@ class Trial:
     """One way of keeping vectors, and what a search over them found.
 
     Attributes:
-        name: "512 numbers", "int8" or "binary".
+        name: "512 dimensions", "int8" or "binary".
         bytes_per_vector: What one vector takes, without text and without an index over it.
         ranking: Positions of the vectors that were found, best first.
         overlap: How many of them the search over whole vectors found too.
@@ -43,7 +43,7 @@ class Trial:
 
 
 def trained_widths(widths: Sequence[int], dimensions: int) -> list[int]:
-    """The widths that vectors of `dimensions` numbers may be cut to, widest first, themselves included."""
+    """The widths that vectors of `dimensions` may be cut to, widest first, themselves included."""
     return sorted({width for width in widths if width < dimensions} | {dimensions}, reverse=True)
 
 
@@ -75,7 +75,7 @@ def _ways(
     ways: list[tuple[str, int, Callable[[], FloatArray]]] = []
     for width in widths:
         cut, cut_query = truncate_dimensions(vectors, width), truncate_dimensions(query, width)
-        ways.append((f"{width:,} numbers", 4 * width, partial(np.matmul, cut, cut_query)))
+        ways.append((f"{width:,} dimensions", 4 * width, partial(np.matmul, cut, cut_query)))
     codes, bits = quantize_int8(vectors), quantize_binary(vectors)
     ways.append(("int8", codes.shape[1], partial(int8_similarity, codes, quantize_int8(query))))
     ways.append(("binary", bits.shape[1], partial(binary_similarity, bits, quantize_binary(query))))

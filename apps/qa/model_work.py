@@ -9,12 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from formatting import duration, size
 from tasks import Kind, RunningTask
 
 from jina_rag.bench import BenchProgress, measure
 from jina_rag.download import published_size
 from jina_rag.errors import JinaRagError, ModelNotFoundError
+from jina_rag.formatting import duration, file_size
 from jina_rag.models import ModelSpec, parse_model_name
 
 if TYPE_CHECKING:
@@ -113,11 +113,11 @@ def _file_size(path: Path) -> int:
 def _progress(n_bytes: int, total: int | None, seconds: float) -> tuple[str, float | None]:
     rate = n_bytes / seconds if seconds else 0.0
     if not total:
-        return f"{size(n_bytes)} so far, {size(rate)} a second", None
+        return f"{file_size(n_bytes)} so far, {file_size(rate)} a second", None
     if n_bytes >= total:
         return "Checking the file", 1.0
     left = f", {duration((total - n_bytes) / rate)} left" if rate else ""
-    return f"{size(n_bytes)} of {size(total)}, {size(rate)} a second{left}", n_bytes / total
+    return f"{file_size(n_bytes)} of {file_size(total)}, {file_size(rate)} a second{left}", n_bytes / total
 
 
 def _message(stderr: str) -> str:

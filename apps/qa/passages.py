@@ -8,10 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from escaping import escape, escape_answer
-from formatting import counted, short_time
 from private_files import disk_errors, open_private
 
 from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.formatting import counted
 from jina_rag.rag import (
     Answer,
     Chunk,
@@ -113,7 +113,12 @@ def stage_times(timings: Timings) -> list[str]:
     times = (
         (name, getattr(timings, name)) for name in ("understanding", "searching", "waiting", "reading", "answering")
     )
-    return [f"{_STAGES[name]}: {short_time(taken)}" for name, taken in times if taken]
+    return [f"{_STAGES[name]}: {seconds(taken)}" for name, taken in times if taken]
+
+
+def seconds(taken: float) -> str:
+    """A short time: "40 ms", "1.2 s"."""
+    return f"{taken * 1000:.0f} ms" if taken < 1 else f"{taken:.1f} s"
 
 
 def verdict(answer: Answer) -> str:

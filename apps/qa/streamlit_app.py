@@ -1,4 +1,4 @@
-"""The app: ask your documents, keep them, look into them, choose the models. What it knows comes from `jina_rag`.
+"""The app: questions to your documents, the library, a map of it, and the models. What it knows comes from `jina_rag`.
 
 `streamlit run streamlit_app.py` imports this file for `app`, the web server, which runs it as a script for each reader.
 """
@@ -33,7 +33,7 @@ def pages() -> list[st.Page]:
             "app_pages/ask.py",
             title="Ask",
             icon=":material/forum:",
-            help="Ask a question, read the answer, open the passages that it rests on.",
+            help="Ask a question, read the answer, open its sources.",
             default=True,
         ),
         st.Page(
@@ -52,7 +52,7 @@ def pages() -> list[st.Page]:
             "app_pages/models.py",
             title="Models",
             icon=":material/memory:",
-            help="Which models are in use, which others there are, and how fast they run here.",
+            help="Which models are in use, which others there are, and how fast they are here.",
         ),
     ]
 

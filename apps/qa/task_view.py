@@ -5,10 +5,11 @@ from pathlib import Path
 
 import streamlit as st
 from escaping import escape
-from formatting import counted
 from library_rows import reason
 from service import errors_shown, service
 from tasks import Kind, State, Task
+
+from jina_rag.formatting import counted
 
 _FINISHED_SHOWN = 4
 _REASONS_SHOWN = 50

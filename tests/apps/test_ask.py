@@ -213,7 +213,7 @@ def test_words_that_no_passage_has_are_named(app: AppTest, monkeypatch: pytest.M
     assert "Cites nothing: “Nothing else.”" in told
 
 
-@pytest.mark.parametrize(("text", "warning"), [("At noon.", "names no passage"), ("At noon. [9]", "do not exist: 9")])
+@pytest.mark.parametrize(("text", "warning"), [("At noon.", "cites no passage"), ("At noon. [9]", "do not exist: 9")])
 def test_answer_without_true_sources_is_marked(
     app: AppTest, monkeypatch: pytest.MonkeyPatch, text: str, warning: str
 ) -> None:
@@ -266,7 +266,7 @@ def test_stopped_answer_is_kept(app: AppTest, monkeypatch: pytest.MonkeyPatch) -
         ask(app, E7)
     checked(app.run())  # as the fragment on the page does it
     assert answers(app) == ["It means that"]
-    assert "Stopped. This is what had come." in captions(app)
+    assert "Stopped early." in captions(app)
     ask(app, "How many people may be in the lantern room at once?")
     assert "eight" in answers(app)[1]
 
@@ -325,7 +325,7 @@ def test_filters_by_collection_and_kind(app: AppTest) -> None:
     assert app.multiselect(key="kinds").options == [".html", ".md", ".pdf"]
     app.multiselect(key="kinds").select(".md")
     ask(app, E7)
-    assert "Looking only into .md" in captions(app)
+    assert "Searching .md only" in captions(app)
     checked(app.button(key="why-0").click().run())
     table = next(text.value for text in app.markdown if text.value.startswith("| Passage | Where |"))
     assert all("safety\\-rules\\.md" in row for row in table.splitlines()[2:])

@@ -4,6 +4,9 @@ import importlib.util
 from types import ModuleType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from tests.apps.conftest import APP
 
@@ -50,6 +53,15 @@ def test_escape_answer_keeps_bold_and_lists_only(escaping: ModuleType, text: str
 )
 def test_escape_shows_every_sign_and_makes_nothing_of_it(escaping: ModuleType, text: str, shown: str) -> None:
     assert escaping.escape(text) == shown
+
+
+@given(st.text(st.sampled_from("\\![]()<>`~:&*_#|$^@-. \nwa1/"), max_size=40))
+def test_whatever_the_text_nothing_is_live(escaping: ModuleType, text: str) -> None:
+    for escape in (escaping.escape, escaping.escape_answer):
+        tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(escape(text))
+        found = {token.type for block in tokens for token in (block, *(block.children or ()))}
+        live = {"image", "link_open", "html_inline", "html_block", "code_inline", "fence", "table_open", "s_open"}
+        assert not found & live
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_nothing_chosen_is_explained(page: AppTest) -> None:
     [
         ("empty.txt", b"", "empty.txt has no text."),
         ("holiday.pdf", b"MZ\x90\0\3\0\0\0", "holiday.pdf is damaged"),
-        ("holiday.exe", b"MZ\x90\0\3\0\0\0", "holiday.exe is of a kind that can't be read."),
+        ("holiday.exe", b"MZ\x90\0\3\0\0\0", "holiday.exe isn't a supported file type."),
         ("holiday.txt", b"MZ\x90\0\3\0\0\0", "holiday.txt is not a text file"),
     ],
 )

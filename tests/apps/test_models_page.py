@@ -188,7 +188,7 @@ def test_server_that_does_not_answer_fails_the_test(page: AppTest) -> None:
     assert "they leave it" in told(page)
     page.text_input(key="llm-address").set_value("http://127.0.0.1:9/v1")
     checked(page.button(key="llm-test").click().run())
-    assert "Nothing answers at http" in plainly(page.error[0].value)
+    assert "Can't reach http" in plainly(page.error[0].value)
 
 
 class _Chat(BaseHTTPRequestHandler):

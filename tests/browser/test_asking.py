@@ -134,7 +134,7 @@ def test_a_reload_in_the_middle_of_an_answer(visitor: Visitor, start: Any) -> No
         ask(page, E7)
         expect(answer(page)).to_contain_text("word5")
         page.reload()
-        expect(answer(page)).to_contain_text("Stopped. This is what had come.")
+        expect(answer(page)).to_contain_text("Stopped early.")
         assert model.reader_left.wait(60)
         assert "word0 word1 word2 word3 word4 word5" in one_line(shown(answer(page)))
         assert page.get_by_role("group", name="Chat message from user").count() == 1
@@ -163,7 +163,7 @@ def test_what_had_come_stays_when_an_answer_is_stopped(visitor: Visitor, start: 
         ask(page, E7)
         expect(answer(page)).to_contain_text("word5")
         page.get_by_role("button", name="Stop").click()
-        expect(answer(page)).to_contain_text("Stopped. This is what had come.")
+        expect(answer(page)).to_contain_text("Stopped early.")
         assert model.reader_left.wait(60)
         settled(page)
         assert "word0 word1 word2 word3 word4 word5" in one_line(shown(answer(page)))
@@ -171,7 +171,7 @@ def test_what_had_come_stays_when_an_answer_is_stopped(visitor: Visitor, start: 
         ask(page, LANTERN_ROOM)  # and the conversation goes on
         expect(answer(page)).to_contain_text("word2")
         page.get_by_role("button", name="Stop").click()
-        expect(page.get_by_text("Stopped. This is what had come.")).to_have_count(2)
+        expect(page.get_by_text("Stopped early.")).to_have_count(2)
 
 
 def test_two_tabs_ask_at_once_and_both_are_answered(visitor: Visitor, start: Any) -> None:

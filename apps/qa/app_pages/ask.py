@@ -1,4 +1,4 @@
-"""Ask: a conversation about the documents, in which every answer names the passages that it rests on."""
+"""Ask: a conversation about the documents, in which every answer cites its sources."""
 
 from pathlib import Path
 from time import monotonic
@@ -8,8 +8,7 @@ from answer_view import ASSISTANT, draw_answer, draw_question
 from chat_sessions import ChatSession, Question
 from escaping import escape
 from first_start import is_ready
-from formatting import short_time
-from passages import answer_markdown, stage_label
+from passages import answer_markdown, seconds, stage_label
 from service import errors_shown, service
 from session import keep_session, start_new_session, this_session
 
@@ -56,9 +55,9 @@ def main() -> None:
 
 
 def draw_header(conversation: Conversation) -> SearchOptions:
-    """What can be done with the whole conversation, and where to look."""
+    """What can be done with the whole conversation, and the filters of the search."""
     with st.container(horizontal=True, horizontal_alignment="right", key="tools"):
-        with st.popover("Where to look", icon=":material/filter_alt:", type="tertiary"):
+        with st.popover("Filter sources", icon=":material/filter_alt:", type="tertiary"):
             filters = draw_filters(conversation.pipeline.retriever.index)
         if conversation.turns:
             st.download_button(
@@ -73,22 +72,22 @@ def draw_header(conversation: Conversation) -> SearchOptions:
             )
             st.button("New conversation", on_click=clear, icon=":material/add_comment:", type="tertiary", key="new")
     if filters:
-        st.caption(f":material/filter_alt: Looking only into {escape(in_words(filters))}.")
+        st.caption(f":material/filter_alt: Searching {escape(in_words(filters))} only.")
     return SearchOptions(filters=filters or None)
 
 
 def draw_filters(index: DocumentIndex) -> Filters:
-    """Fields for collections and kinds of documents; nothing chosen means everywhere."""
+    """Fields for collections and kinds of documents; nothing chosen means all."""
     collections = sorted(index.collections())
     kinds = sorted({document.kind for document in index.documents()})
     return Filters(
         collections=tuple(st.multiselect("Collections", collections, placeholder="All", key="collections")),
-        file_types=tuple(st.multiselect("Kinds of documents", kinds, placeholder="All", key="kinds")),
+        file_types=tuple(st.multiselect("File types", kinds, placeholder="All", key="kinds")),
     )
 
 
 def in_words(filters: Filters) -> str:
-    """Where a search looks."""
+    """What is searched."""
     return " and ".join(", ".join(names) for names in (filters.collections, filters.file_types) if names)
 
 
@@ -97,7 +96,7 @@ def draw_beginning(index: DocumentIndex) -> str | None:
     if chosen := st.session_state.get("example"):
         return str(chosen)
     st.title("Ask your documents")
-    st.caption("Every answer names the passages that it rests on. Open them, and check.")
+    st.caption("Every answer cites its sources. Click one to check it.")
     names = {Path(document.source).name for document in index.documents()}
     if examples := [question for name, question in EXAMPLES.items() if name in names]:
         st.pills("For example", examples, key="example")
@@ -132,13 +131,13 @@ def draw_anew_when_over() -> None:
 def draw_run(run: AnswerRun) -> None:
     """The stages of an answer as they begin, and its text as it comes."""
     text, drawn, began, stage = "", 0.0, monotonic(), None
-    status = st.status(":shimmer[Beginning]", type="compact")
+    status = st.status(":shimmer[Starting]", type="compact")
     understood, place = st.empty(), st.empty()
     for event in run:
         now = monotonic()
         if isinstance(event, Stage):
             if stage:
-                status.text(f"{stage_label(stage)}: {short_time(now - began)}")
+                status.text(f"{stage_label(stage)}: {seconds(now - began)}")
             stage, began = event, now
             status.update(label=f":shimmer[{stage_label(stage)}]")
         elif isinstance(event, Found) and event.rewritten:

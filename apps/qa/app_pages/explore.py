@@ -1,10 +1,9 @@
-"""Look into the index: a map of it, what is near a passage, what shorter vectors cost, and how alike some texts are."""
+"""Explore the index: a map of it, what is near a passage, what shorter vectors cost, and how similar some texts are."""
 
 import streamlit as st
 from charts import CHOSEN, heat_map, map_chart
 from escaping import escape
 from first_start import is_ready
-from formatting import size
 from matryoshka import MOST_COMPARED, Trial, compare, rank_table, trained_widths
 from passages import place_of
 from service import errors_shown, service
@@ -21,6 +20,7 @@ from vector_map import (
     take_sample,
 )
 
+from jina_rag.formatting import file_size
 from jina_rag.models import BUNDLED_MODEL
 from jina_rag.rag import Chunk, DocumentIndex
 from jina_rag.rag.text.cleaning import remove_invisible
@@ -46,7 +46,7 @@ def main() -> None:
         st.title("Explore", anchor=False)
         index = service().index
         section = st.segmented_control(
-            "What to look at", SECTIONS, format_func=SECTIONS.__getitem__, default="map", required=True,
+            "Section", SECTIONS, format_func=SECTIONS.__getitem__, default="map", required=True,
             key="section", persist_state="session", label_visibility="collapsed",
         )  # fmt: skip
         {"map": draw_map, "shorter": draw_shorter, "texts": draw_texts}[section or "map"](index)
@@ -64,7 +64,7 @@ def draw_map(index: DocumentIndex) -> None:
     place = plane.place(query) if query is not None else None
     st.altair_chart(
         map_chart(points, colored_documents(sample.chunks), marked, place),
-        alt=f"A map of {len(points)} passages as points; passages of like meaning lie near each other.",
+        alt=f"A map of {len(points)} passages as points; passages of similar meaning are near each other.",
         key="map",
         on_select=choose_on_map,
         selection_mode=CHOSEN,
@@ -78,9 +78,9 @@ def map_caption(index: DocumentIndex, sample: Sample, plane: Plane) -> str:
     n_chunks, n_shown = index.count_chunks(), len(sample.chunks)
     shown = f"all {n_shown:,} passages" if n_shown >= n_chunks else f"{n_shown:,} of {n_chunks:,} passages"
     return (
-        f"Each point is a passage; this map has {shown}. Near points mostly mean alike passages. It is flat, though, "
-        f"and shows {plane.share:.0%} of the differences between vectors of {index.embedder.dimensions:,} numbers: "
-        "what a question finds need not lie beside it. Point at one to read how it begins; click it for its neighbours."
+        f"Each point is a passage; this map has {shown}. Near points are mostly similar passages. It is flat, though, "
+        f"and shows {plane.share:.0%} of the differences between vectors of {index.embedder.dimensions:,} dimensions: "
+        "what a question finds need not be near it. Point at one to read how it begins; click it for its neighbours."
     )
 
 
@@ -153,7 +153,7 @@ def draw_trials(trials: list[Trial]) -> None:
                 "Vectors": "whole (" + trial.name + ")" if trial is whole else trial.name,
                 "Same as whole": trial.overlap / len(whole.ranking),
                 "Best in common": f"{trial.overlap} of {len(whole.ranking)}",
-                "Memory for a million": size(trial.bytes_per_vector * 1e6),
+                "Memory for a million": file_size(trial.bytes_per_vector * 1e6),
                 "Time of a search": f"{trial.seconds * 1000:.2f} ms",
             }
             for trial in trials
@@ -187,7 +187,7 @@ def draw_ranks(trials: list[Trial], chunks: list[Chunk]) -> None:
 
 
 def draw_texts(index: DocumentIndex) -> None:
-    """How alike texts are that the reader types."""
+    """How similar texts are that the reader types."""
     written = st.text_area(
         "Texts, one on each line", MULTILINGUAL, height=190, max_chars=MOST_TEXTS * LONGEST_TEXT, key="texts",
         persist_state="session",

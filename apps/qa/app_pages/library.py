@@ -6,7 +6,6 @@ from pathlib import Path
 import streamlit as st
 from access import only_this_machine
 from escaping import escape
-from formatting import counted, size
 from index_work import start_upload
 from launcher import options
 from library_rows import Entry, entries, reason
@@ -16,6 +15,7 @@ from tasks import Kind
 from uploads import MOST_PENDING_BYTES, folder_size
 
 from jina_rag.errors import JinaRagError
+from jina_rag.formatting import counted, file_size
 from jina_rag.rag import DocumentIndex, IndexStatus
 from jina_rag.rag.indexing.check import doctor
 from jina_rag.rag.text.cleaning import remove_invisible
@@ -71,7 +71,7 @@ def draw_overview(index: DocumentIndex, status: IndexStatus) -> None:
     parts = [
         counted(status.n_documents, "document"),
         counted(status.n_chunks, "passage"),
-        f"{size(status.n_bytes)} on disk" + (f" and {size(uploaded)} of uploaded files" if uploaded else ""),
+        f"{file_size(status.n_bytes)} on disk" + (f" and {file_size(uploaded)} of uploaded files" if uploaded else ""),
         f"embedding model {status.fingerprint.model} {status.fingerprint.quantization}",
     ]
     st.caption(escape(" · ".join(parts)))
@@ -91,7 +91,7 @@ def draw_adding(status: IndexStatus | None) -> None:
         files = st.file_uploader(
             "Drop files here: PDF, Word, PowerPoint, Excel, EPUB, HTML, Markdown, text, CSV, JSON or source code",
             accept_multiple_files=True,
-            help=f"{size(MOST_PENDING_BYTES)} may wait to be added at a time, uploads of others included.",
+            help=f"{file_size(MOST_PENDING_BYTES)} may wait to be added at a time, uploads of others included.",
             key="files",
         )
         path = ""

@@ -4,12 +4,12 @@ import catalogue
 import streamlit as st
 from access import only_this_machine
 from escaping import escape
-from formatting import duration, size
 from service import errors_shown, model_at_hand, service
 from task_view import draw_tasks
 from tasks import Kind
 
 from jina_rag.bench import BenchResult
+from jina_rag.formatting import duration, file_size
 from jina_rag.models import get_model_spec
 from jina_rag.rag import read_index_settings
 
@@ -179,7 +179,7 @@ def draw_measured(result: BenchResult) -> None:
     figures = {
         "Tokens a second": f"{result.tokens_per_s.median:,.0f}",
         "One question": f"{result.query_median_s * 1000:.0f} ms",
-        "Memory": size(result.peak_bytes) if result.peak_bytes else "unknown",
+        "Memory": file_size(result.peak_bytes) if result.peak_bytes else "unknown",
         "Loading": f"{result.load_s:.1f} s",
     }
     with st.container(horizontal=True):
@@ -195,7 +195,7 @@ def draw_measured(result: BenchResult) -> None:
     )
     st.write(
         f"{N_DOCUMENTS:,} documents of a thousand tokens each would take about {duration(cost.seconds)} to embed, and "
-        f"about {size(cost.index_bytes)} on disk."
+        f"about {file_size(cost.index_bytes)} on disk."
     )
     for warning in result.warnings:
         st.warning(escape(warning))

@@ -8,7 +8,7 @@ from jina_rag.rag.answering.pipeline import RagPipeline
 from jina_rag.rag.answering.run import AnswerRun
 from jina_rag.rag.answering.types import Answer, Turn
 from jina_rag.rag.retrieval.search import SearchOptions
-from jina_rag.rag.text.cleaning import remove_invisible
+from jina_rag.rag.text.cleaning import inert_markdown, remove_invisible
 
 
 class Conversation:
@@ -68,19 +68,15 @@ class Conversation:
 
 
 def _markdown_blocks(answer: Answer) -> Iterator[str]:
-    yield f"## {_as_markdown(answer.question)}"
+    yield f"## {inert_markdown(answer.question)}"
     if answer.rewritten:
-        yield f"*Understood as: {_as_markdown(answer.rewritten)}*"
-    yield _as_markdown(answer.text) + (" *(stopped)*" if answer.stopped else "")
+        yield f"*Understood as: {inert_markdown(answer.rewritten)}*"
+    yield inert_markdown(answer.text) + (" *(stopped)*" if answer.stopped else "")
     for citation in answer.citations:
         chunk = citation.result.chunk
         page = f", page {chunk.page}" if chunk.page else ""
         mark = "verified" if citation.verified else "not verified"
-        fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", chunk.text)), 3)
-        text = f"{fence}text\n{remove_invisible(chunk.text)}\n{fence}"
-        yield f"[{citation.number}] {_as_markdown(chunk.title)}{page} ({mark})\n\n{text}"
-
-
-def _as_markdown(text: str) -> str:
-    """Text from strangers, without what a viewer of Markdown would load or run."""
-    return re.sub(r"[\\<]|!(?=\[)", r"\\\g<0>", remove_invisible(text))
+        shown = remove_invisible(chunk.text)
+        fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", shown)), 3)
+        text = f"{fence}text\n{shown}\n{fence}"
+        yield f"[{citation.number}] {inert_markdown(chunk.title)}{page} ({mark})\n\n{text}"

@@ -93,7 +93,7 @@ class OpenAIChatModel:
             ) from error
         except openai.APIConnectionError as error:
             raise GenerationError(
-                f"Nothing answers at {self.base_url}, or it broke off. Start the server, or check the address."
+                f"Can't reach {self.base_url}. Is it running? Start the server, or check the address."
             ) from error
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             # Without the cause: servers repeat the key in their refusals.

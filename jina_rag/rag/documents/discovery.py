@@ -148,7 +148,7 @@ def check_kind(path: Path) -> None:
     """
     if path.suffix.lower() not in READERS:
         raise DocumentError(
-            f"{path} is of a kind that can't be read. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, "
+            f"{path} isn't a supported file type. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, "
             "HTML, Markdown, text, CSV, JSON or source code."
         )
 

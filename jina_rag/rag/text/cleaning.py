@@ -12,6 +12,15 @@ _SMUGGLED = re.compile(
 """Joiners and variation selectors where no script has them: several in a row, or of Chinese characters elsewhere."""
 
 
+_LIVE_MARKDOWN = re.compile(r"[\\<]|\](?=[(\[:])|`(?=``)|~(?=~~)")
+"""Backslashes, what begins a tag, what makes a link, an image or a link's definition, and what begins a code block."""
+
+
+def inert_markdown(text: str) -> str:
+    """`text` as a block of Markdown without what a viewer would load, run or link to; emphasis, lists and code stay."""
+    return _LIVE_MARKDOWN.sub(r"\\\g<0>", remove_invisible(text))
+
+
 def remove_invisible(text: str) -> str:
     """`text` without what a reader doesn't see and a machine obeys: control codes, direction marks, tag characters.
 

@@ -2,11 +2,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from jina_rag import Embedder
 from jina_rag.rag import (
+    Answer,
     ChatGenerator,
+    Claim,
     Conversation,
     DocumentIndex,
     ExtractiveGenerator,
@@ -186,9 +190,27 @@ def test_a_conversation_can_be_kept_and_cleared(town: RagPipeline) -> None:
     assert "64 metres" in again.ask("How long is it?").text
 
 
-def test_exported_markdown_loads_and_runs_nothing() -> None:
-    said = r"\![p](http://example.org/p.png) ![p](http://example.org/q.png) <img src=x> \\![p](x)"
-    pipeline = RagPipeline(FixedRetriever(passages("Mars is red.")), ChatGenerator(ScriptedModel(said)))
-    conversation = Conversation(pipeline)
-    conversation.ask("Why?")
-    assert "<img" not in MarkdownIt().render(conversation.as_markdown())
+PIECES = [
+    "![p](http://e.org)",
+    "[p](http://e.org)",
+    "[p]",
+    "[p]: http://e.org",
+    "<img src=x>",
+    "<http://e.org>",
+    "<!--",
+]
+HOSTILE = st.lists(st.sampled_from([*PIECES, *"\\![]()<>`~:&*_ \na\u200b", "```", "~~~", "    ", "&#91;"]), max_size=12)
+
+
+@given(question=HOSTILE.map("".join), said=HOSTILE.map("".join), passage=HOSTILE.map("".join))
+@example("", r"\![p](http://e.org)", "``\u200b`\n![p](http://e.org)")
+@example("", "```", "")
+def test_exported_markdown_loads_and_runs_nothing(question: str, said: str, passage: str) -> None:
+    (result,) = passages(f"{passage} Mars.")
+    claim = Claim("Mars.", (1,), (1,), verbatim=True, support=1.0)
+    answer = Answer(question, f"{said} [1]", (result,), (claim,), rewritten=said)
+    conversation = Conversation(RagPipeline(FixedRetriever([]), ChatGenerator(ScriptedModel(""))), [answer, answer])
+    tokens = MarkdownIt("commonmark").parse(conversation.as_markdown())
+    found = {token.type for block in tokens for token in (block, *(block.children or ()))}
+    assert not found & {"image", "link_open", "html_inline", "html_block"}
+    assert sum(token.info == "text" for token in tokens) == 2  # nothing hides the passages

@@ -127,7 +127,7 @@ def test_a_server_that_is_not_there_is_explained(monkeypatch: pytest.MonkeyPatch
     with _serving() as url:
         pass
     monkeypatch.setattr("openai._constants.INITIAL_RETRY_DELAY", 0.01)
-    with pytest.raises(GenerationError, match="Nothing answers at http://127"):
+    with pytest.raises(GenerationError, match="Can't reach http://127"):
         list(OpenAIChatModel(url, "phi").stream(MESSAGES))
 
 
