@@ -129,6 +129,16 @@ class LimitedProtocol(H11Protocol):
         else:
             super().timeout_keep_alive_handler()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, also in the middle of a request that is being answered."""
+        if self.cycle and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # or the application's answer would follow this one
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.abort()
+
     def _wait_for_request(self) -> None:
         self.limits.wait_for(self)
         self._header_deadline.start(self.limits.header_seconds, self.transport.abort)

@@ -61,7 +61,7 @@ class GracefulServer(uvicorn.Server):
             self.should_exit = self.force_exit = True
             return
         self._application.service.draining = True
-        # A signal's handler runs between any two steps of the loop, so the loop has to be told.
+        # A signal's handler runs between any two steps of the loop, so the loop must be woken.
         loop = asyncio.get_running_loop()
         loop.call_soon_threadsafe(self._begin_drain, signal.Signals(sig).name)
 
@@ -85,7 +85,7 @@ def run(embedder: Embedder, settings: ServerSettings, *, on_ready: Callable[[str
     Args:
         embedder: The model.
         settings: How to serve it.
-        on_ready: Told the server's address once it listens.
+        on_ready: Called with the address once the server listens.
 
     Raises:
         ServerSettingsError: the address is taken, or is none of this machine's.

@@ -1,12 +1,12 @@
 """Joins the texts of many requests into calls of the engine, without long requests holding up short ones.
 
 Waiting requests stand in two lanes, short ones and long ones, each served by a thread of its own. The engine takes a
-batch from each caller in turn, so while both lanes have work each gets half of the batches: a question waits for the
-batch that is being computed, not for the documents before it, and a flood of questions leaves documents their half.
+batch from each caller in turn, so while both lanes have work each gets half of the batches: a query waits for the
+batch that is being computed, not for the documents before it, and a flood of queries leaves documents their half.
 Within a lane every request gives one text in turn, so no request waits for the whole of another.
 
 A call is as large as one batch of the engine and filled with what fits, so that no batch runs half empty. On a slow
-machine such a batch lasts a second, and a question waits for it; so for a while after each question the documents'
+machine such a batch lasts a second, and a query waits for it; so for a while after each query the documents'
 batches are only as large as the engine was seen to compute in `BATCH_SECONDS`.
 """
 
@@ -28,17 +28,17 @@ from jina_rag.vectors import FloatArray
 LaneName: TypeAlias = Literal["short", "long"]
 
 SHORT_REQUEST_TOKENS = 64
-"""A request of up to so many tokens in all goes to the short lane: a question, or a few words. Not more, because every
+"""A request of up to so many tokens in all goes to the short lane: a query, or a few words. Not more, because every
 batch costs something, however small it is."""
 
 BATCH_SECONDS = 0.25
-"""How long a batch of documents should last while questions come."""
+"""How long a batch of documents should last while queries come."""
 
-LEAST_BATCH_TOKENS = 128
+MIN_BATCH_TOKENS = 128
 """A batch of documents is not made smaller than this: each costs something, with 256 tokens a 14th of the speed."""
 
-QUESTIONS_LAST_S = 30.0
-"""Seconds after a question in which another is to be expected: people read an answer, then ask on."""
+QUERY_WINDOW_S = 30.0
+"""Seconds after a query in which another is to be expected: people read an answer, then ask on."""
 
 
 class QueueFullError(Exception):
@@ -71,45 +71,34 @@ class BatchedResult:
 
 
 @dataclass(eq=False)
-class Ticket:
-    """One request in the queue; its `result` comes when all of its texts are done."""
+class QueuedRequest:
+    """One request in the queue.
+
+    Attributes:
+        texts: With their prompts.
+        token_counts: Of each text.
+        lane: Where it waits.
+        result: Comes when all of its texts are done.
+        n_taken: How many of its texts were put into a batch.
+    """
 
     texts: Sequence[str]
     token_counts: Sequence[int]
     lane: LaneName
     result: "Future[BatchedResult]" = field(default_factory=Future)
+    n_taken: int = 0
     _submitted: float = field(default_factory=time.monotonic)
     _started: float = 0.0
-    _taken: int = 0
-    _done: int = 0
+    _n_done: int = 0
     _vectors: FloatArray | None = None
     _truncated: list[int] = field(default_factory=list)
 
     def take(self) -> int:
         """The position of its next text, which is then being computed."""
-        if not self._taken:
+        if not self.n_taken:
             self._started = time.monotonic()
-        self._taken += 1
-        return self._taken - 1
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether it has texts that nobody took yet."""
-        return self._taken < len(self.texts)
-
-    @property
-    def next_tokens(self) -> int:
-        """The tokens of the first of them."""
-        return self.token_counts[self._taken]
-
-    @property
-    def waiting_tokens(self) -> int:
-        """The tokens of the texts that nobody took yet."""
-        return sum(self.token_counts[self._taken :])
-
-    def drop_waiting(self) -> None:
-        """Leave the texts that nobody took yet."""
-        self._taken = len(self.texts)
+        self.n_taken += 1
+        return self.n_taken - 1
 
     def put(self, position: int, vector: FloatArray, *, truncated: bool) -> None:
         """Take the vector of one text; the last one completes the result."""
@@ -118,8 +107,8 @@ class Ticket:
         self._vectors[position] = vector
         if truncated:
             self._truncated.append(position)
-        self._done += 1
-        if self._done == len(self.texts) and not self.result.done():
+        self._n_done += 1
+        if self._n_done == len(self.texts) and not self.result.done():
             self.result.set_result(
                 BatchedResult(
                     vectors=self._vectors,
@@ -130,7 +119,7 @@ class Ticket:
             )
 
 
-Part: TypeAlias = tuple[Ticket, int]
+Part: TypeAlias = tuple[QueuedRequest, int]
 """One text of a batch: its request and its position there."""
 
 BatchCallback = Callable[[LaneName, int, int, float], None]
@@ -140,7 +129,7 @@ BatchCallback = Callable[[LaneName, int, int, float], None]
 @dataclass
 class _Lane:
     name: LaneName
-    waiting: "deque[Ticket]" = field(default_factory=deque)
+    waiting: "deque[QueuedRequest]" = field(default_factory=deque)
     last_tokens: int = 0
     last_rates: "deque[float]" = field(default_factory=lambda: deque(maxlen=5))
 
@@ -170,7 +159,7 @@ class Batcher:
             max_input_tokens: The longest text; longer ones are cut, so refuse those that must not be before.
             batch_tokens: Tokens in one call: best as many as the engine computes at a time.
             max_queue_tokens: Tokens that may wait or be computed; a lone request may exceed it.
-            on_batch: Told about each call.
+            on_batch: Called after each call of the engine.
             clock: Seconds, from wherever.
         """
         self._backend = backend
@@ -183,7 +172,7 @@ class Batcher:
         self._changed = Condition()
         self._closing = False
         self._tokens = 0
-        self._last_question = self._last_end = -math.inf
+        self._last_query = self._last_end = -math.inf
         self._threads = [
             Thread(target=self._serve, args=(lane,), name=f"jina-rag-{lane.name}-lane", daemon=True)
             for lane in self._lanes.values()
@@ -205,7 +194,7 @@ class Batcher:
         """Requests in a lane with texts that nobody took yet."""
         return len(self._lanes[lane].waiting)
 
-    def submit(self, texts: Sequence[str], token_counts: Sequence[int]) -> Ticket:
+    def submit(self, texts: Sequence[str], token_counts: Sequence[int]) -> QueuedRequest:
         """Put a request of at least one text into the queue.
 
         Args:
@@ -216,26 +205,26 @@ class Batcher:
             QueueFullError: too many tokens wait already.
         """
         n_tokens = sum(token_counts)
-        ticket = Ticket(texts, token_counts, "short" if n_tokens <= SHORT_REQUEST_TOKENS else "long")
-        ticket.result.set_running_or_notify_cancel()  # a waiter that gives up calls cancel() here, not on the future
+        request = QueuedRequest(texts, token_counts, "short" if n_tokens <= SHORT_REQUEST_TOKENS else "long")
+        request.result.set_running_or_notify_cancel()  # a waiter that gives up calls cancel() here, not on the future
         with self._changed:
             if self._tokens and self._tokens + n_tokens > self._max_queue_tokens:
                 raise QueueFullError(self._seconds_until_empty())
-            if ticket.lane == "short":
-                self._last_question = self._clock()
+            if request.lane == "short":
+                self._last_query = self._clock()
             self._tokens += n_tokens
-            self._lanes[ticket.lane].waiting.append(ticket)
+            self._lanes[request.lane].waiting.append(request)
             self._changed.notify_all()
-        return ticket
+        return request
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, request: QueuedRequest) -> None:
         """Forget the texts of a request that nobody took yet; nothing happens if there are none."""
         with self._changed:
-            lane = self._lanes[ticket.lane]
-            if ticket in lane.waiting:
-                lane.waiting.remove(ticket)
-                self._tokens -= ticket.waiting_tokens
-                ticket.drop_waiting()
+            lane = self._lanes[request.lane]
+            if request in lane.waiting:
+                lane.waiting.remove(request)
+                self._tokens -= sum(request.token_counts[request.n_taken :])
+                request.n_taken = len(request.texts)
 
     def close(self) -> None:
         """Finish all that was taken, then end the threads."""
@@ -247,7 +236,7 @@ class Batcher:
 
     def _serve(self, lane: _Lane) -> None:
         while parts := self._next_batch(lane):
-            n_tokens = sum(ticket.token_counts[position] for ticket, position in parts)
+            n_tokens = sum(request.token_counts[position] for request, position in parts)
             started = self._clock()
             self._embed(parts)
             with self._changed:
@@ -262,10 +251,10 @@ class Batcher:
 
     def _room(self, lane: _Lane) -> int:
         """Tokens of its next call."""
-        if lane.name == "short" or self._clock() - self._last_question > QUESTIONS_LAST_S:
+        if lane.name == "short" or self._clock() - self._last_query > QUERY_WINDOW_S:
             return self._batch_tokens
-        wanted = max(LEAST_BATCH_TOKENS, int(lane.tokens_per_s * BATCH_SECONDS))
-        # Where there are many questions at a time, their batches are large too, and documents must keep their half.
+        wanted = max(MIN_BATCH_TOKENS, int(lane.tokens_per_s * BATCH_SECONDS))
+        # Where there are many queries at a time, their batches are large too, and documents must keep their half.
         return min(self._batch_tokens, max(wanted, self._lanes["short"].last_tokens))
 
     def _seconds_until_empty(self) -> float:
@@ -276,20 +265,20 @@ class Batcher:
     def _next_batch(self, lane: _Lane) -> list[Part]:
         """One text from each request in turn while it fits; nothing once the queue is closed and empty."""
         parts: list[Part] = []
-        passed_over: list[Ticket] = []
+        passed_over: list[QueuedRequest] = []
         with self._changed:
             self._changed.wait_for(lambda: lane.waiting or self._closing)
             room = self._room(lane)
             while lane.waiting and room > 0:
-                ticket = lane.waiting.popleft()
-                n_tokens = ticket.next_tokens
+                request = lane.waiting.popleft()
+                n_tokens = request.token_counts[request.n_taken]
                 if parts and n_tokens > room:
-                    passed_over.append(ticket)
+                    passed_over.append(request)
                     continue
-                parts.append((ticket, ticket.take()))
+                parts.append((request, request.take()))
                 room -= n_tokens
-                if ticket.has_waiting:
-                    lane.waiting.append(ticket)
+                if request.n_taken < len(request.texts):
+                    lane.waiting.append(request)
             lane.waiting.extendleft(reversed(passed_over))  # they come first in the next call
         return parts
 
@@ -297,23 +286,23 @@ class Batcher:
         """Compute a batch; if that fails, each request by itself, so that none suffers from another's text."""
         try:
             result = self._backend.embed(
-                [ticket.texts[position] for ticket, position in parts],
+                [request.texts[position] for request, position in parts],
                 max_tokens=self._max_input_tokens,
                 truncate=True,
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, it must reach the one who waits, not end the thread
-            tickets = list(dict.fromkeys(ticket for ticket, _ in parts))
-            if len(tickets) == 1:
-                self._fail(tickets[0], error)
+            requests = list(dict.fromkeys(request for request, _ in parts))
+            if len(requests) == 1:
+                self._fail(requests[0], error)
                 return
-            for ticket in tickets:
-                self._embed([part for part in parts if part[0] is ticket])
+            for request in requests:
+                self._embed([part for part in parts if part[0] is request])
             return
         cut = set(result.truncated)
-        for index, (ticket, position) in enumerate(parts):
-            ticket.put(position, result.vectors[index], truncated=index in cut)
+        for index, (request, position) in enumerate(parts):
+            request.put(position, result.vectors[index], truncated=index in cut)
 
-    def _fail(self, ticket: Ticket, error: Exception) -> None:
-        self.cancel(ticket)
-        if not ticket.result.done():
-            ticket.result.set_exception(error)
+    def _fail(self, request: QueuedRequest, error: Exception) -> None:
+        self.cancel(request)
+        if not request.result.done():
+            request.result.set_exception(error)

@@ -114,7 +114,7 @@ class EmbeddingService:
                 "long": lambda: self._batcher.waiting_requests("long"),
             },
         )
-        # Two threads, so that a book's worth of tokenizing or of JSON doesn't hold up a question's.
+        # Two threads, so that a book's worth of tokenizing or of JSON doesn't hold up a query's.
         self._quick = ThreadPoolExecutor(1, "jina-rag-quick")
         self._slow = ThreadPoolExecutor(1, "jina-rag-slow")
 
@@ -262,11 +262,11 @@ class EmbeddingService:
 
     async def _compute(self, prepared: _Prepared) -> BatchedResult:
         try:
-            ticket = self._batcher.submit(prepared.texts, prepared.token_counts)
+            queued = self._batcher.submit(prepared.texts, prepared.token_counts)
         except QueueFullError as error:
             raise overloaded(error.retry_after) from error
         try:
-            return await asyncio.wrap_future(ticket.result)
+            return await asyncio.wrap_future(queued.result)
         except Exception as error:
             # Whatever an engine raises is its failure, not the request's; foreign words may quote a text.
             words = str(error) if isinstance(error, JinaRagError) else ""
@@ -275,7 +275,7 @@ class EmbeddingService:
                 "backend", "The engine failed. Try again; if that does not help, see the server's log."
             ) from error
         finally:
-            self._batcher.cancel(ticket)
+            self._batcher.cancel(queued)
 
     def _observe(
         self, prompts: Counter[str], token_counts: Sequence[int], n_truncated: int, seconds: dict[str, float]
@@ -305,7 +305,7 @@ def _finish(states: FloatArray, dimensions: int, *, normalize: bool) -> FloatArr
     if not np.isfinite(states).all():
         raise RequestError(
             "backend",
-            "The engine gave numbers that are no vector. The model's file may be damaged: fetch it again with "
+            "The engine returned NaN or infinite values. The model's file may be damaged: download it again with "
             "`jina-rag download --force`.",
         )
     return truncate_dimensions(states, dimensions) if normalize else np.ascontiguousarray(states[:, :dimensions])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jina_rag.backends.base import BackendResult
-from jina_rag.server.batching import LEAST_BATCH_TOKENS, QUESTIONS_LAST_S, Batcher, QueueFullError
+from jina_rag.server.batching import MIN_BATCH_TOKENS, QUERY_WINDOW_S, Batcher, QueueFullError
 from jina_rag.testing import FakeBackend
 from tests.server.conftest import HeldBackend, wait_until
 
@@ -213,11 +213,11 @@ def test_batches_of_documents_are_small_while_questions_come() -> None:
         assert sizes(50, 20) == [500, 500]
         assert sizes(8) == [8]
         assert sizes(50, 20) == [200] * 5  # a quarter of a second each
-        backend.now += QUESTIONS_LAST_S + 1
+        backend.now += QUERY_WINDOW_S + 1
         assert sizes(50, 20) == [500, 500]
 
 
-@pytest.mark.parametrize(("tokens_per_s", "size"), [(100, LEAST_BATCH_TOKENS), (1_000_000, 512)])
+@pytest.mark.parametrize(("tokens_per_s", "size"), [(100, MIN_BATCH_TOKENS), (1_000_000, 512)])
 def test_they_are_neither_tiny_nor_larger_than_the_engines_own(tokens_per_s: int, size: int) -> None:
     with paced(PacedBackend(tokens_per_s)) as sizes:
         sizes(64, 8)

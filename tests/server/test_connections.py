@@ -124,6 +124,19 @@ def test_a_body_in_crumbs_is_refused() -> None:
         assert is_closed(connection)
 
 
+@pytest.mark.parametrize("is_answered_before", [False, True])
+def test_a_damaged_body_ends_the_connection_alone(caplog: pytest.LogCaptureFixture, is_answered_before: bool) -> None:
+    settings = ServerSettings(api_keys=("a-key",))
+    with running_server(fake_embedder(), settings) as server, connected(server) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + (b"" if is_answered_before else b"ZZ\r\n"))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 401 " if is_answered_before else b"HTTP/1.1 400 ")
+        if is_answered_before:
+            connection.sendall(b"ZZ\r\n")
+        assert is_closed(connection)
+        wait_until(lambda: server.application.guard.n_requests == 0)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 def test_the_oldest_unfinished_bodies_make_room_for_others() -> None:
     """Bodies that never end hold all the bytes that requests may have together."""
     settings = ServerSettings(max_body_bytes=100_000, max_bytes_in_flight=250_000)
