@@ -20,6 +20,9 @@ _NAMES_ELSEWHERE = {
     "options": ("n_gpu_layers", "n_threads", "n_batch", "n_ubatch", "use_mmap", "model_kwargs", "flash_attn", "device"),
     "k": ("top_k", "similarity_top_k"),
     "similarity_top_k": ("k", "top_k"),
+    "file_types": ("kinds", "types", "extensions"),
+    "mmr_lambda": ("lambda_mult", "diversity"),
+    "index": ("folder", "persist_directory", "index_path"),
 }
 """What other libraries call our settings."""
 

@@ -113,6 +113,30 @@ def test_a_retriever_opens_its_index_once_and_can_be_sent_elsewhere(
     assert copy.invoke("Which planet is red?") == found[0]
 
 
+def titles(documents: list[Document]) -> set[str]:
+    return {document.metadata["title"] for document in documents}
+
+
+def test_settings_that_change_count_from_the_next_search_on(index_folder: Path, tmp_path: Path) -> None:
+    retriever = JinaRagRetriever(index=index_folder, k=9)
+    assert len(titles(retriever.invoke("rust"))) == 3
+    retriever.k = 1
+    assert titles(retriever.invoke("rust")) == {"Mars"}
+    retriever.sources = ("*/Venus.md",)
+    assert titles(retriever.invoke("rust")) == {"Venus"}
+    for update in ({"collections": ("other",)}, {"file_types": (".txt",)}):
+        assert retriever.model_copy(update=update).invoke("rust") == []
+    with pytest.raises(IndexFolderError, match="jina-rag add"):
+        retriever.model_copy(update={"index": tmp_path}).invoke("rust")
+    assert titles(retriever.invoke("rust")) == {"Venus"}
+    for copied in (retriever.model_copy(deep=True), pickle.loads(pickle.dumps(retriever))):
+        assert titles(copied.invoke("rust")) == {"Venus"}
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        retriever.k = 0
+    with pytest.raises(ValidationError, match="Did you mean 'file_types'"):
+        JinaRagRetriever(index=index_folder, kinds=[".md"])  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize(
     ("settings", "titles"),
     [

@@ -1,6 +1,8 @@
 """An index folder as LlamaIndex knows retrievers."""
 
 import asyncio
+import copy
+import pickle
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import MetadataMode
+from llama_index.core.schema import MetadataMode, NodeWithScore
 from llama_index.embeddings.jina_rag import JinaRagRetriever
 
 from jina_rag import IndexFolderError
@@ -54,6 +56,28 @@ def test_an_engine_answers_from_it(index_folder: Path) -> None:
 def test_it_looks_where_it_is_told(index_folder: Path, settings: dict[str, Any], titles: set[str]) -> None:
     found = JinaRagRetriever(index_folder, similarity_top_k=9, **settings).retrieve("rust")
     assert {each.metadata["title"] for each in found} == titles
+
+
+def titles(found: list[NodeWithScore]) -> set[str]:
+    return {each.metadata["title"] for each in found}
+
+
+def test_settings_that_change_count_from_the_next_search_on(index_folder: Path) -> None:
+    retriever = JinaRagRetriever(index_folder, similarity_top_k=9)
+    assert len(titles(retriever.retrieve("rust"))) == 3
+    retriever.similarity_top_k = 1
+    assert titles(retriever.retrieve("rust")) == {"Mars"}
+    retriever.sources = ["*/Venus.md"]
+    for copied in (retriever, copy.deepcopy(retriever), pickle.loads(pickle.dumps(retriever))):
+        assert titles(copied.retrieve("rust")) == {"Venus"}
+    retriever.collections = ["other"]
+    assert retriever.retrieve("rust") == []
+    retriever.similarity_top_k = 0
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        retriever.retrieve("rust")
+    for unknown in ("kinds", "index"):
+        with pytest.raises(AttributeError, match="Make another retriever"):
+            setattr(retriever, unknown, "other")
 
 
 def test_a_string_is_not_taken_for_its_letters(index_folder: Path) -> None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+
+from jina_rag.config import refuse_unknown_settings
 
 if TYPE_CHECKING:
     from jina_rag.rag import Retriever, SearchResult
 
-_MAKING = Lock()
+_OPENING = Lock()
 
 
 class JinaRagRetriever(BaseRetriever):
@@ -29,7 +31,8 @@ class JinaRagRetriever(BaseRetriever):
             retriever.invoke("Which planet is red?")
     """
 
-    model_config = ConfigDict(extra="forbid")  # a misspelled filter would let everything through
+    # A misspelled filter would let everything through; a setting that is changed later is checked like a first one.
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     index: Path
     """The folder that `jina-rag add` filled."""
@@ -57,7 +60,15 @@ class JinaRagRetriever(BaseRetriever):
     backend: str | None = None
     """Where the model of the index runs, as for `Embedder.from_pretrained`; None is this process."""
 
-    _retriever: "Retriever | None" = PrivateAttr(default=None)
+    _opened: "tuple[tuple[object, ...], Retriever] | None" = PrivateAttr(default=None)
+    """What was opened, and the settings it was opened for: a copy may have others."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, settings: Any) -> Any:  # noqa: ANN401 - pydantic's signature
+        if isinstance(settings, dict):
+            refuse_unknown_settings(settings, cls.model_fields)
+        return settings
 
     def _get_relevant_documents(
         self,
@@ -77,19 +88,16 @@ class JinaRagRetriever(BaseRetriever):
 
         filters = Filters(self.sources, self.file_types, self.collections, self.modified_after, self.modified_before)
         options = SearchOptions(self.k if k is None else k, self.mode, self.fusion, filters, self.mmr_lambda)
-        return [_document(result) for result in self._opened().retrieve(query, options)]
+        return [_document(result) for result in self._retriever().retrieve(query, options)]
 
-    def _opened(self) -> "Retriever":
+    def _retriever(self) -> "Retriever":
         from jina_rag.rag import Retriever
 
-        with _MAKING:  # `batch` asks from many threads
-            if self._retriever is None:
-                self._retriever = Retriever.open(self.index, backend=self.backend, reranker=self.reranker)
-            return self._retriever
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """The settings: an open index stays in its process."""
-        return {**super().__getstate__(), "__pydantic_private__": {"_retriever": None}}
+        settings = (self.index, self.backend, self.reranker)
+        with _OPENING:  # `batch` asks from many threads
+            if self._opened is None or self._opened[0] != settings:
+                self._opened = settings, Retriever.open(self.index, backend=self.backend, reranker=self.reranker)
+            return self._opened[1]
 
 
 def _document(result: "SearchResult") -> Document:

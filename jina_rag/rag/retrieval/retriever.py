@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -16,6 +17,8 @@ _Parts: TypeAlias = tuple[DocumentIndex, Reranker | None]
 
 class Retriever:
     """Finds the passages of an index that answer a query. Safe to use from many threads.
+
+    One that `open` made pickles and copies as its arguments.
 
     >>> with Retriever.open(".jina-rag/index") as retriever:
     ...     results = retriever.retrieve("When is the museum open?", SearchOptions(k=3))
@@ -49,10 +52,12 @@ class Retriever:
 
         retriever = cls.__new__(cls)
         retriever._begin(fetch)
+        retriever._arguments = folder, backend, reranker
         return retriever
 
     def _begin(self, fetch: Callable[[ExitStack], _Parts]) -> None:
         self._fetch = fetch
+        self._arguments: tuple[Path | str, str | None, str | None] | None = None
         self._parts: _Parts | None = None
         self._opened = ExitStack()
         self._lock = Lock()
@@ -92,6 +97,12 @@ class Retriever:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Callable[[Path | str], Self], tuple[Path | str]]:
+        if self._arguments is None:
+            raise TypeError("This retriever has ready parts, which stay here. Make it with Retriever.open(folder).")
+        folder, backend, reranker = self._arguments
+        return partial(type(self).open, backend=backend, reranker=reranker), (folder,)
 
     def _ready(self) -> _Parts:
         with self._lock:

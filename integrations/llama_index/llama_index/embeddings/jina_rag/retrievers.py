@@ -12,7 +12,7 @@ from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 if TYPE_CHECKING:
-    from jina_rag.rag import SearchResult
+    from jina_rag.rag import SearchOptions, SearchResult
 
 
 class JinaRagRetriever(BaseRetriever):
@@ -24,6 +24,8 @@ class JinaRagRetriever(BaseRetriever):
     Examples:
         `JinaRagRetriever(".jina-rag/index", similarity_top_k=3, file_types=[".pdf"]).retrieve("Which planet is red?")`
     """
+
+    _is_made = False
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class JinaRagRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
-        """Open nothing yet.
+        """Open nothing yet. All settings but `index`, `reranker` and `backend` may be changed later.
 
         Args:
             index: The folder that `jina-rag add` filled.
@@ -62,16 +64,41 @@ class JinaRagRetriever(BaseRetriever):
             callback_manager: LlamaIndex's.
             verbose: Whether LlamaIndex prints what it finds.
         """
-        from jina_rag.rag import Filters, Retriever, SearchOptions
+        from jina_rag.rag import Retriever
 
         super().__init__(callback_manager, verbose=verbose)
-        filters = Filters(sources, file_types, collections, modified_after, modified_before)
-        self._options = SearchOptions(similarity_top_k, mode, fusion, filters, mmr_lambda)
+        self.similarity_top_k = similarity_top_k
+        self.mode = mode
+        self.fusion = fusion
+        self.mmr_lambda = mmr_lambda
+        self.sources = sources
+        self.file_types = file_types
+        self.collections = collections
+        self.modified_after = modified_after
+        self.modified_before = modified_before
         self._retriever = Retriever.open(index, backend=backend, reranker=reranker)
+        self._search_options()  # refuses what can't be meant
+        self._is_made = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Change a setting for the next search; what is opened stays as it is.
+
+        Raises:
+            AttributeError: there is no such setting, or it says what is opened.
+        """
+        if self._is_made and not hasattr(self, name):
+            raise AttributeError(f"{name!r} is no setting of a retriever that can be changed. Make another retriever.")
+        super().__setattr__(name, value)
+
+    def _search_options(self) -> "SearchOptions":
+        from jina_rag.rag import Filters, SearchOptions
+
+        filters = Filters(self.sources, self.file_types, self.collections, self.modified_after, self.modified_before)
+        return SearchOptions(self.similarity_top_k, self.mode, self.fusion, filters, self.mmr_lambda)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """The passages that answer a query, best first. Raises as `jina_rag.rag.Retriever.retrieve` does."""
-        return [_node(result) for result in self._retriever.retrieve(query_bundle.query_str, self._options)]
+        return [_node(result) for result in self._retriever.retrieve(query_bundle.query_str, self._search_options())]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """The same in a thread, so that the event loop stays free."""
