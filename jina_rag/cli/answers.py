@@ -1,11 +1,11 @@
-"""An answer in a terminal: told while it is written, then what it cites."""
+"""An answer in a terminal: printed while it is written, then the passages that it cites."""
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import typer
 
-from jina_rag.cli.output import PASSAGE_LENGTH, print_result, printable
+from jina_rag.cli.output import NOTHING_FOUND, print_result, print_results, printable
 from jina_rag.cli.progress import working
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ _STAGES = {
 }
 
 
-def tell_answer(run: "AnswerRun", *, quietly: bool = False) -> "Answer":
-    """Print an answer as it is written. Ctrl-C stops it: what had come stays, and the answer says that it was stopped.
+def print_answer(run: "AnswerRun", *, quietly: bool = False) -> "Answer":
+    """Print an answer as it is written. Ctrl-C stops it; what was written until then stays.
 
     Args:
-        run: The answer in the making.
+        run: The answer that is being written.
         quietly: Print nothing.
     """
     with _Stages() as stages:
         try:
             for event in run:
                 if not quietly:
-                    _tell(event, stages)
+                    _print_event(event, stages)
         except KeyboardInterrupt:
             run.close()
     if not quietly:
@@ -44,15 +44,21 @@ def tell_answer(run: "AnswerRun", *, quietly: bool = False) -> "Answer":
 
 
 def print_sources(answer: "Answer", length: int | None = None) -> None:
-    """What an answer cites and whether it stands there; for one without citations, or for none, what was found.
+    """The passages that an answer cites and what is wrong with them; without citations, those that were found.
 
     Args:
         answer: The answer.
-        length: How many characters of a passage to show, those that it is cited for; None shows all.
+        length: How many characters of a cited passage to show, those that it is cited for; None shows all.
     """
+    query = answer.rewritten or answer.question
     if not answer.answered:
-        if not answer.stopped:
-            _print_closest(answer)
+        if answer.stopped:
+            return
+        if not answer.passages:
+            typer.echo(NOTHING_FOUND, err=True)
+            return
+        typer.echo("\nThe passages that come closest:")
+        print_results(answer.passages, query)
         return
     typer.echo()
     for citation in answer.citations:
@@ -62,8 +68,8 @@ def print_sources(answer: "Answer", length: int | None = None) -> None:
     for number in answer.unknown_numbers:
         typer.secho(f"[{number}] is no passage that was found.", fg=typer.colors.YELLOW)
     if not answer.citations and answer.passages:
-        typer.echo("The answer cites no passage, so check it yourself. These were found:")
-        _print_found(answer)
+        typer.echo("The answer cites no passage: check it yourself. These were found:")
+        print_results(answer.passages, query)
 
 
 def _doubt(claims: "Sequence[Claim]") -> str:
@@ -72,23 +78,8 @@ def _doubt(claims: "Sequence[Claim]") -> str:
     return f"not found there: {', '.join(dict.fromkeys(missing))}" if missing else "not all of it stands there"
 
 
-def _print_closest(answer: "Answer") -> None:
-    """What may hold the answer in other words than the question's."""
-    if not answer.passages:
-        typer.echo("Nothing was found. Try other words, or fewer filters.", err=True)
-        return
-    typer.echo("\nWhat came closest, perhaps in other words:")
-    _print_found(answer)
-
-
-def _print_found(answer: "Answer") -> None:
-    query = answer.rewritten or answer.question
-    for number, result in enumerate(answer.passages, start=1):
-        print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH, query)
-
-
 class _Stages:
-    """What is being done, on stderr if that is a terminal, until the answer begins."""
+    """The stage that an answer is at, on stderr if that is a terminal, until the answer begins."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -107,7 +98,7 @@ class _Stages:
         self._stack.close()
 
 
-def _tell(event: "Event", stages: _Stages) -> None:
+def _print_event(event: "Event", stages: _Stages) -> None:
     from jina_rag.rag.answering.run import Found, Stage
 
     if isinstance(event, Stage):

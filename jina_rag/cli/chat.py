@@ -8,36 +8,21 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from jina_rag.cli.answers import print_sources, tell_answer
+from jina_rag.cli.answers import print_answer, print_sources
 from jina_rag.cli.app import QUESTIONS, app, examples
 from jina_rag.cli.opening import open_pipeline
-from jina_rag.cli.options import (
-    DEFAULT_INDEX,
-    NO_FILTERS,
-    BackendOption,
-    ContextWindowOption,
-    FilterOptions,
-    FusionOption,
-    IndexOption,
-    KOption,
-    LlmOption,
-    MmrLambdaOption,
-    ModeOption,
-    RerankerOption,
-    make_options,
-    with_filters,
-)
-from jina_rag.cli.output import PASSAGE_LENGTH, print_notice, print_result, printable
+from jina_rag.cli.options import DEFAULT_SEARCH, LlmOption, SearchFlags, with_flags
+from jina_rag.cli.output import PASSAGE_LENGTH, print_notice, print_results, printable
 from jina_rag.errors import JinaRagError
 
 if TYPE_CHECKING:
     from jina_rag.rag.answering.conversation import Conversation
 
 _HELP = """\
-/sources    show in full the passages that the last answer was made from
-/save FILE  write the conversation down as Markdown
-/clear      begin anew
-/quit       leave; so does Ctrl-D
+/sources    show the passages of the last answer in full
+/save FILE  save the conversation as Markdown
+/clear      start a new conversation
+/quit       quit; so does Ctrl-D
 Ctrl-C stops an answer."""
 
 
@@ -45,31 +30,19 @@ Ctrl-C stops an answer."""
     rich_help_panel=QUESTIONS,
     epilog=examples("jina-rag chat", "jina-rag chat --collection work --llm smollm2"),
 )
-@with_filters
-def chat(
-    index: IndexOption = DEFAULT_INDEX,
-    llm: LlmOption = "extractive",
-    k: KOption = 5,
-    mode: ModeOption = "hybrid",
-    fusion: FusionOption = "ranks",
-    context_window: ContextWindowOption = 0,
-    mmr_lambda: MmrLambdaOption = 1.0,
-    reranker: RerankerOption = None,
-    filters: FilterOptions = NO_FILTERS,
-    backend: BackendOption = None,
-) -> None:
-    """Ask one question after another; a follow-up may lean on what was said before."""
+@with_flags
+def chat(llm: LlmOption = "extractive", flags: SearchFlags = DEFAULT_SEARCH) -> None:
+    """Ask one question after another; follow-up questions may refer to earlier ones."""
     from jina_rag.rag.answering.conversation import Conversation
 
-    options = make_options(k, mode, fusion, mmr_lambda, context_window, filters)
-    with open_pipeline(index, llm, options, backend, reranker) as pipeline:
-        print_notice(f"Answers by {pipeline.generator.name}. Ask, or type /help. Ctrl-D leaves.")
+    with open_pipeline(flags, llm) as pipeline:
+        print_notice(f"Answer model: {pipeline.generator.name}. Ask a question, or type /help. Ctrl-D quits.")
         conversation = Conversation(pipeline)
         for line in _lines():
             if line in ("/quit", "/exit"):
                 return
             try:
-                _obey(conversation, line) if line.startswith("/") else _answer(conversation, line)
+                _run_command(conversation, line) if line.startswith("/") else _answer(conversation, line)
             except JinaRagError as error:  # one question fails, the conversation goes on
                 typer.secho(printable(str(error)), fg=typer.colors.RED, err=True)
 
@@ -88,7 +61,7 @@ def _lines() -> Iterator[str]:
             typer.echo(err=True)
             return
         except KeyboardInterrupt:
-            typer.echo("\nTo leave, press Ctrl-D or type /quit.", err=True)
+            typer.echo("\nTo quit, press Ctrl-D or type /quit.", err=True)
             continue
         if line:
             yield line
@@ -96,32 +69,27 @@ def _lines() -> Iterator[str]:
 
 def _answer(conversation: "Conversation", question: str) -> None:
     with conversation.start(question) as run:
-        answer = tell_answer(run)
+        answer = print_answer(run)
     if answer.stopped:
         print_notice("Stopped.")
     else:
         print_sources(answer, PASSAGE_LENGTH)
 
 
-def _obey(conversation: "Conversation", line: str) -> None:
+def _run_command(conversation: "Conversation", line: str) -> None:
     command, _, argument = line.partition(" ")
     if command == "/clear":
         conversation.clear()
-        typer.echo("The conversation begins anew.", err=True)
+        typer.echo("This is a new conversation.", err=True)
     elif command == "/sources":
-        _print_passages(conversation)
+        if conversation.turns:
+            print_results(conversation.turns[-1].passages, length=None)
+        else:
+            typer.echo("There is no answer yet.", err=True)
     elif command == "/save" and argument:
         _save(conversation, Path(argument.strip()).expanduser())
     else:
         typer.echo(_HELP, err=True)
-
-
-def _print_passages(conversation: "Conversation") -> None:
-    if not conversation.turns:
-        typer.echo("There is no answer yet.", err=True)
-        return
-    for number, result in enumerate(conversation.turns[-1].passages, start=1):
-        print_result(number, result, f"similarity {result.similarity:.2f}")
 
 
 def _save(conversation: "Conversation", path: Path) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.indexing.index import DocumentIndex, SyncReport
     from jina_rag.rag.store.catalog import IndexedDocument
 
-_RETRY = Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before and haven't changed.")]
+_RETRY = Annotated[bool, typer.Option("--retry-failed", help="Retry unchanged files that failed before.")]
 
 
 @app.command(
@@ -42,7 +42,8 @@ _RETRY = Annotated[bool, typer.Option("--retry-failed", help="Try files again th
 )
 def add(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Files, folders with all below them, patterns, file:// URLs.")
+        list[str],
+        typer.Argument(metavar="PATH", help="Files, folders, glob patterns and file:// URLs."),
     ],
     index: IndexOption = DEFAULT_INDEX,
     collection: CollectionOption = None,
@@ -54,11 +55,11 @@ def add(
     backend: BackendOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add documents to an index, which is made if there is none.
+    """Add documents to an index; a missing index is created.
 
-    Files that have not changed are passed over, so the same command also goes on where an interrupted one stopped.
+    Files that have not changed are skipped, so the same command also continues an interrupted one.
 
-    An index keeps the model that it was made with.
+    An index keeps the embedding model that it was created with.
     """
     from jina_rag.rag.documents import READERS, find_documents
     from jina_rag.rag.indexing.index import DocumentIndex
@@ -66,10 +67,8 @@ def add(
     if not find_documents(paths, exclude or (), on_error=lambda *_: None):  # `add` will tell of these
         places, kinds = ", ".join(paths), ", ".join(sorted(READERS))
         raise DocumentError(f"There are no documents in {places} (these kinds are read: {kinds}). Name another place.")
-    with (
-        embedder_for(index, model, quantization, dimensions, backend) as embedder,
-        DocumentIndex.create_or_open(index, embedder) as documents,
-    ):
+    embedder = embedder_for(index, model, quantization, dimensions, backend)
+    with DocumentIndex.create_or_open(index, embedder) as documents:
         with _stopped_by_ctrl_c() as should_stop, adding_bar() as show:
             report = documents.add(
                 paths,
@@ -79,7 +78,7 @@ def add(
                 should_stop=should_stop,
                 retry_failed=retry_failed,
             )
-        _tell(report, documents, as_json=as_json)
+        _report(report, documents, as_json=as_json)
 
 
 @app.command(
@@ -88,7 +87,8 @@ def add(
 )
 def sync(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH", help="Left out, all that was ever added.")
+        list[str] | None,
+        typer.Argument(metavar="PATH", help="By default everything that was ever added."),
     ] = None,
     index: IndexOption = DEFAULT_INDEX,
     collection: CollectionOption = None,
@@ -97,7 +97,7 @@ def sync(
     backend: BackendOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring an index up to date: what is new or changed goes in, what is gone goes out."""
+    """Update an index: add new files, read changed ones again, remove deleted ones."""
     with open_index(index, backend) as documents:
         with _stopped_by_ctrl_c() as should_stop, adding_bar() as show:
             report = documents.sync(
@@ -108,7 +108,7 @@ def sync(
                 should_stop=should_stop,
                 retry_failed=retry_failed,
             )
-        _tell(report, documents, as_json=as_json)
+        _report(report, documents, as_json=as_json)
 
 
 @app.command(
@@ -121,13 +121,13 @@ def remove(
         list[str] | None, typer.Argument(metavar="PATH", help="Files, and folders with all below them.")
     ] = None,
     collection: Annotated[
-        str | None, typer.Option("--collection", metavar="NAME", help="Take a whole collection out.")
+        str | None, typer.Option("--collection", metavar="NAME", help="Remove a whole collection.")
     ] = None,
     index: IndexOption = DEFAULT_INDEX,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take documents out of an index. The files themselves stay where they are."""
+    """Remove documents from an index. The files themselves are kept."""
     if bool(paths) == bool(collection):
         raise typer.BadParameter("Name either files and folders, or one --collection.", param_hint="PATH")
     from jina_rag.rag.indexing.index import DocumentIndex
@@ -138,7 +138,7 @@ def remove(
             typer.echo("The index has no such documents. See what it has with: jina-rag status --documents", err=True)
             raise typer.Exit(NOTHING)
         _list_sources(found)
-        confirm(f"Take {counted(len(found), 'document')} out of {index}?", yes=yes)
+        confirm(f"Remove {counted(len(found), 'document')} from {index}?", yes=yes)
         if collection:
             documents.remove_collection(collection)
         else:
@@ -152,7 +152,7 @@ def remove(
 
 @contextmanager
 def _stopped_by_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """What says whether the user has pressed Ctrl-C: once to stop after the batch at hand, twice to stop at once."""
+    """Whether the user has pressed Ctrl-C: once to stop after the current batch, twice to stop at once."""
     pressed = False
 
     def on_signal(*_: object) -> None:
@@ -160,7 +160,7 @@ def _stopped_by_ctrl_c() -> Iterator[Callable[[], bool]]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
-        typer.echo("Stopping when this batch is stored. Press Ctrl-C again to stop at once.", err=True)
+        typer.echo("Stopping after this batch. Press Ctrl-C again to stop at once.", err=True)
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:
@@ -169,7 +169,7 @@ def _stopped_by_ctrl_c() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _tell(report: "SyncReport", documents: "DocumentIndex", *, as_json: bool) -> None:
+def _report(report: "SyncReport", documents: "DocumentIndex", *, as_json: bool) -> None:
     total, notes = documents.count_chunks(), _notes(report, documents)
     if as_json:
         print_json(_report_as_dict(report, total, notes))
@@ -177,7 +177,7 @@ def _tell(report: "SyncReport", documents: "DocumentIndex", *, as_json: bool) ->
         _print_report(report, documents.folder, total)
         print_notes(notes)
     if report.stopped:
-        typer.echo("Stopped. What was stored is kept; the same command goes on from there.", err=True)
+        typer.echo("Stopped. What was stored is kept; the same command continues from there.", err=True)
         raise typer.Exit(INTERRUPTED)
     if report.failed:
         raise typer.Exit(1)
@@ -191,7 +191,7 @@ def _print_report(report: "SyncReport", folder: Path, n_chunks: int) -> None:
 
 
 def _notes(report: "SyncReport", documents: "DocumentIndex") -> list[tuple[str, str]]:
-    """What should be known of how documents were read that are new or have changed, such as pages that are scans."""
+    """Remarks on how new and changed documents were read, such as pages that are scans."""
     read = {*report.added, *report.updated}
     return [(each.source, note) for each in documents.documents() if each.source in read for note in each.notes]
 

@@ -1,6 +1,6 @@
-"""What commands work with: the model, the index and the pipeline that their options name."""
+"""The model, the index, the retriever and the pipeline that a command's options name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,17 +10,17 @@ from jina_rag.errors import FingerprintMismatchError, UnknownModelError
 from jina_rag.models import DEFAULT_MODEL, parse_model_name
 
 if TYPE_CHECKING:
+    from jina_rag.cli.options import SearchFlags
     from jina_rag.embedder import Embedder
     from jina_rag.rag.answering.pipeline import RagPipeline
     from jina_rag.rag.indexing.index import DocumentIndex
     from jina_rag.rag.retrieval.retriever import Retriever
-    from jina_rag.rag.retrieval.search import SearchOptions
 
 
 def load_embedder(
     model: str | None, quantization: str | None, dimensions: int | None, backend: str | None = None
 ) -> "Embedder":
-    """The model with this name, in this process or behind an address, as `Embedder.from_pretrained` has it."""
+    """The model with this name, in this process or behind an address, as for `Embedder.from_pretrained`."""
     from jina_rag.embedder import Embedder
 
     name = model or "auto"
@@ -45,8 +45,8 @@ def embedder_for(
     quantization: str | None,
     dimensions: int | None,
     backend: str | None = None,
-) -> "Embedder":
-    """The model of the index in a folder, or the one that is asked for if there is no index yet.
+) -> "Callable[[], Embedder]":
+    """What loads the model of the index in a folder, or the one that is asked for if there is no index yet.
 
     Raises:
         FingerprintMismatchError: there is an index, and the model that is asked for is another.
@@ -55,7 +55,7 @@ def embedder_for(
     from jina_rag.rag.store.catalog import MANIFEST
 
     if not (folder / MANIFEST).is_file():
-        return load_embedder(model, quantization, dimensions, backend)
+        return lambda: load_embedder(model, quantization, dimensions, backend)
     made_with = read_index_settings(folder)
     asked_for: list[tuple[str, str | int | None, str | int]] = [
         ("--quantization", quantization and quantization.upper(), made_with.quantization),
@@ -70,49 +70,37 @@ def embedder_for(
                 f"{option} names {wanted}, and the index {folder} was made with {stored}. An index keeps the model it "
                 f"was made with: leave {option} out, or name another folder with --index."
             )
-    return load_embedder(made_with.model, made_with.quantization or None, made_with.dimensions, backend)
+    return lambda: load_embedder(made_with.model, made_with.quantization or None, made_with.dimensions, backend)
 
 
-@contextmanager
-def open_index(folder: Path, backend: str | None = None) -> "Iterator[DocumentIndex]":
-    """The index in a folder with its own model, both closed in the end.
+def open_index(folder: Path, backend: str | None = None) -> "DocumentIndex":
+    """The index in a folder. Its model is loaded when it is needed and closed with the index.
 
     Raises:
         IndexFolderError: there is none, or it is damaged.
     """
-    from jina_rag.rag.indexing.index import DocumentIndex, read_index_settings
+    from jina_rag.rag.indexing.index import DocumentIndex
 
-    made_with = read_index_settings(folder)
-    with (
-        load_embedder(made_with.model, made_with.quantization or None, made_with.dimensions, backend) as embedder,
-        DocumentIndex.open(folder, embedder) as index,
-    ):
-        yield index
+    return DocumentIndex.open(folder, embedder_for(folder, None, None, None, backend))
 
 
 @contextmanager
-def open_pipeline(
-    folder: Path,
-    llm: str | None,
-    options: "SearchOptions",
-    backend: str | None = None,
-    reranker: str | None = None,
-) -> "Iterator[RagPipeline]":
-    """The pipeline over the index in a folder, all of it closed in the end.
+def open_pipeline(flags: "SearchFlags", llm: str | None) -> "Iterator[RagPipeline]":
+    """The pipeline that the options name, all of it closed in the end.
 
     Raises:
-        IndexFolderError: there is none, or it is damaged.
+        IndexFolderError: there is no index, or it is damaged.
         GenerationError: `llm` names nothing.
-        BackendError: `reranker` names nothing.
+        BackendError: `flags.reranker` names nothing.
     """
     from jina_rag.rag.answering.factory import make_generator
     from jina_rag.rag.answering.pipeline import RagPipeline
 
     with (
-        open_retriever(folder, backend, reranker) as retriever,
+        open_retriever(flags.index, flags.backend, flags.reranker) as retriever,
         closing(make_generator(llm, retriever.index)) as generator,
     ):
-        yield RagPipeline(retriever, generator, options=options)
+        yield RagPipeline(retriever, generator, options=flags.as_options())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What people see: passages, tables and notices. Nothing of a document reaches a terminal uncleaned."""
+"""What a terminal shows: passages, tables and notices. No text of a document reaches it uncleaned."""
 
 import json
 import logging
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 PASSAGE_LENGTH = 320
 """Characters of a passage that a list shows; --json has them all."""
 
+NOTHING_FOUND = "Nothing was found. Try other words, or fewer filters."
+
 _WIDEST_TEXT = 100  # columns: longer lines are hard to read
 _UNBOUNDED = 10_000  # columns of a table that goes into a file or a pipe: nothing is broken
 
 
 @contextmanager
 def log_on_stderr() -> Iterator[None]:
-    """Show what the library wants people to know, such as which model "auto" took; not what llama.cpp says."""
+    """Show the library's log, such as which model "auto" took; not llama.cpp's."""
     logger, handler = logging.getLogger("jina_rag"), _EchoHandler()
     handler.addFilter(lambda record: record.name == logger.name)
     level, propagate = logger.level, logger.propagate
@@ -47,16 +49,22 @@ class _EchoHandler(logging.Handler):
         print_notice(self.format(record))
 
 
+def print_results(results: "Sequence[SearchResult]", query: str = "", length: int | None = PASSAGE_LENGTH) -> None:
+    """Passages that were found, numbered, each with its similarity; `query` and `length` as for `print_result`."""
+    for number, result in enumerate(results, start=1):
+        print_result(number, result, f"similarity {result.similarity:.2f}", length, query)
+
+
 def print_result(
     number: int, result: "SearchResult", note: str = "", length: int | None = None, query: str = ""
 ) -> None:
-    """A passage that was found, with what stands around it if that was asked for.
+    """A passage that was found, with the passages around it if they were asked for.
 
     Args:
-        number: What answers cite it by.
+        number: The number that answers cite it by.
         result: The passage.
-        note: What to say about it, behind its place.
-        length: How many characters to show, if nothing around it is shown; None shows all.
+        note: A remark, shown in parentheses.
+        length: How many characters to show if nothing around it is shown; None shows all.
         query: What those characters should be about.
     """
     from jina_rag.rag.retrieval.snippets import make_snippet
@@ -80,13 +88,13 @@ def _print_text(text: str, margin: str, *, dim: bool = False) -> None:
 
 
 def place(chunk: "Chunk") -> str:
-    """Where a passage stands, for people: file, page and heading."""
+    """Where a passage stands: file, page and heading."""
     page = f"page {chunk.page}" if chunk.page else None
     return ", ".join(one_line(part) for part in (relative(chunk.source), page, chunk.heading) if part)
 
 
 def print_notice(text: str) -> None:
-    """Say something beside the result: on stderr, in a low voice."""
+    """A remark beside the result, dimmed, on stderr."""
     typer.secho(wrapped(printable(text)), dim=True, err=True)
 
 
@@ -98,7 +106,7 @@ def print_failures(failures: "Iterable[FailedDocument]") -> None:
 
 
 def print_notes(notes: Iterable[tuple[str, str]]) -> None:
-    """What should be known of how documents were read, each with its source, on stderr."""
+    """Remarks on how documents were read, each with its source, on stderr."""
     for source, note in notes:
         typer.secho("Note: ", fg=typer.colors.YELLOW, err=True, nl=False)
         typer.echo(wrapped(f"{one_line(relative(source))}: {printable(note)}"), err=True)

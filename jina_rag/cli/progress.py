@@ -23,7 +23,7 @@ class CountCallback(Protocol):
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """A sign of life and the seconds gone for what can't tell how far it is."""
+    """A spinner and the seconds since it began, for work of unknown length."""
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     with _progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()) as progress:
@@ -33,7 +33,7 @@ def working(text: str) -> Iterator[None]:
 
 @contextmanager
 def counting_bar(description: str, total: int | None, unit: str) -> "Iterator[CountCallback]":
-    """A bar with rate and time left; call what it gives with how many are done, and of how many if that is new."""
+    """A bar with rate and time left; call it with how many are done, and of how many if that was unknown."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (

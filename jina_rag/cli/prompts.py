@@ -1,4 +1,4 @@
-"""Questions before something can't be undone."""
+"""Confirmation before something that can't be undone."""
 
 import sys
 
@@ -17,7 +17,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not somebody_is_there():
-        raise typer.BadParameter("Nobody can be asked here: say --yes if you are sure.", param_hint="--yes")
+        raise typer.BadParameter("There is no terminal to ask. Say --yes if you are sure.", param_hint="--yes")
     # Not typer.confirm, which writes a blank to stdout.
     typer.echo(f"{question} [y/N] ", nl=False, err=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

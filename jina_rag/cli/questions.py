@@ -6,27 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jina_rag.cli.answers import print_sources, tell_answer
+from jina_rag.cli.answers import print_answer, print_sources
 from jina_rag.cli.app import INTERRUPTED, NOTHING, QUESTIONS, app, examples
 from jina_rag.cli.opening import open_pipeline, open_retriever
-from jina_rag.cli.options import (
-    DEFAULT_INDEX,
-    NO_FILTERS,
-    BackendOption,
-    ContextWindowOption,
-    FilterOptions,
-    FusionOption,
-    IndexOption,
-    JsonOption,
-    KOption,
-    LlmOption,
-    MmrLambdaOption,
-    ModeOption,
-    RerankerOption,
-    make_options,
-    with_filters,
-)
-from jina_rag.cli.output import PASSAGE_LENGTH, place, print_json, print_result, print_table, shortened
+from jina_rag.cli.options import DEFAULT_SEARCH, JsonOption, LlmOption, SearchFlags, with_flags
+from jina_rag.cli.output import NOTHING_FOUND, place, print_json, print_results, print_table, shortened
 
 if TYPE_CHECKING:
     from jina_rag.rag.retrieval.search import Rank, SearchResult
@@ -40,36 +24,27 @@ _MANY_WORDS = {"allow_extra_args": True}
     context_settings=_MANY_WORDS,
     epilog=examples('jina-rag search "opening hours" -k 3', "jina-rag search museum --type pdf --explain"),
 )
-@with_filters
+@with_flags
 def search(
     ctx: typer.Context,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A question, or some words.")],
-    index: IndexOption = DEFAULT_INDEX,
-    k: KOption = 5,
-    mode: ModeOption = "hybrid",
-    fusion: FusionOption = "ranks",
     explain: Annotated[bool, typer.Option("--explain", help="Show how each passage was ranked.")] = False,
-    context_window: ContextWindowOption = 0,
-    mmr_lambda: MmrLambdaOption = 1.0,
-    reranker: RerankerOption = None,
-    filters: FilterOptions = NO_FILTERS,
-    backend: BackendOption = None,
     as_json: JsonOption = False,
+    flags: SearchFlags = DEFAULT_SEARCH,
 ) -> None:
-    """Find the passages that are about something."""
+    """Find the passages that match a query."""
     _check_quotes(ctx, query)
-    options = make_options(k, mode, fusion, mmr_lambda, context_window, filters)
-    with open_retriever(index, backend, reranker) as retriever:
-        results = retriever.retrieve(query, options)
+    with open_retriever(flags.index, flags.backend, flags.reranker) as retriever:
+        results = retriever.retrieve(query, flags.as_options())
         is_empty = not results and retriever.index.count_chunks() == 0
     if as_json:
         print_json([asdict(result) for result in results])
     elif results:
-        _print_results(results, query, explain=explain)
-    elif is_empty:
-        typer.echo("The index is empty. Add documents with: jina-rag add PATH", err=True)
+        print_results(results, query)
+        if explain:
+            _print_ranks(results)
     else:
-        typer.echo("Nothing was found. Try other words, or fewer filters.", err=True)
+        typer.echo("The index is empty. Add documents with: jina-rag add PATH" if is_empty else NOTHING_FOUND, err=True)
     if not results:
         raise typer.Exit(NOTHING)
 
@@ -79,27 +54,18 @@ def search(
     context_settings=_MANY_WORDS,
     epilog=examples('jina-rag ask "When is the museum open?"', 'jina-rag ask "When is it open?" --llm smollm2'),
 )
-@with_filters
+@with_flags
 def ask(
     ctx: typer.Context,
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What you want to know.")],
-    index: IndexOption = DEFAULT_INDEX,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question about the documents.")],
     llm: LlmOption = "extractive",
-    k: KOption = 5,
-    mode: ModeOption = "hybrid",
-    fusion: FusionOption = "ranks",
-    context_window: ContextWindowOption = 0,
-    mmr_lambda: MmrLambdaOption = 1.0,
-    reranker: RerankerOption = None,
-    filters: FilterOptions = NO_FILTERS,
-    backend: BackendOption = None,
     as_json: JsonOption = False,
+    flags: SearchFlags = DEFAULT_SEARCH,
 ) -> None:
-    """Answer a question from the documents, and say where it stands."""
+    """Answer a question from the documents, with citations."""
     _check_quotes(ctx, question)
-    options = make_options(k, mode, fusion, mmr_lambda, context_window, filters)
-    with open_pipeline(index, llm, options, backend, reranker) as pipeline, pipeline.start(question) as run:
-        answer = tell_answer(run, quietly=as_json)
+    with open_pipeline(flags, llm) as pipeline, pipeline.start(question) as run:
+        answer = print_answer(run, quietly=as_json)
     if as_json:
         print_json(answer.as_dict())
     else:
@@ -117,11 +83,7 @@ def _check_quotes(ctx: typer.Context, first: str) -> None:
         raise typer.BadParameter(f"Put it in quotes: jina-rag {ctx.info_name} {text}", param_hint="the question")
 
 
-def _print_results(results: "list[SearchResult]", query: str, *, explain: bool) -> None:
-    for number, result in enumerate(results, start=1):
-        print_result(number, result, f"similarity {result.similarity:.2f}", PASSAGE_LENGTH, query)
-    if not explain:
-        return
+def _print_ranks(results: "list[SearchResult]") -> None:
     rows = [
         (
             f"[{number}]",

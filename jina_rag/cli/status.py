@@ -1,4 +1,4 @@
-"""What an index holds: `status`."""
+"""What an index contains: `status`."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ def status(
     list_documents: Annotated[bool, typer.Option("--documents", help="List every document.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what an index holds, which model it was made with, and which files failed."""
+    """Show what an index contains, which model it was created with, and which files failed."""
     from jina_rag.rag.indexing.contents import IndexContents
 
     with IndexContents.open(index) as contents:

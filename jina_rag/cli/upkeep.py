@@ -1,4 +1,4 @@
-"""An index kept in good order: `doctor`, `rebuild` and `export`."""
+"""Maintenance of an index: `doctor`, `rebuild` and `export`."""
 
 import errno
 import sys
@@ -18,13 +18,13 @@ from jina_rag.cli.options import (
     NO_FILTERS,
     BackendOption,
     DimensionsOption,
-    FilterOptions,
+    FilterFlags,
     IndexOption,
     JsonOption,
     OtherModelOption,
     QuantizationOption,
     YesOption,
-    with_filters,
+    with_flags,
 )
 from jina_rag.cli.output import one_line, print_json, print_notice, wrapped
 from jina_rag.cli.progress import counting_bar, working
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.indexing.export import ExportCallback
     from jina_rag.rag.store.catalog import Manifest
 
-_SAMPLE = 16  # chunks by which a rebuild's time is foretold
+_SAMPLE = 16  # chunks by which a rebuild's time is estimated
 _CHUNKS_BETWEEN_SIGNS = 100
 _REMEDIES = {
     errno.ENOSPC: "Free some space, or name another place.",
@@ -47,10 +47,10 @@ _REMEDIES = {
 
 @app.command("doctor", rich_help_panel=DOCUMENTS, epilog="Exit code 0 if all is well, 1 if something is wrong.")
 def examine(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> None:
-    """Look for anything wrong with an index. Nothing is changed."""
+    """Check an index for damage. Nothing is changed."""
     from jina_rag.rag.indexing.check import doctor
 
-    with working("Examining"):
+    with working("Checking"):
         problems = doctor(index)
     if as_json:
         print_json([asdict(problem) for problem in problems])
@@ -60,7 +60,7 @@ def examine(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> 
         for problem in problems:
             typer.secho(one_line(problem.what), fg=typer.colors.RED)
             typer.echo(f"  Why:  {one_line(problem.why)}")
-            typer.echo(f"  Cure: {one_line(problem.remedy)}")
+            typer.echo(f"  Fix: {one_line(problem.remedy)}")
     if problems:
         raise typer.Exit(1)
 
@@ -79,7 +79,7 @@ def make_again(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an index's vectors again from its stored text. Until the new ones are whole, the old ones serve."""
+    """Recreate an index's vectors from its stored text. The old ones are used until the new ones are complete."""
     from jina_rag.rag.indexing.index import rebuild
     from jina_rag.rag.indexing.opening import find_manifest
 
@@ -89,29 +89,29 @@ def make_again(
             model, quantization = made_with.model, quantization or made_with.quantization or None
             dimensions = dimensions or made_with.dimensions
         with load_embedder(model, quantization, dimensions, backend) as embedder:
-            to_embed, seconds = _foretell(manifest, embedder)
+            to_embed, seconds = _estimate(manifest, embedder)
             cost = (
-                f"about {to_embed:,} have to be embedded, which takes about {duration(seconds)}"
+                f"about {to_embed:,} must be embedded, which takes about {duration(seconds)}"
                 if to_embed
-                else "none has to be embedded"
+                else "none must be embedded"
             )
             name = " ".join(filter(None, (embedder.spec.name, embedder.quantization)))
             notice = (
-                f"This makes the vectors of {counted(n_chunks, 'chunk')} in {index} again, with {name}, "
+                f"This recreates the vectors of {counted(n_chunks, 'chunk')} in {index} with {name}, "
                 f"{embedder.dimensions} dimensions: {cost}. Documents are not read again."
             )
             typer.echo(wrapped(notice), err=True)
-            confirm("Go on?", yes=yes)
+            confirm("Continue?", yes=yes)
             with counting_bar("Rebuilding", n_chunks, "chunks") as show:
                 n_embedded = rebuild(index, embedder, lambda done, _: show(done))
     if as_json:
         print_json({"folder": str(index), "chunks": n_chunks, "embedded": n_embedded, "model": embedder.spec.name})
     else:
-        typer.echo(f"{counted(n_chunks, 'chunk')} made again, {n_embedded:,} of them embedded. {index} is whole.")
+        typer.echo(f"{counted(n_chunks, 'chunk')} recreated in {index}, {n_embedded:,} of them embedded.")
 
 
-def _foretell(manifest: "Manifest", embedder: "Embedder") -> tuple[int, float]:
-    """How many chunks have no vector of this model yet, and the seconds these take, both judged by a sample."""
+def _estimate(manifest: "Manifest", embedder: "Embedder") -> tuple[int, float]:
+    """How many chunks have no vector of this model yet, and the seconds they take, both estimated by a sample."""
     from jina_rag.rag.store.catalog import text_digest
 
     texts = {text_digest(chunk.text): chunk.text for chunk in manifest.sample(_SAMPLE)}
@@ -137,20 +137,20 @@ def _foretell(manifest: "Manifest", embedder: "Embedder") -> tuple[int, float]:
         "jina-rag export --type pdf | gzip > chunks.jsonl.gz",
     ),
 )
-@with_filters
+@with_flags
 def write_out(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Left out, stdout.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="By default stdout.")] = None,
     index: IndexOption = DEFAULT_INDEX,
     vectors: Annotated[
         Path | None,
         typer.Option(
-            "--vectors", metavar="FILE.npy", help="Write the vectors there, for numpy: a row for each line, in order."
+            "--vectors", metavar="FILE.npy", help="Write the vectors to this numpy file, one row for each line."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
-    filters: FilterOptions = NO_FILTERS,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    filters: FilterFlags = NO_FILTERS,
 ) -> None:
-    """Write an index's chunks as JSON, one on each line, with text and place."""
+    """Export an index's chunks as JSON Lines, with text, source and position."""
     from jina_rag.rag.indexing.contents import IndexContents
 
     for path, hint in ((file, "FILE"), (vectors, "--vectors")):
@@ -182,7 +182,7 @@ def _export_bar(file: Path | None) -> "Iterator[ExportCallback | None]":
 
 @contextmanager
 def _write_errors(what: str) -> Iterator[None]:
-    """Say in our words that what was asked for can't be written."""
+    """Explain why an output can't be written."""
     try:
         yield
     except BrokenPipeError:  # who reads has seen enough

@@ -13,7 +13,7 @@ def test_chat_answers_until_the_end_of_input(answers: Run) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("Mars looks red because of iron rust. [1]\n")
     assert "[1] notes/mars.md, Mars" in result.stdout
-    assert "The documents don't say.\n\nWhat came closest, perhaps in other words:\n[1] notes/" in result.stdout
+    assert "The documents don't say.\n\nThe passages that come closest:\n[1] notes/" in result.stdout
     assert "Type /help" in result.stderr or "type /help" in result.stderr
 
 
@@ -37,7 +37,7 @@ def test_chat_commands(answers: Run, tmp_path: Path) -> None:
     assert MARS in (tmp_path / "chat.md").read_text()
     assert "chat.md can't be written (File exists)" in result.stderr
     assert result.stderr.count("/save FILE") == 2
-    assert "begins anew" in result.stderr
+    assert "new conversation" in result.stderr
 
 
 def test_chat_outlives_errors_and_ctrl_c(answers: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_sync_takes_in_what_changed_and_out_what_is_gone(index: Run, notes: Path
 def test_rm_asks_first(index: Run, monkeypatch: pytest.MonkeyPatch, notes: Path) -> None:
     alone = index("rm", "notes/mars.md")
     assert alone.exit_code == 2
-    assert "say --yes" in alone.stderr
+    assert "Say --yes" in alone.stderr
     monkeypatch.setattr(prompts, "somebody_is_there", lambda: True)
     declined = index("rm", "notes/mars.md", stdin="n\n")
     assert declined.exit_code == 3
@@ -196,7 +196,7 @@ def test_ctrl_c_stops_an_add_that_can_go_on_later(run: Run, tmp_path: Path, monk
     stopped = run("add", "notes", "--json")
     assert stopped.exit_code == 130
     assert "Press Ctrl-C again" in stopped.stderr
-    assert "the same command goes on from there" in stopped.stderr
+    assert "the same command continues from there" in stopped.stderr
     report = json.loads(stopped.stdout)
     assert report["stopped"] is True
     assert 0 < len(report["added"]) < 300

@@ -152,9 +152,7 @@ def test_ask_answers_and_cites(answers: Run) -> None:
 def test_ask_says_when_the_documents_do_not_and_what_came_closest(answers: Run) -> None:
     result = answers("ask", "Who won the football cup?")
     assert result.exit_code == 3
-    assert result.stdout.startswith(
-        "The documents don't say.\n\nWhat came closest, perhaps in other words:\n[1] notes/"
-    )
+    assert result.stdout.startswith("The documents don't say.\n\nThe passages that come closest:\n[1] notes/")
     assert result.stdout.count("(similarity 0.") == 2
     nothing = answers("ask", "Who won the football cup?", "--until", "2000-01-01")
     assert (nothing.exit_code, nothing.stdout) == (3, "The documents don't say.\n")
@@ -169,7 +167,7 @@ def test_ask_warns_of_citations_that_do_not_hold(index: Run, monkeypatch: pytest
         ("Mars is red because of cheese [1].", "(not found there: cheese)"),
         ("Cheese melts on hot red toast [1].", "(not all of it stands there)"),
         ("Mars is made of cheese [9].", "[9] is no passage"),
-        ("Mars is made of cheese.", "cites no passage, so check it yourself"),
+        ("Mars is made of cheese.", "cites no passage: check it yourself"),
         ("Rust of Venus. [1]", "(not found there: Venus)"),
         ("Mars is red [9].", "Mars is red [1]."),  # there it stands
     ):

@@ -16,20 +16,18 @@ def test_doctor_and_rebuild(index: Run, tmp_path: Path, monkeypatch: pytest.Monk
     shutil.rmtree(tmp_path / ".jina-rag" / "index" / "chroma")
     ill = index("doctor")
     assert ill.exit_code == 1
-    assert "  Cure: " in ill.stdout
+    assert "  Fix: " in ill.stdout
     assert set(json.loads(index("doctor", "--json").stdout)[0]) == {"what", "why", "remedy"}
 
     alone = index("rebuild")
     assert alone.exit_code == 2
-    assert "the vectors of 2 chunks in .jina-rag/index again, with fake, 64 dimensions: none" in alone.stderr
-    assert "none has to be embedded" in alone.stderr
-    assert "say --yes" in alone.stderr
+    assert "the vectors of 2 chunks in .jina-rag/index with fake, 64 dimensions: none" in alone.stderr
+    assert "none must be embedded" in alone.stderr
+    assert "Say --yes" in alone.stderr
     monkeypatch.setattr(prompts, "somebody_is_there", lambda: True)
     assert index("rebuild", stdin="n\n").exit_code == 3
     assert index("doctor").exit_code == 1
-    assert index("rebuild", stdin="y\n").stdout == (
-        "2 chunks made again, 0 of them embedded. .jina-rag/index is whole.\n"
-    )
+    assert index("rebuild", stdin="y\n").stdout == ("2 chunks recreated in .jina-rag/index, 0 of them embedded.\n")
     assert index("doctor").exit_code == 0
     assert index("search", "rings of ice", "-k", "1").stdout.startswith("[1] notes/saturn.txt")
 

@@ -38,11 +38,17 @@ def test_what_is_there_is_told_without_a_model(modelless: Run, notes: Path) -> N
     assert json.loads(modelless("status", "--json").stdout)["chunks"] == 1
 
 
-def test_what_needs_the_model_says_that_it_is_not_there(modelless: Run) -> None:
+def test_what_needs_the_model_says_that_it_is_not_there(modelless: Run, notes: Path) -> None:
+    (notes / "new.txt").write_text("Venus is hot.")
     for command in (["search", "ice"], ["sync"]):
         result = modelless(*command)
         assert result.exit_code == 1
         assert "The weights are not here." in result.stderr
+
+
+@pytest.mark.parametrize("command", [["sync"], ["add", "notes"]])
+def test_where_nothing_has_changed_no_model_is_loaded(modelless: Run, command: list[str]) -> None:
+    assert modelless(*command).stdout.startswith("2 unchanged.")
 
 
 def test_a_kill_is_mended_without_a_model(modelless: Run, tmp_path: Path) -> None:
