@@ -9,7 +9,8 @@ import pytest
 from chromadb.api.shared_system_client import SharedSystemClient
 
 from jina_rag import Embedder
-from jina_rag.rag import DEFAULT_INDEX_FOLDER, DocumentIndex
+from jina_rag.rag import DocumentIndex
+from jina_rag.rag.indexing.index import DEFAULT_INDEX_FOLDER
 
 ROOT = Path(__file__).parents[1]
 READMES = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("integrations/*/README.md"))) if path.exists()]

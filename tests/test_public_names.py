@@ -4,6 +4,7 @@ import sys
 import pytest
 
 import jina_rag
+import jina_rag.rag
 from jina_rag import errors
 
 HEAVY = (
@@ -25,6 +26,25 @@ def test_public_names_are_exactly_those_listed() -> None:
     assert set(jina_rag.__all__) <= set(dir(jina_rag))
     with pytest.raises(AttributeError, match="no attribute 'Embeder'"):
         _ = jina_rag.Embeder
+
+
+def test_the_door_of_rag_has_few_names() -> None:
+    assert sorted(jina_rag.rag.__all__) == [
+        "Answer",
+        "Conversation",
+        "DocumentIndex",
+        "Filters",
+        "RagPipeline",
+        "Retriever",
+        "SearchOptions",
+        "SearchResult",
+        "make_generator",
+        "make_reranker",
+    ]
+    assert all(getattr(jina_rag.rag, name) is not None for name in jina_rag.rag.__all__)
+    assert set(jina_rag.rag.__all__) <= set(dir(jina_rag.rag))
+    with pytest.raises(AttributeError, match="no attribute 'search'"):
+        _ = jina_rag.rag.search
 
 
 def test_every_error_is_a_jina_rag_error() -> None:

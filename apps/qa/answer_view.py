@@ -24,7 +24,10 @@ from passages import (
 from service import errors_shown, service
 
 from jina_rag.errors import DocumentError, MissingDependencyError
-from jina_rag.rag import Answer, Chunk, Claim, SearchResult, find_cited_spans, make_snippet
+from jina_rag.rag import Answer, SearchResult
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.citations.claims import Claim, find_cited_spans
+from jina_rag.rag.retrieval.snippets import make_snippet
 from jina_rag.rag.text.cleaning import remove_invisible
 
 USER, ASSISTANT = ":material/person:", ":material/menu_book:"

@@ -12,7 +12,8 @@ from tasks import Kind, RunningTask, Task, new_id
 from jina_rag import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError, JinaRagError
 from jina_rag.formatting import counted, duration
-from jina_rag.rag import AddProgress, SyncReport, load_index_embedder, read_document, read_index_settings, rebuild
+from jina_rag.rag.documents import read_document
+from jina_rag.rag.indexing.index import AddProgress, SyncReport, load_index_embedder, read_index_settings, rebuild
 
 if TYPE_CHECKING:
     from service import Service

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jina_rag.backends.remote.address import BACKEND_VARIABLE, RERANKER_VARIABLE
 from jina_rag.errors import ServerSettingsError
-from jina_rag.rag import DEFAULT_INDEX_FOLDER
+from jina_rag.rag.indexing.index import DEFAULT_INDEX_FOLDER
 
 HERE = "127.0.0.1"
 LOOPBACK = (HERE, "localhost", "::1")

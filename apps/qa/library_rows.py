@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tasks import Kind, Task
 
-from jina_rag.rag import FailedDocument, IndexedDocument
+from jina_rag.rag.indexing.index import FailedDocument
+from jina_rag.rag.store.catalog import IndexedDocument
 from jina_rag.rag.text.cleaning import remove_invisible
 
 

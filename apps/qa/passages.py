@@ -12,19 +12,12 @@ from private_files import disk_errors, open_private
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.formatting import counted
-from jina_rag.rag import (
-    Answer,
-    Chunk,
-    CitationMark,
-    CitationStream,
-    SearchResult,
-    SourceContext,
-    Stage,
-    Timings,
-    page_image,
-    passage_boxes,
-    read_source_context,
-)
+from jina_rag.rag import Answer, SearchResult
+from jina_rag.rag.answering.run import Stage
+from jina_rag.rag.answering.types import Timings
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.citations.marks import CitationMark, CitationStream
+from jina_rag.rag.citations.source_context import SourceContext, page_image, passage_boxes, read_source_context
 from jina_rag.rag.text.cleaning import remove_invisible
 
 MARGIN = 700

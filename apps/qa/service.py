@@ -19,16 +19,9 @@ from jina_rag.bundled import bundled_package_installed
 from jina_rag.errors import IndexFolderError, JinaRagError
 from jina_rag.model_files import is_on_this_machine
 from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, get_model_spec
-from jina_rag.rag import (
-    DocumentIndex,
-    RagPipeline,
-    Reranker,
-    Retriever,
-    load_index_embedder,
-    make_generator,
-    make_reranker,
-    read_index_settings,
-)
+from jina_rag.rag import DocumentIndex, RagPipeline, Retriever, make_generator, make_reranker
+from jina_rag.rag.indexing.index import load_index_embedder, read_index_settings
+from jina_rag.rag.retrieval.rerank import Reranker
 
 SAMPLES = Path(__file__).with_name("sample_documents")
 SAMPLES_COLLECTION = "samples"

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from passages import place_of
 
-from jina_rag.rag import Chunk, DocumentIndex
+from jina_rag.rag import DocumentIndex
+from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.text.cleaning import remove_invisible
 from jina_rag.vectors import FloatArray
 

@@ -16,16 +16,8 @@ from typing import Literal
 
 from jina_rag import Embedder
 from jina_rag.cli.output import PASSAGE_LENGTH
-from jina_rag.rag import (
-    Answer,
-    DocumentIndex,
-    RagPipeline,
-    Retriever,
-    SearchResult,
-    make_generator,
-    make_reranker,
-    make_snippet,
-)
+from jina_rag.rag import Answer, DocumentIndex, RagPipeline, Retriever, SearchResult, make_generator, make_reranker
+from jina_rag.rag.retrieval.snippets import make_snippet
 
 SAMPLES = Path(__file__).parents[2] / "apps" / "qa" / "sample_documents"
 Split = Literal["development", "held-out", "fresh"]

@@ -17,7 +17,9 @@ from streamlit.testing.v1 import AppTest
 from jina_rag import Embedder, get_model_spec
 from jina_rag.errors import GenerationError, ModelNotFoundError
 from jina_rag.model_files import ensure_model_file
-from jina_rag.rag import NO_ANSWER, DocumentIndex, ExtractiveGenerator
+from jina_rag.rag import DocumentIndex
+from jina_rag.rag.answering.extractive import ExtractiveGenerator
+from jina_rag.rag.answering.types import NO_ANSWER
 from jina_rag.rag.store.lock import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
 from tests.backends import processes

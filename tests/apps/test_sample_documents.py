@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from jina_rag import Embedder
-from jina_rag.rag import NO_ANSWER, DocumentIndex, RagPipeline, Retriever, find_documents, make_generator, read_document
+from jina_rag.rag import DocumentIndex, RagPipeline, Retriever, make_generator
+from jina_rag.rag.answering.types import NO_ANSWER
+from jina_rag.rag.documents import find_documents, read_document
 from tests.apps.answers import (
     GROUPS,
     SAMPLES,

@@ -15,16 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from jina_rag import Embedder
-from jina_rag.rag import (
-    NO_ANSWER,
-    ClaimChecker,
-    DocumentIndex,
-    ExtractiveGenerator,
-    Retriever,
-    SearchOptions,
-    SearchResult,
-    find_citations,
-)
+from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, SearchResult
+from jina_rag.rag.answering.extractive import ExtractiveGenerator
+from jina_rag.rag.answering.types import NO_ANSWER
+from jina_rag.rag.citations.claims import ClaimChecker, find_citations
 from tests.benchmarks.long_text import say
 
 PASSAGES = 5

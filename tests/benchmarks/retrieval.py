@@ -25,8 +25,11 @@ import ir_measures
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
 from jina_rag import Embedder
-from jina_rag.rag import Chunk, Document, DocumentIndex, Reranker, Retriever, SearchOptions, make_reranker
+from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_reranker
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.documents import Document
 from jina_rag.rag.indexing import parsing
+from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.text.tokens import FUNCTION_WORDS
 from tests.benchmarks.long_text import say

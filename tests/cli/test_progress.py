@@ -5,7 +5,7 @@ import re
 import pytest
 
 from jina_rag.cli.progress import adding_bar, counting_bar, working
-from jina_rag.rag import AddProgress
+from jina_rag.rag.indexing.index import AddProgress
 from tests.cli.conftest import Run
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

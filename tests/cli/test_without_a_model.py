@@ -12,7 +12,8 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.errors import ModelNotFoundError
-from jina_rag.rag import DocumentIndex, IndexContents
+from jina_rag.rag import DocumentIndex
+from jina_rag.rag.indexing.contents import IndexContents
 from jina_rag.testing import fake_embedder
 from tests.cli.conftest import Run
 from tests.index_files import chroma_collection

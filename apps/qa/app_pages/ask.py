@@ -13,17 +13,9 @@ from service import errors_shown, service
 from session import keep_session, start_new_session, this_session
 
 from jina_rag.errors import JinaRagError
-from jina_rag.rag import (
-    AnswerRun,
-    CitationMark,
-    Conversation,
-    DocumentIndex,
-    Filters,
-    Found,
-    SearchOptions,
-    Stage,
-    Text,
-)
+from jina_rag.rag import Conversation, DocumentIndex, Filters, SearchOptions
+from jina_rag.rag.answering.run import AnswerRun, Found, Stage
+from jina_rag.rag.citations.marks import CitationMark, Text
 
 # Questions that the sample documents answer; each is offered only where its document is in the index.
 EXAMPLES = {

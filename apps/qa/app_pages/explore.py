@@ -22,7 +22,8 @@ from vector_map import (
 
 from jina_rag.formatting import file_size
 from jina_rag.models import BUNDLED_MODEL
-from jina_rag.rag import Chunk, DocumentIndex
+from jina_rag.rag import DocumentIndex
+from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.text.cleaning import remove_invisible
 from jina_rag.vectors import FloatArray
 

@@ -16,8 +16,9 @@ from uploads import MOST_PENDING_BYTES, folder_size
 
 from jina_rag.errors import JinaRagError
 from jina_rag.formatting import counted, file_size
-from jina_rag.rag import DocumentIndex, IndexStatus
+from jina_rag.rag import DocumentIndex
 from jina_rag.rag.indexing.check import doctor
+from jina_rag.rag.indexing.index import IndexStatus
 from jina_rag.rag.text.cleaning import remove_invisible
 
 REPAIRS = {"jina-rag rebuild": "“Rebuild…” repairs it.", "jina-rag sync": "“Update” repairs it."}

@@ -11,7 +11,7 @@ from tasks import Kind
 from jina_rag.bench import BenchResult
 from jina_rag.formatting import duration, file_size
 from jina_rag.models import get_model_spec
-from jina_rag.rag import read_index_settings
+from jina_rag.rag.indexing.index import read_index_settings
 
 N_DOCUMENTS = 10_000
 

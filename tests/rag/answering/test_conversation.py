@@ -7,20 +7,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from jina_rag import Embedder
-from jina_rag.rag import (
-    Answer,
-    ChatGenerator,
-    Claim,
-    Conversation,
-    DocumentIndex,
-    ExtractiveGenerator,
-    RagPipeline,
-    Retriever,
-    SearchOptions,
-    Turn,
-)
+from jina_rag.rag import Answer, Conversation, DocumentIndex, RagPipeline, Retriever, SearchOptions
+from jina_rag.rag.answering.chat_generator import ChatGenerator
+from jina_rag.rag.answering.extractive import ExtractiveGenerator
 from jina_rag.rag.answering.follow_ups import is_follow_up, rewrite_follow_up
 from jina_rag.rag.answering.prompts import build_messages
+from jina_rag.rag.answering.types import Turn
+from jina_rag.rag.citations.claims import Claim
 from tests.rag.conftest import FixedRetriever, ScriptedModel, passages
 
 BRIDGE = (

@@ -13,23 +13,20 @@ from jina_rag import Embedder
 from jina_rag.backends.base import WaitCallback
 from jina_rag.errors import GenerationError, IndexFolderError
 from jina_rag.rag import (
-    NO_ANSWER,
     Answer,
-    ChatGenerator,
-    CitationMark,
     Conversation,
     DocumentIndex,
-    ExtractiveGenerator,
     Filters,
-    Found,
     RagPipeline,
     Retriever,
     SearchOptions,
     SearchResult,
-    Stage,
-    Text,
-    Turn,
 )
+from jina_rag.rag.answering.chat_generator import ChatGenerator
+from jina_rag.rag.answering.extractive import ExtractiveGenerator
+from jina_rag.rag.answering.run import Found, Stage
+from jina_rag.rag.answering.types import NO_ANSWER, Turn
+from jina_rag.rag.citations.marks import CitationMark, Text
 from jina_rag.rag.citations.support import Support, find_support
 from tests.rag.conftest import FixedRetriever, ScriptedModel, passages
 from tests.rag.documents.pdf import write_pdf

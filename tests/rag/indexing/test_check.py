@@ -12,8 +12,9 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
-from jina_rag.rag import DocumentIndex, rebuild
+from jina_rag.rag import DocumentIndex
 from jina_rag.rag.indexing.check import Problem, doctor
+from jina_rag.rag.indexing.index import rebuild
 from jina_rag.rag.store.catalog import Manifest
 from jina_rag.testing import fake_embedder
 from tests.index_files import chroma_collection, database, whole_contents

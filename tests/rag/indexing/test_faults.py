@@ -15,7 +15,8 @@ from filelock import FileLock
 
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
-from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions, rebuild
+from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions
+from jina_rag.rag.indexing.index import rebuild
 from jina_rag.rag.store.lock import LOCK
 from jina_rag.testing import fake_embedder
 from tests.index_files import database, whole_contents
@@ -36,7 +37,7 @@ with DocumentIndex.create_or_open(sys.argv[1], fake_embedder()) as index:
 
 REBUILD = """
 import sys
-from jina_rag.rag import rebuild
+from jina_rag.rag.indexing.index import rebuild
 from jina_rag.testing import fake_embedder
 print("begins", flush=True)
 rebuild(sys.argv[1], fake_embedder(32))

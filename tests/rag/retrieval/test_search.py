@@ -11,7 +11,8 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
-from jina_rag.rag import Chunk, DocumentIndex, Filters, Retriever, SearchOptions, SearchResult, make_reranker
+from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions, SearchResult, make_reranker
+from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.retrieval.rerank import Reranker, SentenceReranker
 from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion, Mode
 from jina_rag.testing import fake_embedder

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jina_rag.rag import make_snippet
+from jina_rag.rag.retrieval.snippets import make_snippet
 
 RULES = """\
 # Safety rules

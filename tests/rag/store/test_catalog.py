@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jina_rag.errors import IndexFolderError
-from jina_rag.rag import DocumentIndex, IndexContents
+from jina_rag.rag import DocumentIndex
+from jina_rag.rag.indexing.contents import IndexContents
 
 
 def test_vectors_come_back_as_they_were(index: DocumentIndex, notes: Path) -> None:
