@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PORT ?= 8501
+SECONDS ?= 1200
 
 # llama-cpp-python comes as source. These leave out what Python never calls (multimodal input and the helpers of
 # llama.cpp's own command-line tools), which is more than half of the build, and use every core. Your own CMAKE_ARGS,
@@ -22,7 +23,7 @@ endif
 
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
 
-.PHONY: app test test-browser lint format constraints clean
+.PHONY: app test test-browser soak lint format constraints clean
 
 app: $(VENV)/.app  ## the question-answering page, on the sample documents
 	$(BIN)/jina-rag add apps/qa/sample_documents --index .jina-rag/samples --collection samples
@@ -33,6 +34,9 @@ test: $(VENV)/.test lint  ## everything that CI runs
 
 test-browser: $(VENV)/.browser  ## the page in a real browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+soak: $(VENV)/.test  ## server, MCP, app and ingestion together, under load, kills and hostile input
+	$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
