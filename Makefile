@@ -27,7 +27,7 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constr
 
 app: $(VENV)/.app  ## the question-answering page, on the sample documents
 	$(BIN)/jina-rag add apps/qa/sample_documents --index .jina-rag/samples --collection samples
-	cd apps/qa && ../../$(BIN)/python -m streamlit run streamlit_app.py --server.port $(PORT) -- --index $(CURDIR)/.jina-rag/samples
+	$(BIN)/python apps/qa/launcher.py --port $(PORT) --index .jina-rag/samples
 
 test: $(VENV)/.test lint  ## everything that CI runs
 	$(BIN)/python -m pytest $(ARGS)

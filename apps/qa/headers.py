@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import streamlit as st
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _PAGE = Path(st.__file__).with_name("static") / "index.html"
@@ -20,7 +20,7 @@ def _hashes_of_inline_scripts(page: str) -> str:
 
 
 # The front end compiles WebAssembly, styles elements in place and runs workers; nothing may come from elsewhere.
-CONTENT_SECURITY_POLICY = "; ".join(
+_POLICY = "; ".join(
     (
         "default-src 'self'",
         f"script-src 'self' 'wasm-unsafe-eval' {_hashes_of_inline_scripts(_PAGE.read_text('utf-8'))}",
@@ -29,22 +29,25 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "font-src 'self' data:",
         "media-src 'self' blob:",
         "worker-src 'self' blob:",
-        "connect-src 'self' ws: wss:",
+        "connect-src {sockets}",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",
         "frame-ancestors 'none'",
     )
 )
-HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_HOST = re.compile(r"[a-z0-9.:\[\]-]+", re.IGNORECASE)
+
+
+def content_security_policy(host: str) -> str:
+    """The policy of a page under this name; older browsers don't take 'self' for its WebSocket."""
+    sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
+    return _POLICY.replace("{sockets}", f"'self'{sockets}")
 
 
 class SafetyHeaders:
-    """Middleware that adds `HEADERS` to every answer."""
+    """Middleware that adds them to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -54,7 +57,9 @@ class SafetyHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                host = Headers(scope=scope).get("host", "")
+                policy = {"Content-Security-Policy": content_security_policy(host)}
+                MutableHeaders(scope=message).update(_HEADERS | policy)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,20 +39,64 @@ class Options:
 
 
 def main() -> None:
-    """Start the app; returns never, since Streamlit ends the process."""
+    """Serve the app until Ctrl-C or SIGTERM."""
     server = _server_parser()
-    _page_parser("jina-rag-app", server).parse_args()  # says what is wrong before anything is started
+    parser = _page_parser("jina-rag-app", server)
+    parser.parse_args()  # says what is wrong before anything is started
     chosen, for_pages = server.parse_known_args()
-    hosts = dict.fromkeys([*LOOPBACK, *chosen.allow_host])
-    sys.argv = [
-        *("streamlit", "run", str(Path(__file__).with_name("streamlit_app.py"))),
-        *("--server.address", chosen.host, "--server.port", str(chosen.port)),
-        *(word for host in hosts for word in ("--server.allowedHosts", host)),
-        *("--", *for_pages),
-    ]
-    from streamlit.web.cli import main as run_streamlit
+    script = Path(__file__).with_name("streamlit_app.py")
+    sys.argv = [str(script), *for_pages]
+    sys.path.insert(0, str(script.parent))  # the pages import each other by name
+    try:
+        listener = socket.create_server(
+            (chosen.host, chosen.port), family=socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+        )
+    except OSError as error:
+        parser.error(f"nothing can listen at {chosen.host} port {chosen.port} ({error.strerror}): name another --port")
+    with listener:
+        _serve(listener, chosen.host, chosen.allow_host)
 
-    run_streamlit(prog_name="streamlit")
+
+def _serve(listener: socket.socket, host: str, allowed_hosts: Sequence[str]) -> None:
+    import uvicorn
+    from streamlit.config import set_option
+    from streamlit_app import app
+
+    from jina_rag.http_protocol import ConnectionLimits, limited_protocol
+
+    set_option("server.address", host)
+    set_option("server.port", listener.getsockname()[1])
+    set_option("server.allowedHosts", list(dict.fromkeys([*LOOPBACK, *allowed_hosts])))
+    config = uvicorn.Config(
+        app,
+        http=limited_protocol(ConnectionLimits()),
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
+        backlog=128,  # as many are accepted at once, before any is counted
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def print_addresses() -> None:
+    """Print where the app is, with the token that opens it."""
+    import streamlit as st
+    from access import has_login
+    from door import OWNER_TOKEN, TOKEN_VARIABLE, VISITOR_TOKEN
+
+    host = st.get_option("server.address") or HERE
+    host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    token = f"${TOKEN_VARIABLE}" if os.environ.get(TOKEN_VARIABLE) else OWNER_TOKEN
+    lines = [f"Ask your documents: http://{host}:{st.get_option('server.port')}/?token={token}"]
+    if not has_login():
+        names = [name for name in st.get_option("server.allowedHosts") if name not in LOOPBACK]
+        lines += [f"For others, after the address of {name}: /?token={VISITOR_TOKEN}" for name in names]
+    sys.stdout.write("\n" + "".join(f"  {line}\n" for line in lines) + "\n")
+    sys.stdout.flush()
 
 
 def options() -> Options:

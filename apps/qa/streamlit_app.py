@@ -1,14 +1,18 @@
 """The app: questions to your documents, the library, a map of it, and the models. What it knows comes from `jina_rag`.
 
-`streamlit run streamlit_app.py` imports this file for `app`, the web server, which runs it as a script for each reader.
+`launcher.py` imports this file for `app`, the web server, which runs it as a script for each reader.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
-from access import require_login, warn_if_exposed
+from access import has_login, require_login, warn_if_exposed
+from door import Door
 from first_start import begin_with_samples
 from headers import SafetyHeaders
+from launcher import print_addresses
 from service import errors_shown
 from session import show_session_in_address
 from starlette.middleware import Middleware
@@ -57,7 +61,17 @@ def pages() -> list[st.Page]:
     ]
 
 
+@asynccontextmanager
+async def _lifespan(_app: st.App) -> AsyncIterator[None]:
+    print_addresses()
+    yield
+
+
 if __name__ == "__main__":
     main()
 else:
-    app = st.App(__file__, middleware=[Middleware(SafetyHeaders)])
+    app = st.App(
+        __file__,
+        lifespan=_lifespan,
+        middleware=[Middleware(SafetyHeaders), Middleware(Door, has_login=has_login())],
+    )

@@ -1,5 +1,7 @@
 """The app as people start it: a real server, asked over HTTP, from this checkout and from installed wheels."""
 
+import hmac
+import http.client
 import json
 import os
 import shutil
@@ -8,20 +10,26 @@ import subprocess
 import sys
 import sysconfig
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
+import websockets.sync.client
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.typing import Subprotocol
 
 from tests.apps.conftest import APP
 
 ROOT = APP.parents[1]
+LAUNCHER = [sys.executable, str(APP / "launcher.py"), "--port", "{port}"]
+TOKEN = "a-token-of-the-tests"
+ME = "127.0.0.1"
 E7 = "What does fault code E7 mean?"
 
 
@@ -29,27 +37,29 @@ class Server:
     """A running app."""
 
     def __init__(self, port: int, process_id: int) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.process = psutil.Process(process_id)
+        self.http = httpx.Client(base_url=self.url, cookies={f"jina_rag_{port}": TOKEN}, timeout=120)
 
-    def get(self, path: str = "/") -> tuple[str, dict[str, str]]:
-        """The body and the headers of an answer, once there is one."""
-        deadline = time.monotonic() + 300
+    def wait(self) -> None:
+        """Until it answers."""
+        deadline = time.monotonic() + 60
         while True:
             try:
-                with urllib.request.urlopen(self.url + path, timeout=5) as response:
-                    return response.read().decode(), {name.lower(): value for name, value in response.headers.items()}
-            except OSError:  # not there yet, or too busy to answer
+                self.http.get("/_stcore/health").raise_for_status()
+                return
+            except httpx.HTTPError:
+                assert self.process.status() != psutil.STATUS_ZOMBIE, "it has ended"
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
 
     def interact(self, **request: object) -> dict[str, Any]:
         """The page after what a reader does, as Streamlit's agent API tells it."""
-        body, headers = json.dumps(request).encode(), {"Content-Type": "application/json"}
-        post = urllib.request.Request(f"{self.url}/_stcore/agent/interact", body, headers)
-        with urllib.request.urlopen(post, timeout=300) as response:
-            page: dict[str, Any] = json.load(response)
+        response = self.http.post("/_stcore/agent/interact", json=request)
+        assert response.status_code == 200, response.text
+        page: dict[str, Any] = response.json()
         assert page["status"] == "ready", page
         return page
 
@@ -64,54 +74,195 @@ class Server:
 
 
 @contextmanager
-def started(command: Sequence[str], log: Path, cwd: Path, *flags: str, pages: Sequence[str] = ()) -> Iterator[Server]:
-    """The server of a command that takes Streamlit's flags, or those of the launcher, then those of the pages."""
+def started(command: Sequence[str], scratch: Path, *arguments: str, cwd: Path | None = None) -> Iterator[Server]:
+    """The app that a command starts, by default in `scratch`; `{port}` becomes a free one. Its log is `scratch/log`."""
+    (scratch / ".streamlit").mkdir()
+    (scratch / ".streamlit" / "config.toml").write_text("[server]\nenableAgentApi = true\n")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
-    with log.open("w") as told:
+    with (scratch / "log").open("w") as log:
         process = subprocess.Popen(
-            [*command, *(flag.format(port=port) for flag in flags), *pages], cwd=cwd, stdout=told, stderr=told
+            [word.replace("{port}", str(port)) for word in [*command, *arguments]],
+            cwd=cwd or scratch,
+            env={**os.environ, "JINA_RAG_APP_TOKEN": TOKEN},
+            stdout=log,
+            stderr=log,
         )
+        server = Server(port, process.pid)
         try:
-            server = Server(port, process.pid)
-            server.get("/_stcore/health")
+            server.wait()
             yield server
         finally:
+            server.http.close()
             process.terminate()
             process.wait(30)
 
 
-def streamlit(script: str) -> list[str]:
-    return [sys.executable, "-m", "streamlit", "run", script]
+@pytest.mark.parametrize("cwd", [APP, ROOT])
+def test_it_listens_on_this_machine_only_wherever_it_is_started(cwd: Path, tmp_path: Path) -> None:
+    with started(LAUNCHER, tmp_path, "--index", str(tmp_path / "index"), cwd=cwd) as server:
+        assert "<title>Streamlit</title>" in server.http.get("/").text
+        listening = [each.laddr.ip for each in server.process.net_connections() if each.status == "LISTEN"]
+    assert listening == ["127.0.0.1"]
+    log = (tmp_path / "log").read_text()
+    assert f"{server.url}/?token=$JINA_RAG_APP_TOKEN" in log
+    assert "usage statistics" not in log
 
 
-PORT, AGENT = ("--server.port", "{port}"), ("--server.enableAgentApi", "true")
+@pytest.fixture(scope="module")
+def exposed(made_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An app behind a proxy of this machine, under the name docs.example.org."""
+    scratch = tmp_path_factory.mktemp("exposed")
+    index = shutil.copytree(made_folder, scratch / "index")
+    with started(LAUNCHER, scratch, "--index", str(index), "--allow-host", "docs.example.org") as server:
+        yield server
+    assert "Traceback" not in (scratch / "log").read_text()
 
 
-@pytest.mark.parametrize(("script", "cwd"), [("streamlit_app.py", APP), ("apps/qa/streamlit_app.py", ROOT)])
-def test_it_listens_on_this_machine_only_wherever_it_is_started(script: str, cwd: Path, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with started(streamlit(script), log, cwd, *PORT, pages=["--", "--index", str(tmp_path / "index")]) as server:
-        assert "<title>Streamlit</title>" in server.get()[0]
-    told = log.read_text()
-    assert server.url in told
-    assert "Network URL" not in told
-    assert "External URL" not in told
-    assert "usage statistics" not in told
+def cookie(server: Server, token: str) -> dict[str, str]:
+    return {"Cookie": f"jina_rag_{server.port}={token}"}
 
 
-def test_headers_forbid_what_comes_from_elsewhere(tmp_path: Path) -> None:
-    pages = ["--", "--index", str(tmp_path / "index")]
-    with started(streamlit("apps/qa/streamlit_app.py"), tmp_path / "log", ROOT, *PORT, pages=pages) as server:
-        _, headers = server.get()
-    assert "default-src 'self'" in headers["content-security-policy"]
-    assert "img-src 'self' data: blob:" in headers["content-security-policy"]
-    assert headers["x-content-type-options"] == "nosniff"
+@pytest.mark.parametrize("path", ["/", "/library", "/_stcore/host-config", "/media/x.png", "/static/js/index.js"])
+def test_other_accounts_of_the_machine_need_the_token(exposed: Server, path: str) -> None:
+    for headers in ({}, cookie(exposed, "wrong"), cookie(exposed, "\u00e9"), {"Cookie": f"jina_rag_1={TOKEN}"}):
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        response = httpx.get(exposed.url + path, headers=raw)
+        assert response.status_code == 403
+    assert httpx.get(f"{exposed.url}{path}?token=wrong").status_code == 403
+    assert httpx.get(f"{exposed.url}/_stcore/health").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_is_changed_without_the_token(exposed: Server, method: str) -> None:
+    for path in ("/_stcore/agent/interact", "/_stcore/upload_file/x/y"):
+        assert httpx.request(method, f"{exposed.url}{path}?token={TOKEN}").status_code == 403
+
+
+def test_the_printed_address_leaves_a_cookie_and_no_token(exposed: Server) -> None:
+    with httpx.Client() as browser:
+        opened = browser.get(f"{exposed.url}//evil.test/library?chat=1&token={TOKEN}")
+        assert (opened.status_code, opened.headers["location"]) == (303, "/evil.test/library?chat=1")
+        assert "HttpOnly" in opened.headers["set-cookie"]
+        assert "SameSite=lax" in opened.headers["set-cookie"]
+        assert "<title>Streamlit</title>" in browser.get(exposed.url).text
+
+
+@contextmanager
+def opened_page(server: Server, token: str = TOKEN, host: str | None = None) -> Iterator[tuple[str, bytes]]:
+    """The session and all that was drawn of the Library, as a browser gets it over a WebSocket, under any Host."""
+    drawn, session_id, message = b"", "", ForwardMsg()
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain,
+        websockets.sync.client.connect(
+            f"ws://{host or f'127.0.0.1:{server.port}'}/_stcore/stream",
+            sock=plain,
+            additional_headers=cookie(server, token),
+            subprotocols=[Subprotocol("streamlit")],
+            max_size=None,
+            proxy=None,
+        ) as page,
+    ):
+        request = BackMsg()
+        request.rerun_script.page_name = "library"
+        page.send(request.SerializeToString())
+        while message.WhichOneof("type") != "script_finished":
+            received = page.recv(timeout=120, decode=False)
+            message.ParseFromString(received)
+            drawn += received
+            if message.WhichOneof("type") == "new_session":
+                session_id = message.new_session.initialize.session_id
+        yield session_id, drawn
+
+
+VISITOR_TOKEN = hmac.new(TOKEN.encode(), b"visitor", "sha256").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("token", "host", "is_owner"),
+    [
+        (TOKEN, None, True),
+        (TOKEN, "docs.example.org", False),
+        (VISITOR_TOKEN, "docs.example.org", False),
+        (VISITOR_TOKEN, None, False),
+    ],
+)
+def test_only_the_owner_names_files_of_this_machine(
+    exposed: Server, token: str, host: str | None, is_owner: bool
+) -> None:
+    """A visitor is who comes by another name, through a proxy say, and who has another token than the owner's."""
+    with opened_page(exposed, token, host) as (_, drawn):
+        assert b"Add documents" in drawn
+        assert (b"folder or file on this computer" in drawn) is is_owner
+
+
+ORIGINS = [
+    (None, 101),
+    ("http://127.0.0.1:{port}", 101),
+    ("http://evil.test", 403),
+    ("http://localhost:{port}", 403),
+    ("http://127.0.0.1:1", 403),
+    ("null", 403),
+    ("http://[", 403),
+]
+
+
+@pytest.mark.parametrize(("origin", "status"), ORIGINS)
+def test_a_websocket_belongs_to_a_page_of_the_app(exposed: Server, origin: str | None, status: int) -> None:
+    """And no name is looked up for another's: it never reaches Streamlit, which would ask a host for our address."""
+    headers = {
+        **cookie(exposed, TOKEN),
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    if origin:
+        headers["Origin"] = origin.format(port=exposed.port)
+    assert _status(exposed, "GET", "/_stcore/stream", headers) == status
+    if status == 101:
+        del headers["Cookie"]
+        assert _status(exposed, "GET", "/_stcore/stream", headers) == 403
+
+
+def _status(server: Server, method: str, path: str, headers: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        connection.request(method, path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_uploads_are_for_sessions_that_have_a_page_and_have_a_budget(exposed: Server) -> None:
+    exposed.http.get("/_stcore/host-config")
+    headers = {"X-Xsrftoken": exposed.http.cookies["_streamlit_xsrf"]}
+
+    def put(session_id: str, **more: Any) -> int:
+        return exposed.http.put(f"/_stcore/upload_file/{session_id}/1", headers=headers, **more).status_code
+
+    with opened_page(exposed) as (session_id, _):
+        files = {"file": ("a.txt", b"hello")}
+        assert put(session_id, files=files) == 204
+        assert put("another", files=files) == 403
+        assert put(session_id, content=iter([b"no length"])) == 411
+        too_large = {**headers, **cookie(exposed, TOKEN), "Content-Length": "500000001"}
+        assert _status(exposed, "PUT", f"/_stcore/upload_file/{session_id}/2", too_large) == 413
+
+
+def test_headers_forbid_what_comes_from_elsewhere(exposed: Server) -> None:
+    policy = exposed.http.get("/").headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "img-src 'self' data: blob:" in policy
+    place = f"127.0.0.1:{exposed.port}"
+    assert f"connect-src 'self' ws://{place} wss://{place};" in policy
+    odd = exposed.http.get("/", headers={"Host": "a; script-src *"})
+    assert "connect-src 'self';" in odd.headers["content-security-policy"]
+    assert odd.headers["x-content-type-options"] == "nosniff"
 
 
 def test_ten_sessions_at_once_are_all_answered(folder: Path, tmp_path: Path) -> None:
-    pages = ["--", "--index", str(folder)]
-    with started(streamlit("apps/qa/streamlit_app.py"), tmp_path / "log", ROOT, *PORT, *AGENT, pages=pages) as server:
+    with started(LAUNCHER, tmp_path, "--index", str(folder)) as server:
         server.ask(E7)
         before = server.process.memory_info().rss
         with ThreadPoolExecutor(10) as ten:
@@ -122,15 +273,9 @@ def test_ten_sessions_at_once_are_all_answered(folder: Path, tmp_path: Path) -> 
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_other_hosts_are_refused(folder: Path, tmp_path: Path) -> None:
-    pages = ["--", "--index", str(folder)]
-    with started(streamlit("apps/qa/streamlit_app.py"), tmp_path / "log", ROOT, *PORT, *AGENT, pages=pages) as server:
-        server.get()
-        stranger = urllib.request.Request(f"{server.url}/_stcore/agent/interact", b"{}", {"Host": "evil.test"})
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(stranger, timeout=5)
-    refused.value.close()
-    assert refused.value.code == 403
+def test_other_hosts_are_refused(exposed: Server) -> None:
+    answer = exposed.http.post("/_stcore/agent/interact", json={}, headers={"Host": "evil.test"})
+    assert answer.status_code == 403
 
 
 @pytest.fixture(scope="module")
@@ -153,15 +298,14 @@ def test_first_start_from_installed_wheels_in_any_folder(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(installed), sysconfig.get_path("purelib")]))
-    monkeypatch.setenv("STREAMLIT_SERVER_ENABLE_AGENT_API", "true")
     # -S leaves out the .pth files, and with them this checkout.
-    command = [sys.executable, "-S", "-m", "jina_rag_app.launcher"]
-    with started(command, tmp_path / "log", tmp_path, "--port", "{port}", pages=["--index", "mine"]) as server:
-        assert "content-security-policy" in server.get()[1]
+    command = [sys.executable, "-S", "-m", "jina_rag_app.launcher", "--port", "{port}"]
+    with started(command, tmp_path, "--index", "mine") as server:
+        assert "content-security-policy" in server.http.get("/").headers
         answer = server.ask(E7)
     assert "23.5 volts" in answer
     assert "lamp" in answer
-    assert {path.name for path in tmp_path.iterdir()} == {"log", "mine"}
+    assert {path.name for path in tmp_path.iterdir()} == {".streamlit", "log", "mine"}
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 

@@ -1,6 +1,7 @@
 """The app as people start it: a process of its own on a free port of this machine."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -24,13 +25,19 @@ class RunningApp:
 
     Attributes:
         url: Its address, with no slash at the end.
+        query: What follows the address that it printed: the token.
         index: The folder of its index.
         process: Its process.
     """
 
     url: str
+    query: str
     index: Path
     process: psutil.Process
+
+    def link(self, page: str = "") -> str:
+        """What opens a page in a browser that has not been there."""
+        return f"{self.url}/{page}?{self.query}"
 
     def resident_megabytes(self) -> float:
         """The memory that it occupies, in MB."""
@@ -44,15 +51,15 @@ def running_app(index: Path, scratch: Path, *arguments: str) -> Iterator[Running
     Args:
         index: The folder of the index.
         scratch: A folder for what the server writes, and for an empty cache of models.
-        arguments: More of what follows `--` on the command line.
+        arguments: More of the command line.
     """
     port, log = free_port(), scratch / "server.log"
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port)]
+    command = [sys.executable, "launcher.py", "--port", str(port), "--index", str(index), *arguments]
     # No model but the bundled one, whatever this machine has.
     environment = {**os.environ, "HF_HOME": str(scratch / "hub"), "HF_HUB_OFFLINE": "1"}
     with log.open("w") as told:
         server = subprocess.Popen(
-            [*command, "--", "--index", str(index), *arguments],
+            command,
             cwd=APP,
             env=environment,
             stdout=told,
@@ -60,7 +67,9 @@ def running_app(index: Path, scratch: Path, *arguments: str) -> Iterator[Running
         )
     try:
         _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server, log)
-        yield RunningApp(f"http://127.0.0.1:{port}", index, psutil.Process(server.pid))
+        address = re.search(r"(http://127\.0\.0\.1:\d+)/\?(token=\S+)", log.read_text())
+        assert address, log.read_text()
+        yield RunningApp(address[1], address[2], index, psutil.Process(server.pid))
         assert server.poll() is None, f"The server has ended:\n{log.read_text()}"
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:

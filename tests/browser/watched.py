@@ -40,7 +40,7 @@ class Visitor:
         context.on("console", self._listen)
         context.on("page", lambda new: new.on("websocket", lambda socket: self.asked_for.append(socket.url)))
         opened = context.new_page()
-        opened.goto(f"{app.url}/{page}")
+        opened.goto(app.link(page))
         return opened
 
     def elsewhere(self) -> list[str]:
