@@ -6,8 +6,6 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats import READERS
@@ -129,6 +127,9 @@ def local_path(path: Path | str) -> Path:
     """
     text = str(path)
     if text.startswith("file:/"):
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname  # loads http and ssl
+
         return Path(url2pathname(urlsplit(text).path))
     if _ADDRESS.match(text):
         raise DocumentError(f"{text} is an address, and only files are read. Download it and add the file.")

@@ -12,10 +12,8 @@ and no more than that; on macOS the limits of the last row.
 import ctypes
 import mimetypes
 import os
-import platform
 import struct
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -118,19 +116,17 @@ def _allow_reading(libc: ctypes.CDLL, rules: int, path: Path) -> None:
 
 def _library_paths() -> Iterable[Path]:
     """Where Python and its packages are: readers load some of them only for the documents that need them."""
-    package = Path(__file__).resolve().parents[2]
-    installed = sysconfig.get_paths()
-    yield from (Path(installed[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    yield Path(__file__).resolve().parents[2]  # this package
     yield from (Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages"))
-    yield from (package, Path(sys.base_prefix, "lib"))
+    yield from (Path(os.__file__).resolve().parent, Path(sys.base_prefix, "lib"))
     yield from map(Path, mimetypes.knownfiles)  # openpyxl has them read
     yield from map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"))
 
 
 def _filter_system_calls() -> bool:
-    if sys.platform != "linux" or platform.machine() not in _ARCHITECTURES:
+    if sys.platform != "linux" or os.uname().machine not in _ARCHITECTURES:
         return False
-    place, architecture = _ARCHITECTURES[platform.machine()]
+    place, architecture = _ARCHITECTURES[os.uname().machine]
     program = b"".join(_filter(place, architecture))
     buffer = ctypes.create_string_buffer(program)
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
