@@ -1,4 +1,4 @@
-"""Every Python example in a README and in a docstring runs, on the bundled model instead of Jina's."""
+"""Every Python example in a README, in docs/ and in a docstring runs, on the bundled model instead of Jina's."""
 
 import doctest
 import importlib
@@ -9,14 +9,15 @@ import pytest
 from chromadb.api.shared_system_client import SharedSystemClient
 
 from jina_rag import Embedder
+from jina_rag.model_files import ensure_model_file
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.indexing.index import DEFAULT_INDEX_FOLDER
 
 ROOT = Path(__file__).parents[1]
-READMES = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("integrations/*/README.md"))) if path.exists()]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("integrations/*/README.md"))]
 BLOCKS = [
     pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
-    for path in READMES
+    for path in PAGES
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL), 1)
 ]
 MODULES = [
@@ -38,6 +39,7 @@ def folder_with_an_index(tmp_path: Path, minilm: Embedder, monkeypatch: pytest.M
     (tmp_path / "mars.txt").write_text("Mars looks red because of rust.")
     with DocumentIndex.create_or_open(tmp_path / DEFAULT_INDEX_FOLDER, minilm) as index:
         index.add([tmp_path / "mars.txt"])
+    (tmp_path / "my-model-Q8_0.gguf").symlink_to(ensure_model_file(minilm.spec))
     monkeypatch.chdir(tmp_path)
     # Chroma takes a relative path for the same folder wherever the process has moved to.
     SharedSystemClient.clear_system_cache()

@@ -43,8 +43,8 @@ def find_model(model: str = "auto", quantization: str | None = None) -> FoundMod
         return _found_file(Path(model))
     from jina_rag.model_files import choose_model, ensure_model_file
 
-    spec, named = parse_model_name(choose_model() if model == "auto" else model)
-    file = spec.file(quantization or named)
+    spec, quantization = parse_model_name(choose_model() if model == "auto" else model, quantization)
+    file = spec.file(quantization)
     return FoundModel(ensure_model_file(spec, file.quantization), spec, file.quantization, by_name=True)
 
 

@@ -59,10 +59,8 @@ def download(
     from jina_rag.gguf_file import read_gguf_header
     from jina_rag.model_files import ensure_model_file
 
-    spec, named = parse_model_name(name)
-    path = ensure_model_file(
-        spec, quantization or named, force=force, allow_unverified=allow_unverified, on_notice=print_notice
-    )
+    spec, quantization = parse_model_name(name, quantization)
+    path = ensure_model_file(spec, quantization, force=force, allow_unverified=allow_unverified, on_notice=print_notice)
     read_gguf_header(path)  # one that was here already may be damaged
     if as_json:
         print_json({"name": spec.name, "path": str(path), "bytes": path.stat().st_size, "license": spec.license})

@@ -33,8 +33,7 @@ def _is_here(name: str, quantization: str | None) -> bool:
     from jina_rag.model_files import is_on_this_machine
 
     try:
-        spec, named = parse_model_name(DEFAULT_MODEL if name == "auto" else name)
-        return is_on_this_machine(spec, quantization or named)
+        return is_on_this_machine(*parse_model_name(DEFAULT_MODEL if name == "auto" else name, quantization))
     except UnknownModelError:  # which is for from_pretrained to say
         return False
 

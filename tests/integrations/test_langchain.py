@@ -133,6 +133,8 @@ def test_settings_that_change_count_from_the_next_search_on(index_folder: Path, 
         assert titles(copied.invoke("rust")) == {"Venus"}
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         retriever.k = 0
+    with pytest.raises(ValidationError, match="sources"):
+        JinaRagRetriever(index=index_folder, sources="*/Mars.md")  # its letters would be taken for patterns
     with pytest.raises(ValidationError, match="Did you mean 'file_types'"):
         JinaRagRetriever(index=index_folder, kinds=[".md"])  # type: ignore[call-arg]
 
@@ -227,7 +229,7 @@ def test_options_may_be_plain_values() -> None:
 
 def test_a_file_may_be_named(tmp_path: Path, minilm: Embedder) -> None:
     path = shutil.copy(ensure_model_file(minilm.spec, "F16"), tmp_path / "copy.gguf")
-    embeddings = JinaRagEmbeddings(**MINILM, path=path)  # type: ignore[arg-type]
+    embeddings = JinaRagEmbeddings(**MINILM, path=path)
     assert embeddings.embedder.quantization == "F16"
     assert embeddings.cache_namespace == JinaRagEmbeddings(**MINILM, quantization="F16").cache_namespace
 

@@ -41,9 +41,9 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
     """How llama.cpp is to run: threads, GPU layers and so on."""
     backend: str | None = None
     """Another engine in llama.cpp's place, such as "http://host:8080", "jina" or "sentence-transformers"."""
-    path: Path | None = None
+    path: Path | str | None = None
     """The model's GGUF file on this machine; None finds or downloads it by the model's name."""
-    cache_dir: Path | None = None
+    cache_dir: Path | str | None = None
     """Where the hub keeps its files; None for its usual place."""
     keep_alive: float | None = None
     """Seconds without use after which the model's memory is given back; None keeps it."""

@@ -1,5 +1,6 @@
 """`JinaRagRetriever`: an index made by `jina-rag add` as LangChain knows retrievers."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -34,7 +35,7 @@ class JinaRagRetriever(BaseRetriever):
     # A misspelled filter would let everything through; a setting that is changed later is checked like a first one.
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
-    index: Path
+    index: Path | str
     """The folder that `jina-rag add` filled."""
     k: int = Field(default=4, ge=1)
     """How many passages to find."""
@@ -44,11 +45,11 @@ class JinaRagRetriever(BaseRetriever):
     """How hybrid search joins the two; see `jina_rag.rag.SearchOptions`."""
     mmr_lambda: float = Field(default=1.0, ge=0.0, le=1.0)
     """Lambda of maximal marginal relevance: 1 orders by relevance alone, 0 by diversity alone."""
-    sources: tuple[str, ...] = ()
+    sources: Sequence[str] = ()
     """Only these files, folders with all below them, or patterns such as `reports/*.pdf`; empty for all."""
-    file_types: tuple[str, ...] = ()
+    file_types: Sequence[str] = ()
     """Only files with these endings, such as `.pdf`; empty for all."""
-    collections: tuple[str, ...] = ()
+    collections: Sequence[str] = ()
     """Only these collections; empty for all."""
     modified_after: datetime | None = None
     """Only files that were last changed then or later; local time without a time zone."""

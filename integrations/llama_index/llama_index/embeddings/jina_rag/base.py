@@ -51,8 +51,10 @@ class JinaRagEmbedding(BaseEmbedding):
     backend: str | None = Field(
         default=None, description="Another engine: 'http://host:8080', 'jina', 'sentence-transformers'."
     )
-    path: Path | None = Field(default=None, description="The model's GGUF file; None finds it by the model's name.")
-    cache_dir: Path | None = Field(default=None, exclude=True, description="Where the hub keeps its files.")
+    path: Path | str | None = Field(
+        default=None, description="The model's GGUF file; None finds it by the model's name."
+    )
+    cache_dir: Path | str | None = Field(default=None, exclude=True, description="Where the hub keeps its files.")
     keep_alive: float | None = Field(
         default=None, exclude=True, description="Seconds without use after which the model's memory is given back."
     )
