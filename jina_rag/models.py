@@ -9,7 +9,6 @@ Sources: the model cards of jinaai/jina-embeddings-v5-text-{small,nano}, their `
 """
 
 import os
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -271,6 +270,8 @@ def _read_models_file() -> None:
     """Register the rows of the file that JINA_RAG_MODELS names, at the first look for a name."""
     if not (file := os.environ.get(MODELS_VARIABLE)):
         return
+    import tomllib
+
     try:
         for row in tomllib.loads(Path(file).expanduser().read_text("utf-8"))["models"]:
             path = row.pop("path", None)
