@@ -87,11 +87,11 @@ def test_shorter_vectors_of_a_model_that_cannot_be_cut(page: AppTest) -> None:
     assert not page.dataframe
     ask(page, QUESTION)
     table = page.dataframe[0].value
-    assert list(table["Vectors"]) == ["whole (384 numbers)", "int8", "binary"]
+    assert list(table["Vectors"]) == ["whole (384 dimensions)", "int8", "binary"]
     assert list(table["Memory for a million"]) == ["1.5 GB", "384.0 MB", "48.0 MB"]
     assert table["Same as whole"][0] == 1
     assert table["Best in common"][0] == "10 of 10"
-    assert list(page.dataframe[1].value["384 numbers"]) == list(range(1, 11))
+    assert list(page.dataframe[1].value["384 dimensions"]) == list(range(1, 11))
 
 
 def test_question_stays_from_section_to_section(page: AppTest) -> None:
@@ -186,18 +186,25 @@ def test_each_way_of_keeping_vectors_is_compared_with_the_whole_ones() -> None:
     widths = trained_widths((8, 16, 32, 64, 128), 64)
     assert widths == [64, 32, 16, 8]
     trials = compare(query, vectors, widths)
-    assert [trial.name for trial in trials] == ["64 numbers", "32 numbers", "16 numbers", "8 numbers", "int8", "binary"]
+    assert [trial.name for trial in trials] == [
+        "64 dimensions",
+        "32 dimensions",
+        "16 dimensions",
+        "8 dimensions",
+        "int8",
+        "binary",
+    ]
     assert [trial.bytes_per_vector for trial in trials] == [256, 128, 64, 32, 64, 8]
     for trial, width in zip(trials, widths, strict=False):
         scores = truncate_dimensions(vectors, width) @ truncate_dimensions(query, width)
         expected = np.argsort(-scores)[:10].tolist()
         assert list(trial.ranking) == expected
         assert trial.overlap == len(set(expected) & set(trials[0].ranking))
-    assert all(trial.ranking[0] == 7 for trial in trials if trial.name != "8 numbers")
+    assert all(trial.ranking[0] == 7 for trial in trials if trial.name != "8 dimensions")
     assert trials[4].overlap >= 9
     assert all(trial.seconds > 0 for trial in trials)
     table = rank_table(trials)
-    assert [row["64 numbers"] for row in table] == list(range(1, 11))
+    assert [row["64 dimensions"] for row in table] == list(range(1, 11))
     assert sum(row["binary"] is not None for row in table) == trials[5].overlap
 
 

@@ -44,7 +44,7 @@ def slow_model(pieces: Sequence[str], n_at_once: int) -> Iterator[SlowModel]:
                 for piece in model.pieces[: model.n_at_once]:
                     self._write(piece)
                 while not model.go_on.wait(0.1):
-                    self._write("")  # fails once the reader has hung up
+                    self._write(" ")  # fails once the reader has hung up
                 for piece in model.pieces[model.n_at_once :]:
                     self._write(piece)
                 self.wfile.write(b"data: [DONE]\n\n")
