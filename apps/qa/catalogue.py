@@ -80,12 +80,9 @@ def size_label(spec: ModelSpec, quantization: str) -> str:
 
 
 def why_in_use(made_with: str, first_choice: str) -> str:
-    """Why an index has the model that it has, and what a new index would take."""
-    return (
-        "The index was made with it, and vectors of different models can't be compared: an index keeps its model until "
-        f"it is rebuilt with another. A new index would take {first_choice}, "
-        + ("the same." if made_with == first_choice else "the best that is on this machine.")
-    )
+    """Why an index has the model that it has, and which a new one would use."""
+    kept = "Vectors of different models can't be compared, so a library keeps its model until you switch it."
+    return kept if made_with == first_choice else f"{kept} A new library would use {first_choice}."
 
 
 def kind_of(setting: str) -> str:
@@ -93,6 +90,11 @@ def kind_of(setting: str) -> str:
     if setting in ("extractive", "smollm2"):
         return setting
     return "server" if setting.startswith(("http://", "https://")) else "file"
+
+
+def llm_name(setting: str) -> str:
+    """What the page calls a setting for `make_generator`."""
+    return LLM_KINDS.get(setting, setting)
 
 
 def llm_setting(kind: str, path: str = "", address: str = "", model: str = "") -> str:

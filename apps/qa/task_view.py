@@ -54,7 +54,8 @@ def _n_open(tasks: list[Task]) -> int:
 def _draw_task(task: Task) -> None:
     tasks = service().tasks
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"{_ICONS[task.state]} **{escape(title(task))}**", width="stretch")
+        icon = ":material/warning:" if task.state is State.DONE and task.failed else _ICONS[task.state]
+        st.markdown(f"{icon} **{escape(title(task))}**", width="stretch")
         if not task.is_over:
             _button("Cancel", ":material/close:", task, tasks.cancel, disabled=task.is_stopping)
         elif task.state in _RETRY:

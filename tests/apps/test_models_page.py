@@ -98,7 +98,7 @@ def download(app: AppTest) -> AppTest:
 def test_page_says_what_is_in_use_and_why(page: AppTest) -> None:
     assert "Embedding model: all-MiniLM-L6-v2" in told(page)
     assert "can't be compared" in told(page)
-    assert "In use: extractive" in told(page)
+    assert "In use: Passages only" in told(page)
     assert "CC BY-NC 4.0: free for non-commercial use only" in told(page)
 
 
@@ -180,7 +180,7 @@ def test_answer_model_that_names_nothing_is_refused(
         page.text_input(key=key).set_value(text)
     checked(page.button(key="llm-use").click().run())
     assert problem in plainly(page.error[0].value)
-    assert "In use: extractive" in told(page)
+    assert "In use: Passages only" in told(page)
 
 
 def test_server_that_does_not_answer_fails_the_test(page: AppTest) -> None:
@@ -224,7 +224,7 @@ def test_server_that_answers_is_tested_and_then_used(page: AppTest, chat: str) -
     checked(page.button(key="llm-test").click().run())
     assert "tiny at http" in plainly(page.success[0].value)
     assert page.text[0].value == "The lamp is here …"
-    assert "In use: extractive" in told(page)
+    assert "In use: Passages only" in told(page)
     checked(page.button(key="llm-use").click().run())
     assert f"In use: {chat}#tiny" in told(page)
     go(page, "ask")

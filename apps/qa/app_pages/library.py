@@ -92,9 +92,9 @@ def draw_adding(status: IndexStatus | None) -> None:
         files = st.file_uploader(
             "Drop files here: PDF, Word, PowerPoint, Excel, EPUB, HTML, Markdown, text, CSV, JSON or source code",
             accept_multiple_files=True,
-            help=f"{file_size(MOST_PENDING_BYTES)} may wait to be added at a time, uploads of others included.",
             key="files",
         )
+        st.caption(f"Up to {file_size(MOST_PENDING_BYTES)} of uploaded files may wait to be added.")
         path = ""
         if only_this_machine():
             path = st.text_input(

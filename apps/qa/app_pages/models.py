@@ -69,7 +69,7 @@ def draw_answer_model() -> None:
         if try_it or use_it:
             setting = catalogue.llm_setting(kind, path, address, model)
             try_answer_model(setting) if try_it else use_answer_model(setting)
-    st.caption(f"In use: {escape(service().llm)}")
+    st.caption(f"In use: {escape(catalogue.llm_name(service().llm))}")
 
 
 def try_answer_model(setting: str) -> None:
@@ -83,7 +83,7 @@ def try_answer_model(setting: str) -> None:
 def use_answer_model(setting: str) -> None:
     """Use it for all answers from now on, of all users."""
     service().use_llm(setting)
-    st.toast(f"New answers will use {escape(setting)}.", icon=":material/check:")
+    st.toast(f"New answers will use {escape(catalogue.llm_name(setting))}.", icon=":material/check:")
 
 
 def draw_catalogue(in_use: str | None) -> None:
