@@ -30,7 +30,7 @@ app: $(VENV)/.app  ## the question-answering page, on the sample documents
 	$(BIN)/python apps/qa/launcher.py --port $(PORT) --index .jina-rag/samples
 
 test: $(VENV)/.test lint  ## everything that CI runs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-browser: $(VENV)/.browser  ## the page in a real browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
