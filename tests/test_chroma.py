@@ -26,6 +26,7 @@ from jina_rag import (
     register_model,
 )
 from jina_rag.chroma import FINGERPRINT_KEY, JinaRagEmbeddingFunction, open_collection, upsert_documents
+from jina_rag.model_files import ensure_model_file
 from jina_rag.testing import FAKE_SPEC, TINY_SPEC, FakeBackend, fake_embedder, write_tiny_gguf
 
 MINILM = "all-MiniLM-L6-v2"
@@ -234,6 +235,14 @@ def test_the_function_follows_chromas_protocol(minilm: Embedder) -> None:
     np.testing.assert_array_equal(query, minilm.embed_query("text"))
 
 
+def test_the_function_may_have_a_file_and_stores_nothing_of_this_machine(tmp_path: Path, minilm: Embedder) -> None:
+    path = tmp_path / "copy.gguf"
+    path.symlink_to(ensure_model_file(minilm.spec))
+    function = JinaRagEmbeddingFunction(MINILM, path=path, cache_dir=tmp_path, keep_alive=60)
+    assert set(function.get_config()) == {"model", "quantization", "dimensions", "truncate", "fingerprint"}
+    np.testing.assert_array_equal(function(["text"])[0], minilm.embed_documents(["text"])[0])
+
+
 def test_rebuilding_the_function_loads_nothing() -> None:
     code = (
         "import sys, json\n"
@@ -310,7 +319,7 @@ def test_any_text_is_stored_whole_or_refused(client: ClientAPI, text: str) -> No
 @pytest.mark.parametrize("letter", ["a", " ", "\x00", "日", "\u0301"])
 def test_a_megabyte_of_one_letter_is_stored_whole(client: ClientAPI, minilm: Embedder, letter: str) -> None:
     text = letter * (1_000_000 // len(letter.encode()))
-    embedder = Embedder(minilm._backend, minilm.spec, quantization=minilm.quantization, truncate=True)
+    embedder = Embedder(minilm.backend, minilm.spec, quantization=minilm.quantization, truncate=True)
     collection = open_collection(client, "large", embedder)
     upsert_documents(collection, ["id"], [text])
     assert collection.get(ids=["id"])["documents"] == [text]

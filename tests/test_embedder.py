@@ -1,7 +1,6 @@
 import asyncio
 import pickle
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,22 +137,11 @@ def test_progress_adds_up(any_embedder: Embedder) -> None:
     assert sum(steps) == 100
 
 
-async def test_async_gives_the_same_and_leaves_the_loop_free(any_embedder: Embedder) -> None:
+async def test_async_gives_the_same(any_embedder: Embedder) -> None:
     texts = random_texts(200, words=40)
-    gaps: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.005)
-            gaps.append(time.perf_counter() - before)
-
-    watcher = asyncio.create_task(watch())
     documents, query = await asyncio.gather(any_embedder.aembed_documents(texts), any_embedder.aembed_query(texts[0]))
-    watcher.cancel()
     np.testing.assert_allclose(documents, any_embedder.embed_documents(texts), atol=1e-5)
     np.testing.assert_allclose(query, any_embedder.embed_query(texts[0]), atol=1e-5)
-    assert max(gaps, default=0) < 1
 
 
 def test_pickling_carries_the_configuration(any_embedder: Embedder) -> None:
@@ -184,7 +172,7 @@ TEXTS = ["Mars", "Venus", "Saturn"]
         (text for text in TEXTS),
         pandas.Series(TEXTS),
         np.array(TEXTS),
-        dict.fromkeys("ab").keys(),
+        dict.fromkeys(TEXTS).keys(),
     ],
     ids=["tuple", "iterator", "generator", "series", "array", "keys"],
 )
@@ -258,8 +246,8 @@ def test_a_stream_names_a_text_by_its_place_in_all() -> None:
         fake_embedder().stream_documents([], batch_size=0)
 
 
-class ClosingBackend(FakeBackend):
-    """Says when it was closed."""
+class WaitingBackend(FakeBackend):
+    """Embeds when it is told to, and says when it was closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -267,15 +255,23 @@ class ClosingBackend(FakeBackend):
         self.goes_on = threading.Event()
 
     def embed(self, texts: Sequence[str], **options: Any) -> BackendResult:
-        self.goes_on.wait(10)
+        assert self.goes_on.wait(30)
         return super().embed(texts, **options)
 
     def close(self) -> None:
         self.closed.set()
 
 
+async def test_the_event_loop_is_free_meanwhile() -> None:
+    backend = WaitingBackend()
+    vectors = asyncio.create_task(Embedder(backend, FAKE_SPEC).aembed_documents(["Mars"]))
+    await asyncio.sleep(0)
+    backend.goes_on.set()  # which nobody would do if the loop waited, too
+    assert (await vectors).shape == (1, 64)
+
+
 def test_memory_is_given_back_after_a_time_without_use() -> None:
-    backend = ClosingBackend()
+    backend = WaitingBackend()
     embedder = Embedder(backend, FAKE_SPEC, keep_alive=0.05)
     for _ in range(2):
         with ThreadPoolExecutor() as pool:

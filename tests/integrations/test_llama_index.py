@@ -2,7 +2,6 @@ import asyncio
 import importlib.util
 import pickle
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -171,21 +170,19 @@ def test_events_say_what_the_vectors_depend_on() -> None:
 async def test_the_event_loop_stays_free() -> None:
     model = JinaRagEmbedding(model_name=MINILM)
     await model.aget_query_embedding("load the model first")
-    gaps = []
+    beats = 0
 
     async def heartbeat() -> None:
+        nonlocal beats
         while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.005)
-            gaps.append(time.perf_counter() - before)
+            beats += 1
+            await asyncio.sleep(0)
 
     beating = asyncio.create_task(heartbeat())
-    started = time.perf_counter()
     vectors = await model.aget_text_embedding_batch(random_texts(200, words=30))
-    took = time.perf_counter() - started
     beating.cancel()
     assert len(vectors) == 200
-    assert max(gaps) < min(1, took / 2), f"the loop stood still for {max(gaps):.3f} s of {took:.3f} s"
+    assert beats > 100  # a loop that waited for the model would have given it a handful of turns
 
 
 # In an index
