@@ -16,7 +16,7 @@ from jina_rag.rag import DocumentIndex
 from jina_rag.rag.indexing.contents import IndexContents
 from jina_rag.testing import fake_embedder
 from tests.cli.conftest import Run
-from tests.index_files import chroma_collection
+from tests.index_files import chroma_collection, database
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def test_a_kill_is_mended_without_a_model(modelless: Run, tmp_path: Path) -> Non
     """Vectors that Chroma lacks or has too many are made to agree by those in the manifest."""
     with DocumentIndex.open(tmp_path / ".jina-rag" / "index") as index:
         (mars, saturn) = (document.source for document in index.documents())
-        index._manifest.begin([mars, saturn])
+        with database(index.folder) as connection:
+            connection.executemany("INSERT INTO unfinished VALUES (?)", [(mars,), (saturn,)])
         with chroma_collection(index.folder) as vectors:
             vectors.delete([chunk.id for chunk in index.chunks_of(saturn)])
     assert modelless("rm", mars, "--yes").exit_code == 0

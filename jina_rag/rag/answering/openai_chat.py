@@ -17,7 +17,13 @@ class OpenAIChatModel:
     """A model behind any server that speaks OpenAI's chat completions: llama-server, Ollama, LM Studio or vLLM."""
 
     def __init__(
-        self, base_url: str, model: str | None = None, api_key: str = "none", *, timeout: float = 120.0
+        self,
+        base_url: str,
+        model: str | None = None,
+        api_key: str = "none",
+        *,
+        timeout: float = 120.0,
+        max_retries: int = 2,
     ) -> None:
         """Name a server; it is asked nothing yet.
 
@@ -26,12 +32,14 @@ class OpenAIChatModel:
             model: The model's name there; None takes the first that the server lists.
             api_key: What it wants to see; most local servers don't care.
             timeout: The longest silence to bear, in seconds; a large model reads for long before its first word.
+            max_retries: How often a request that failed on its way is sent again.
         """
         self.base_url = _without_password(base_url)
         self._address = base_url
         self._model = model
         self._api_key = api_key
         self._timeout = timeout
+        self._max_retries = max_retries
 
     @property
     def name(self) -> str:
@@ -78,7 +86,7 @@ class OpenAIChatModel:
             raise MissingDependencyError.for_extra("openai", "rag") from error
 
         timeout = Timeout(self._timeout, connect=min(10.0, self._timeout))
-        return OpenAI(base_url=self._address, api_key=self._api_key, timeout=timeout)
+        return OpenAI(base_url=self._address, api_key=self._api_key, timeout=timeout, max_retries=self._max_retries)
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:

@@ -123,12 +123,11 @@ def test_a_server_that_refuses_is_explained(model: str, advice: str) -> None:
         list(OpenAIChatModel(url, model).stream(MESSAGES))
 
 
-def test_a_server_that_is_not_there_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_explained() -> None:
     with _serving() as url:
         pass
-    monkeypatch.setattr("openai._constants.INITIAL_RETRY_DELAY", 0.01)
     with pytest.raises(GenerationError, match="Can't reach http://127"):
-        list(OpenAIChatModel(url, "phi").stream(MESSAGES))
+        list(OpenAIChatModel(url, "phi", max_retries=0).stream(MESSAGES))
 
 
 def test_a_key_is_never_told() -> None:
@@ -138,8 +137,7 @@ def test_a_key_is_never_told() -> None:
             with pytest.raises(GenerationError) as caught:
                 list(OpenAIChatModel(url, model, key).stream(MESSAGES))
             assert key not in "".join(traceback.format_exception(caught.value))
-    silent = OpenAIChatModel(f"http://me:{password}@127.0.0.1:1/v1", "phi")
-    silent._client.max_retries = 0
+    silent = OpenAIChatModel(f"http://me:{password}@127.0.0.1:1/v1", "phi", max_retries=0)
     with pytest.raises(GenerationError) as caught:
         list(silent.stream(MESSAGES))
     assert password not in f"{caught.value}{silent.name}"
@@ -160,7 +158,6 @@ def test_closing_closes_the_connection() -> None:
 
 def test_a_server_that_falls_silent_is_not_waited_for() -> None:
     with _serving() as url:
-        model = OpenAIChatModel(url, "silent", timeout=0.2)
-        model._client.max_retries = 0
+        model = OpenAIChatModel(url, "silent", timeout=0.2, max_retries=0)
         with pytest.raises(GenerationError, match=r"silent for 0\.2 seconds"):
             list(model.stream(MESSAGES))

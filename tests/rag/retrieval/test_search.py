@@ -52,11 +52,10 @@ def test_every_mode_finds_the_passage(planets: DocumentIndex, mode: Mode) -> Non
     assert _names(search(planets, "What are the rings of Saturn made of?", 1, mode=mode)) == ["saturn.txt"]
 
 
-def test_hybrid_search_fuses_the_ranks_of_both_sides(planets: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jina_rag.rag.retrieval.search._CANDIDATES", 2)
+def test_hybrid_search_fuses_the_ranks_of_both_sides(planets: DocumentIndex) -> None:
     query = "red iron clouds"
     results = search(planets, query)
-    dense, lexical = search(planets, query, 2, mode="dense"), search(planets, query, 4, mode="lexical")
+    dense, lexical = search(planets, query, 5, mode="dense"), search(planets, query, 4, mode="lexical")
     assert {r.chunk.id for r in results} >= {r.chunk.id for r in dense}
     for result in results:
         sides = [side for side in (result.dense, result.lexical) if side]
@@ -203,11 +202,15 @@ def test_a_reranker_has_the_last_word(planets: DocumentIndex, mode: Mode) -> Non
     assert all(result.retrieval_score is None for result in found)
 
 
-def test_a_reranker_reads_the_best_candidates_only(planets: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jina_rag.rag.retrieval.search._CANDIDATES", 1)
+def test_a_reranker_reads_the_best_candidates_only(planets: DocumentIndex, tmp_path: Path) -> None:
+    moons = tmp_path / "moons"
+    moons.mkdir()
+    for number in range(30):
+        (moons / f"{number}.txt").write_text(f"Moon number {number} is made of red iron.")
+    planets.add([moons])
     reranker = Shortest()
-    best = search(planets, "red iron clouds", 2)
-    search(planets, "red iron clouds", 1, reranker=reranker)
+    search(planets, "red iron clouds", 1, mode="dense", reranker=reranker)
+    best = search(planets, "red iron clouds", 30, mode="dense")
     assert reranker.asked[0][1] == [result.chunk.text for result in best]
     assert search(planets, " ", reranker=reranker) == []
     assert search(planets, "red", reranker=reranker, filters=Filters(file_types=("pdf",))) == []
