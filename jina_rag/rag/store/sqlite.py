@@ -30,7 +30,29 @@ _NEEDS_NO_WRITING = frozenset(
 )
 """What reading fails with where SQLite can't make the files of its write-ahead log."""
 
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""What a journal begins with, and ends with if it names a super-journal."""
+
 _of_parents: list[sqlite3.Connection] = []  # kept for good: SQLite forbids a forked child even to close them
+
+
+def refuse_super_journal(database: Path) -> None:
+    """Refuse a database whose rollback journal names a super-journal: SQLite would delete the file of that name.
+
+    Only a transaction over several databases has one, and nobody makes such transactions here.
+
+    Raises:
+        IndexFolderError: there is one.
+    """
+    journal = database.with_name(f"{database.name}-journal")
+    try:
+        with journal.open("rb") as file:
+            file.seek(max(0, journal.stat().st_size - len(_JOURNAL_MAGIC)))
+            names_another = file.read() == _JOURNAL_MAGIC
+    except OSError:  # mostly there is none
+        return
+    if names_another:
+        raise IndexFolderError(f"{journal} names another file, which SQLite would delete. Don't use this index.")
 
 
 class Database:
@@ -117,6 +139,7 @@ class Database:
         return connection
 
     def _connect(self, how: str) -> sqlite3.Connection:
+        refuse_super_journal(self.path)
         # Handed from thread to thread, never used by two at a time.
         return sqlite3.connect(
             f"{self.path.resolve().as_uri()}?{how}",

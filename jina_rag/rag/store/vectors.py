@@ -18,6 +18,7 @@ from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.catalog import file_kind
 from jina_rag.rag.store.disk import disk_is_full, is_nearly_full
+from jina_rag.rag.store.sqlite import refuse_super_journal
 from jina_rag.subprocesses import module_command, module_environment
 from jina_rag.vectors import FloatArray
 
@@ -204,6 +205,7 @@ def _open_client(folder: Path) -> "Client":
     except ImportError as error:
         raise MissingDependencyError.for_extra("chromadb", "rag") from error
 
+    refuse_super_journal(folder / "chroma.sqlite3")
     # Within a process Chroma opens a path once and hands the same state to all. Spelled differently, with more slashes
     # at its end, it is another path, and an index can renew its state whoever else has the folder open.
     path = f"{folder.parent.resolve() / folder.name}{os.sep * (next(_spellings) % _MAX_SPELLINGS)}"
