@@ -1,1 +1,1 @@
-"""What writes answers: prompts, chat models, conversations, and the pipeline from question to answer."""
+"""Answers: prompts, generators, conversations, and the pipeline from question to answer."""

@@ -1,4 +1,4 @@
-"""`make_generator`: from a setting to what writes the answers."""
+"""`make_generator`: the generator that a setting names."""
 
 import os
 from pathlib import Path

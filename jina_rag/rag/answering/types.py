@@ -1,4 +1,4 @@
-"""What answering is about: turns, answers, and what writes them."""
+"""Turns, answers, and the protocol of generators."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
