@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -21,10 +22,12 @@ from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.config import EmbedderConfig
 from jina_rag.errors import BackendError, FingerprintMismatchError, InvalidTextError, TextError, text_positions_from
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.gguf_file import read_gguf_header
 from jina_rag.keep_alive import IdleTimer
 from jina_rag.models import DEFAULT_MODEL, InputType, KnownModelName, ModelSpec, get_model_spec, parse_model_name
 from jina_rag.vectors import FloatArray, cosine_similarity, truncate_dimensions
+
+_SMALL_CALL_CHARACTERS = 4096
+"""An asynchronous call on so little text, a question say, has threads of its own."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +177,8 @@ class Embedder:
             ModelLoadError: it is not a whole GGUF file of an embedding model, or its vectors have another width.
         """
         row = get_model_spec(spec) if isinstance(spec, str) else spec
-        backend = LlamaCppBackend(Path(path), pooling=row.pooling, options=options)
-        stored = quantization or read_gguf_header(backend.path).quantization
+        backend = LlamaCppBackend(Path(path), pooling=row.pooling, options=options, closing_token=row.closing_token)
+        stored = quantization or backend.quantization
         return cls(backend, row, quantization=stored, dimensions=dimensions, truncate=truncate, keep_alive=keep_alive)
 
     @classmethod
@@ -305,7 +308,7 @@ class Embedder:
         Args:
             texts: Any number of them, in a list, an iterator or a column of a table; none gives shape (0, d).
             input_type: "query" or "document": decides the prompt.
-            on_progress: Called now and then with how many more texts are done.
+            on_progress: Called after each batch with how many more texts are done. What it raises ends the call.
 
         Raises:
             InputTooLongError: a text has too many tokens and `truncate` is off.
@@ -333,9 +336,23 @@ class Embedder:
         return EmbeddingResult(vectors, result.token_counts, result.truncated)
 
     async def aembed(self, texts: Iterable[str], input_type: InputType) -> EmbeddingResult:
-        """`embed` without holding up the event loop."""
+        """`embed` without holding up the event loop; a task that is cancelled ends it after the batch at hand."""
         texts = _as_list(texts)
-        return await asyncio.get_running_loop().run_in_executor(_workers(), partial(self.embed, texts, input_type))
+        cancelled = Event()
+
+        def check(_: int) -> None:
+            if cancelled.is_set():
+                raise asyncio.CancelledError
+
+        # A question must not wait for a thread until documents are done.
+        is_small = sum(len(text) for text in texts) <= _SMALL_CALL_CHARACTERS
+        threads = _threads("small" if is_small else "large")
+        work = partial(self.embed, texts, input_type, on_progress=check)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, work)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
 
     def count_tokens(self, texts: Iterable[str], input_type: InputType = "document") -> list[int]:
         """How many tokens each text takes, prompt and special tokens included."""
@@ -427,10 +444,10 @@ def _check_unit_length(vectors: FloatArray) -> None:
 
 
 @cache
-def _workers() -> ThreadPoolExecutor:
+def _threads(lane: Literal["small", "large"]) -> ThreadPoolExecutor:
     # Not asyncio's own pool: waiting for the model must not use up the threads that everything else shares.
-    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="jina-rag-async")
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix=f"jina-rag-async-{lane}")
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_workers.cache_clear)  # the threads stayed with the parent
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # the threads stayed with the parent

@@ -87,19 +87,21 @@ class InputTooLongError(TextError):
     Attributes:
         token_count: Its tokens, prompt and special tokens included.
         max_tokens: How many the model reads.
+        at_least: Whether it may have more than `token_count`, because so long a text is not even tokenised.
     """
 
-    def __init__(self, index: int, token_count: int, max_tokens: int) -> None:
+    def __init__(self, index: int, token_count: int, max_tokens: int, at_least: bool = False) -> None:
         self.token_count = token_count
         self.max_tokens = max_tokens
+        self.at_least = at_least
         super().__init__(
             index,
-            f"has {token_count:,} tokens and the model reads {max_tokens:,}. Split the text, or pass truncate=True to "
-            "embed its beginning.",
+            f"has {'at least ' if at_least else ''}{token_count:,} tokens and the model reads {max_tokens:,}. "
+            "Split the text, or pass truncate=True to embed its beginning.",
         )
 
     def __reduce__(self) -> tuple[type["InputTooLongError"], tuple[Any, ...]]:
-        return type(self), (self.index, self.token_count, self.max_tokens)
+        return type(self), (self.index, self.token_count, self.max_tokens, self.at_least)
 
 
 @contextmanager

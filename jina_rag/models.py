@@ -96,6 +96,8 @@ class ModelSpec:
         license: SPDX-like name of the weights' licence.
         normal_form: What the model's own tokenizer does to Unicode first, and llama.cpp's does not; None for nothing.
         prompts: What goes before a query and before a document.
+        closing_token: The special token that the model's own tokenizer puts after each text, which files may leave
+            out; "" for none, None where the file is to say.
         matryoshka_dimensions: The widths that the model was trained to be cut to, ascending, the full one included.
         files: The quantisations on offer; empty for a file that only the user has.
         default_quantization: The one taken when none is named.
@@ -113,6 +115,7 @@ class ModelSpec:
     pooling: Pooling
     license: str
     prompts: Prompts = Prompts()
+    closing_token: str | None = None
     normal_form: Literal["NFC"] | None = None
     matryoshka_dimensions: tuple[int, ...] = ()
     files: tuple[ModelFile, ...] = ()
@@ -315,6 +318,7 @@ def _jina_v5(
         ),
         # Only retrieval tells questions from passages; the other adapters were trained on "Document: " alone.
         prompts=Prompts(query="Query: " if task == "retrieval" else "Document: ", document="Document: "),
+        closing_token="<|end_of_text|>" if size == "nano" else None,
         normal_form="NFC" if size == "small" else None,  # Qwen's tokenizer.json: "normalizer"; nano's has none
         matryoshka_dimensions=tuple(width for width in (32, 64, 128, 256, 512, 768, 1024) if width <= dimensions),
         files=tuple(files.values()),
@@ -375,6 +379,7 @@ MODELS: tuple[ModelSpec, ...] = (
         max_input_tokens=256,  # sentence-transformers' max_seq_length for it; trained on fewer
         pooling="mean",
         license="Apache-2.0",
+        closing_token="[SEP]",  # noqa: S106 - no password
         files=(
             ModelFile(quantization="F32", filename="all-MiniLM-L6-v2-F32.gguf"),
             ModelFile(quantization="F16", filename="all-MiniLM-L6-v2-F16.gguf"),

@@ -174,6 +174,7 @@ def write_qwen3_gguf(
     *,
     half: bool = False,
     rerank_template: str = "",
+    add_eos: bool | None = None,
 ) -> Path:
     """Write any Qwen3 with tied embeddings, whose last vocabulary entry is its end-of-text token.
 
@@ -186,6 +187,7 @@ def write_qwen3_gguf(
         half: Store the matrices as float16.
         rerank_template: How it joins question and passage, if `cls.output.weight` makes a reranker of it that says
             "yes" or "no".
+        add_eos: Whether the header says that texts end with the end-of-text token; None leaves it out.
     """
     from gguf import GGUFWriter, TokenType
 
@@ -209,6 +211,8 @@ def write_qwen3_gguf(
     writer.add_eos_token_id(len(vocabulary) - 1)
     writer.add_pad_token_id(len(vocabulary) - 1)
     writer.add_add_bos_token(False)
+    if add_eos is not None:
+        writer.add_add_eos_token(add_eos)
     if rerank_template:
         writer.add_classifier_output_labels(["yes", "no"])
         writer.add_chat_template([{"name": "rerank", "template": rerank_template}])

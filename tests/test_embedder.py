@@ -22,7 +22,7 @@ from jina_rag import (
     ModelSpec,
     UnknownModelError,
 )
-from jina_rag.backends.base import BackendResult, limit_tokens
+from jina_rag.backends.base import BackendResult, ProgressCallback, limit_tokens
 from jina_rag.testing import FAKE_SPEC, TINY_SPEC, FakeBackend, fake_embedder, random_texts
 
 BARE_SPEC = ModelSpec(name="bare", dimensions=64, max_input_tokens=512, pooling="mean", license="Apache-2.0")
@@ -56,6 +56,58 @@ def test_a_text_is_the_same_alone_and_in_a_batch(any_embedder: Embedder) -> None
     together = any_embedder.embed_documents(texts)
     alone = np.stack([any_embedder.embed_documents([text])[0] for text in texts])
     assert np.sum(together * alone, axis=1).min() >= 0.9999
+
+
+class HeldBackend(FakeBackend):
+    """Holds up calls of several texts, text by text, until it may go on with one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Semaphore(0)
+        self.n_held = 0
+        self.n_done = 0
+
+    def embed(
+        self, texts: Sequence[str], *, on_progress: ProgressCallback | None = None, **options: Any
+    ) -> BackendResult:
+        if len(texts) > 1:
+            self.n_held += 1
+            for _ in texts:
+                assert self.go_on.acquire(timeout=20)
+                self.n_done += 1
+                if on_progress:
+                    on_progress(1)
+        return super().embed(texts, **options)
+
+
+async def test_an_async_question_passes_large_calls_and_cancelled_ones_leave() -> None:
+    backend = HeldBackend()
+    embedder = Embedder(backend, FAKE_SPEC)
+    large = ["word " * 200] * 100
+    tasks = [asyncio.create_task(embedder.aembed_documents(large)) for _ in range(12)]
+    while backend.n_held < 8:
+        await asyncio.sleep(0.01)
+    for _ in range(20):
+        assert (await embedder.aembed_query("Who kept the diary?")).shape == (64,)
+    assert backend.n_done == 0
+    for task in tasks:
+        task.cancel()
+    assert all(isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*tasks, return_exceptions=True))
+    backend.go_on.release(12 * 100)
+    await embedder.aembed_documents(["x" * 5000])  # its thread is one that a cancelled call has left
+    assert backend.n_done <= 8
+
+
+def test_what_a_progress_callback_raises_ends_the_call(any_embedder: Embedder) -> None:
+    def stop(_: int) -> None:
+        steps.append(1)
+        raise TimeoutError("enough")
+
+    steps: list[int] = []
+    with pytest.raises(TimeoutError, match="enough"):
+        any_embedder.embed(random_texts(100, words=60), "document", on_progress=stop)
+    assert len(steps) == 1
+    assert any_embedder.embed_query("still there").any()
 
 
 def test_queries_and_documents_get_their_own_prompt() -> None:

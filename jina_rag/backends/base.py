@@ -124,6 +124,18 @@ class ChatModel(Protocol):
         """Give back memory and connections; the next answer takes them again."""
 
 
+def find_too_long(lengths: Sequence[int], *, max_tokens: int, truncate: bool) -> tuple[int, ...]:
+    """Positions of the texts with more than `max_tokens` tokens, which have to be cut.
+
+    Raises:
+        InputTooLongError: there is one, and `truncate` is False.
+    """
+    too_long = tuple(index for index, length in enumerate(lengths) if length > max_tokens)
+    if too_long and not truncate:
+        raise InputTooLongError(too_long[0], lengths[too_long[0]], max_tokens)
+    return too_long
+
+
 def limit_tokens(
     tokens: Sequence[list[int]], *, max_tokens: int, n_suffix_tokens: int, truncate: bool
 ) -> tuple[list[list[int]], tuple[int, ...]]:
@@ -135,9 +147,7 @@ def limit_tokens(
     Raises:
         InputTooLongError: a list is longer and `truncate` is False.
     """
-    too_long = tuple(index for index, ids in enumerate(tokens) if len(ids) > max_tokens)
-    if too_long and not truncate:
-        raise InputTooLongError(too_long[0], len(tokens[too_long[0]]), max_tokens)
+    too_long = find_too_long(list(map(len, tokens)), max_tokens=max_tokens, truncate=truncate)
     limited = list(tokens)
     for index in too_long:
         ids = tokens[index]

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from jina_rag.backends.base import BackendResult, ProgressCallback, encode_utf8
+from jina_rag.backends.base import BackendResult, ProgressCallback, encode_utf8, find_too_long
 from jina_rag.backends.remote.address import BackendAddress
 from jina_rag.backends.remote.engine import ServerInfo
-from jina_rag.errors import BackendError, InputTooLongError, MissingDependencyError, ModelLoadError
+from jina_rag.errors import BackendError, MissingDependencyError, ModelLoadError
 from jina_rag.models import BUNDLED_MODEL, ModelSpec
 from jina_rag.vectors import FloatArray
 
@@ -67,9 +67,7 @@ class SentenceTransformersBackend:
     ) -> BackendResult:
         """Embed texts in batches. Raises as `EmbeddingBackend.embed` does."""
         counts = self.count_tokens(texts)
-        too_long = tuple(index for index, count in enumerate(counts) if count > max_tokens)
-        if too_long and not truncate:
-            raise InputTooLongError(too_long[0], counts[too_long[0]], max_tokens)
+        too_long = find_too_long(counts, max_tokens=max_tokens, truncate=truncate)
         with self._lock:
             model = self._load()
             model.max_seq_length = max_tokens

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jina_rag import Embedder, LlamaCppOptions, ModelLoadError, ModelNotFoundError
-from jina_rag.backends.llama_cpp.backend import KEPT_CONTEXT_TOKENS, LlamaCppBackend, pack
-from jina_rag.backends.llama_cpp.context import ATTENTION_TILE, MAX_SEQUENCES, Context
+from jina_rag import Embedder, InputTooLongError, LlamaCppOptions, ModelLoadError, ModelNotFoundError
+from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
+from jina_rag.backends.llama_cpp.context import ATTENTION_TILE, MAX_SEQUENCES
+from jina_rag.backends.llama_cpp.library import library
+from jina_rag.backends.llama_cpp.model import KEPT_CONTEXT_TOKENS, pack
+from jina_rag.backends.llama_cpp.vocabulary import SPLIT_TOKENS
 from jina_rag.models import InputType
-from jina_rag.testing import TINY_SPEC, random_texts, tiny_vocabulary, write_tiny_gguf
+from jina_rag.testing import (
+    END_OF_TEXT,
+    TINY_SHAPE,
+    TINY_SPEC,
+    random_texts,
+    tiny_merges,
+    tiny_vocabulary,
+    tiny_weights,
+    write_qwen3_gguf,
+    write_tiny_gguf,
+)
 from jina_rag.vectors import FloatArray
 from tests.reference.texts import TEXTS
 from tests.reference.tiny_tokenizer import build_tokenizer
@@ -74,9 +88,9 @@ def test_minilm_is_what_sentence_transformers_computes(quantization: str, least:
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=80))
 def test_tokens_are_those_of_the_reference_tokenizer(tiny: Embedder, text: str) -> None:
-    backend = tiny._backend
-    assert isinstance(backend, LlamaCppBackend)
-    assert backend._model().vocabulary.tokenize([text], allow_empty=True) == [TOKENIZER.encode(text).ids]
+    assert isinstance(tiny.backend, LlamaCppBackend)
+    (tokens,) = tiny.backend.tokenize([text])
+    assert [token.id for token in tokens] == TOKENIZER.encode(text).ids
 
 
 @pytest.mark.parametrize("flash_attention", ["on", "off"])
@@ -95,25 +109,40 @@ def test_options_change_nothing_that_matters(
 
 @given(st.lists(st.integers(1, 700), max_size=200), st.integers(1, 512))
 def test_packing_loses_nothing_and_keeps_its_bounds(lengths: list[int], max_tokens: int) -> None:
-    sequences = [(index,) * length for index, length in enumerate(lengths)]
-    batches = list(pack(sequences, max_tokens=max_tokens))
-    assert sorted(sequence for batch in batches for sequence in batch) == sequences
+    batches = list(pack(lengths, max_tokens=max_tokens))
+    assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
     for batch in batches:
-        assert len(batch) == 1 or sum(map(len, batch)) <= max_tokens
+        assert len(batch) == 1 or sum(lengths[place] for place in batch) <= max_tokens
         assert 1 <= len(batch) <= MAX_SEQUENCES
 
 
 def test_packing_fills_its_batches() -> None:
-    lengths = np.random.default_rng(0).integers(80, 190, 1000)
-    batches = list(pack([(index,) * length for index, length in enumerate(lengths)], max_tokens=512))
-    assert lengths.sum() / (512 * len(batches)) > 0.95
+    lengths = np.random.default_rng(0).integers(80, 190, 1000).tolist()
+    batches = list(pack(lengths, max_tokens=512))
+    assert sum(lengths) / (512 * len(batches)) > 0.95
 
 
-def test_a_long_text_does_not_keep_its_memory(tiny: Embedder) -> None:
-    backend = tiny._backend
-    assert isinstance(backend, LlamaCppBackend)
-    tiny.embed_documents(["word " * 1_200])
-    assert all(context.n_tokens <= KEPT_CONTEXT_TOKENS for context in backend._model()._contexts.values())
+def test_a_long_text_does_not_keep_its_memory(tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: dict[int, int] = {}  # of the contexts that exist
+    functions = library()
+    init, free = functions.llama_init_from_model, functions.llama_free
+
+    def init_and_note(model: Any, parameters: Any) -> Any:
+        context = init(model, parameters)
+        sizes[context] = parameters.n_ctx
+        return context
+
+    def free_and_note(context: Any) -> None:
+        del sizes[context]
+        free(context)
+
+    monkeypatch.setattr(functions, "llama_init_from_model", init_and_note)
+    monkeypatch.setattr(functions, "llama_free", free_and_note)
+    with Embedder.from_file(tiny_gguf, TINY_SPEC, options=LlamaCppOptions(n_threads=1)) as embedder:
+        embedder.embed_documents(["word " * 1_200])
+        embedder.embed_query("hello")
+        assert len(sizes) == 1
+        assert max(sizes.values()) <= KEPT_CONTEXT_TOKENS
 
 
 def test_threads_and_coroutines_get_the_single_threaded_vectors(minilm: Embedder) -> None:
@@ -162,30 +191,26 @@ def test_a_question_does_not_wait_for_a_long_text(tiny: Embedder, monkeypatch: p
     """It is computed between two parts of it, and neither vector shows that."""
     long, question = "word " * 900, "Who kept the diary?"
     expected = tiny.embed_documents([long])[0], tiny.embed_query(question)
-    backend = tiny.backend
-    assert isinstance(backend, LlamaCppBackend)
-    waiting = backend._model()._thread._work_queue
-    decode, sizes, began = Context._decode, list[int](), threading.Event()
+    decode, sizes, began, asking = library().llama_decode, list[int](), threading.Event(), threading.Event()
 
-    def decode_and_tell(self: Context, tokens: Any, positions: Any, owners: Any, *, outputs: bool) -> None:
-        sizes.append(len(tokens))
-        if not began.is_set():
-            began.set()
-            deadline = time.monotonic() + 10
-            while not waiting.qsize():  # until the question stands behind this part
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-        decode(self, tokens, positions, owners, outputs=outputs)
+    def decode_when_asked(context: Any, batch: Any) -> Any:
+        sizes.append(batch.n_tokens)
+        began.set()
+        assert asking.wait(10)
+        return decode(context, batch)
 
-    monkeypatch.setattr(Context, "_decode", decode_and_tell)
-    with ThreadPoolExecutor(1) as threads:
+    monkeypatch.setattr(library(), "llama_decode", decode_when_asked)
+    with ThreadPoolExecutor(2) as threads:
         reading = threads.submit(tiny.embed_documents, [long])
         assert began.wait(10)
-        asked = tiny.embed_query(question)
-        read = reading.result()[0]
-    n_question = tiny.count_tokens([question], "query")[0]
-    assert sizes[1] == n_question
-    assert n_question not in sizes[2:]
+        answering = threads.submit(tiny.embed_query, question)
+        n_question = tiny.count_tokens([question], "query")[0]
+        time.sleep(0.2)  # it stands behind the part at hand; if not yet, it comes one part later
+        asking.set()
+        asked, read = answering.result(), reading.result()[0]
+    assert n_question in sizes[1:3]
+    sizes.remove(n_question)
+    assert n_question not in sizes
     assert len(sizes) > 4
     assert cosines(read, expected[0]).min() > 0.99999
     assert cosines(asked, expected[1]).min() > 0.99999
@@ -220,7 +245,7 @@ def test_a_forked_embedder_embeds_without_being_pickled(tiny: Embedder) -> None:
         "if child == 0: os._exit(0 if same else 1)\n"
         "print(os.waitpid(child, 0)[1], same)\n"
     )
-    backend = tiny._backend
+    backend = tiny.backend
     assert isinstance(backend, LlamaCppBackend)
     done = subprocess.run(
         [sys.executable, "-c", code, str(backend.path)], capture_output=True, text=True, timeout=60, check=True
@@ -228,12 +253,21 @@ def test_a_forked_embedder_embeds_without_being_pickled(tiny: Embedder) -> None:
     assert done.stdout.strip() == "0 True"
 
 
-def test_one_file_is_loaded_once(tiny_gguf: Path) -> None:
-    first, second = (LlamaCppBackend(tiny_gguf, pooling="last") for _ in range(2))
-    other = LlamaCppBackend(tiny_gguf, pooling="last", options=LlamaCppOptions(n_threads=1))
-    assert first._model() is second._model() is not other._model()
+def test_one_file_is_loaded_once(tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[bytes] = []
+    load = library().llama_model_load_from_file
+
+    def load_and_note(path: bytes, parameters: Any) -> Any:
+        loads.append(path)
+        return load(path, parameters)
+
+    monkeypatch.setattr(library(), "llama_model_load_from_file", load_and_note)
+    options = LlamaCppOptions(n_threads=1, batch_tokens=100)
+    first, second = (LlamaCppBackend(tiny_gguf, pooling="last", options=options) for _ in range(2))
+    other = LlamaCppBackend(tiny_gguf, pooling="last", options=LlamaCppOptions(n_threads=1, batch_tokens=200))
+    assert first.dimensions == second.dimensions == other.dimensions
+    assert len(loads) == 2
     first.close()
-    assert second._loaded is not None
     assert second.embed(["still here"], max_tokens=100).vectors.shape == (1, TINY_SPEC.dimensions)
 
 
@@ -309,27 +343,27 @@ def test_options_that_mean_nothing_are_refused(options: dict[str, Any], message:
 @pytest.mark.skipif(sys.platform == "win32", reason="there, a process cannot send itself Ctrl-C alone")
 def test_an_interrupted_long_text_is_given_up(tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
-    real = Context._decode
+    real = library().llama_decode
 
-    def decode(self: Context, *arrays: Any, outputs: bool) -> None:
-        passes.append(len(arrays[0]))
+    def decode(context: Any, batch: Any) -> Any:
+        passes.append(batch.n_tokens)
         if len(passes) == 2:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.3)  # until the one who waits has heard it
-        real(self, *arrays, outputs=outputs)
+        return real(context, batch)
 
     backend = LlamaCppBackend(tiny_gguf, pooling="last", options=LlamaCppOptions(batch_tokens=64))
     text = "word " * 500
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(Context, "_decode", decode)
+            patch.setattr(library(), "llama_decode", decode)
             with pytest.raises(KeyboardInterrupt):
                 backend.embed([text], max_tokens=4096)
+            assert backend.embed(["hello"], max_tokens=4096).vectors.any()  # the thread is free again
     finally:
         signal.signal(signal.SIGINT, before)
-    backend._model()._thread.submit(int).result()  # the thread is free again
-    assert len(passes) == 2
+    assert len(passes) == 3
     after = backend.embed([text], max_tokens=4096).vectors
     assert cosines(after, LlamaCppBackend(tiny_gguf, pooling="last").embed([text], max_tokens=4096).vectors) > 0.999
 
@@ -375,6 +409,88 @@ def test_files_that_are_not_there_or_not_models(tmp_path: Path) -> None:
         Embedder.from_file(text, TINY_SPEC)
 
 
+@pytest.mark.parametrize("add_eos", [True, False, None])
+def test_a_text_ends_with_the_models_closing_token_whatever_the_file_says(tmp_path: Path, add_eos: bool | None) -> None:
+    spec = replace(TINY_SPEC, closing_token=END_OF_TEXT)
+    texts = ["The lighthouse keeper wrote down the weather.", "a", "", "word " * 900]
+    expected = Embedder.from_file(_tiny(tmp_path / "says.gguf", add_eos=True), TINY_SPEC).embed(texts, "document")
+    embedder = Embedder.from_file(_tiny(tmp_path / "model.gguf", add_eos=add_eos), spec)
+    result = embedder.embed(texts, "document")
+    np.testing.assert_array_equal(result.vectors, expected.vectors)
+    assert result.token_counts == expected.token_counts
+    cut = Embedder(embedder.backend, replace(spec, max_input_tokens=20), truncate=True).embed(texts, "document")
+    assert cut.truncated == (0, 3)
+    assert embedder.backend.tokenize(["a"])[0][-1].text == END_OF_TEXT  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("closing_token", "message"),
+    [
+        ("<|absent|>", r"has no token '<\|absent\|>', which the model was trained to read"),
+        ("", r"puts '<\|endoftext\|>' after each text, and the model was trained with 'nothing'"),
+    ],
+)
+def test_a_file_of_another_closing_token_is_refused(tmp_path: Path, closing_token: str, message: str) -> None:
+    path = _tiny(tmp_path / "model.gguf", add_eos=True)
+    with pytest.raises(ModelLoadError, match=message):
+        Embedder.from_file(path, replace(TINY_SPEC, closing_token=closing_token))
+
+
+def _tiny(path: Path, *, add_eos: bool | None) -> Path:
+    vocabulary = tiny_vocabulary()
+    weights = tiny_weights(vocabulary_size=len(vocabulary))
+    return write_qwen3_gguf(path, TINY_SHAPE, weights, vocabulary, tiny_merges(), add_eos=add_eos)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.sampled_from(["<|endoftext|>", "<|endoftext", "|>", "[SEP]", "[MASK]", "[SE", "P]", " ", "\n", "é"]),
+        max_size=60,
+    )
+)
+def test_long_texts_are_tokenised_in_parts_to_the_same_tokens(
+    tiny: Embedder, minilm: Embedder, pieces: list[str]
+) -> None:
+    text = "".join(pieces)
+    for backend in (tiny.backend, minilm.backend):
+        assert isinstance(backend, LlamaCppBackend)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("jina_rag.backends.llama_cpp.vocabulary.SPLIT_BYTES", 0)
+            monkeypatch.setattr("jina_rag.backends.llama_cpp.vocabulary.SPLIT_TOKENS", 2)
+            in_parts = backend.tokenize([text])
+        assert in_parts == backend.tokenize([text])
+
+
+def test_special_tokens_take_no_time_in_their_square(tiny: Embedder, minilm: Embedder) -> None:
+    """Counted in calls, each of which takes few of them."""
+    sizes: list[int] = []
+    tokenize = library().llama_tokenize
+
+    def note(vocabulary: Any, text: bytes, *others: Any) -> Any:
+        sizes.append(text.count(b"<|endoftext|>") + text.count(b"[SEP]"))
+        return tokenize(vocabulary, text, *others)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(library(), "llama_tokenize", note)
+        assert tiny.backend.count_tokens(["<|endoftext|>" * 20_000]) == [20_000]
+        assert minilm.backend.count_tokens(["[SEP]" * 20_000]) == [20_002]
+    assert max(sizes) <= SPLIT_TOKENS
+
+
+def test_an_absurdly_long_text_is_refused_before_it_is_tokenised(tiny: Embedder) -> None:
+    text = "word " * 2_000_000
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(library(), "llama_tokenize", lambda *_: pytest.fail("tokenised"))
+        with pytest.raises(
+            InputTooLongError, match=r"Text 1 has at least [\d,]+ tokens and the model reads 4,096"
+        ) as caught:
+            tiny.embed_documents(["fine", text])
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.index, again.at_least, str(again)) == (1, True, str(caught.value))
+    assert again.token_count <= tiny.count_tokens([text])[0]
+
+
 def test_a_whole_file_that_llama_cpp_refuses(tmp_path: Path) -> None:
     from gguf import GGUFWriter
 
@@ -385,5 +501,5 @@ def test_a_whole_file_that_llama_cpp_refuses(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(ModelLoadError, match=r"cannot load .*strange\.gguf .*upgrade llama-cpp-python"):
+    with pytest.raises(ModelLoadError, match=r"unknown model architecture: 'architecture-of-tomorrow'.*upgrade llama"):
         Embedder.from_file(path, TINY_SPEC)

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jina_rag.backends.llama_cpp.library import Native, last_log_line, library, pointer
+from jina_rag.backends.llama_cpp.library import Native, collected_errors, library, pointer, reason
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+from jina_rag.backends.llama_cpp.vocabulary import TokenArray
 from jina_rag.errors import BackendError
 from jina_rag.machine import available_cores
 from jina_rag.models import Pooling
@@ -16,8 +18,8 @@ from jina_rag.vectors import FloatArray
 PoolingMode: TypeAlias = Pooling | Literal["rank"]
 """How a text becomes one row: its states pooled to a vector, or a reranker's head on top of them."""
 
-_POOLING_TYPES: dict[PoolingMode, int] = {"mean": 1, "cls": 2, "last": 3, "rank": 4}
-_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+_FLASH_ATTENTION = {"auto": "AUTO", "off": "DISABLED", "on": "ENABLED"}
+
 MAX_SEQUENCES = 64
 """Texts in one batch. More cost memory (a row of vocabulary scores each) and bring nothing."""
 
@@ -53,10 +55,11 @@ class Context:
         self._batch_tokens = options.batch_tokens if two_passes else self.n_tokens
         self._dimensions = row_width(model, pooling)
         self._two_passes = two_passes
-        handle = functions.llama_init_from_model(model.pointer, self._parameters(pooling, options))
+        with collected_errors() as errors:
+            handle = functions.llama_init_from_model(model.pointer, self._parameters(pooling, options))
         if not handle:
             raise BackendError(
-                f"llama.cpp has no room for {self.n_tokens:,} tokens ({last_log_line()}). Embed shorter texts, close "
+                f"llama.cpp has no room for {self.n_tokens:,} tokens ({reason(errors)}). Embed shorter texts, close "
                 "other models, or pass LlamaCppOptions(n_gpu_layers=0) if the GPU is full."
             )
         self._model = model  # must outlive the context
@@ -78,28 +81,34 @@ class Context:
         parameters.n_outputs_max = min(MAX_OUTPUTS, self._batch_tokens) if self._two_passes else self._batch_tokens
         parameters.kv_unified = True
         parameters.embeddings = True
-        parameters.pooling_type = _POOLING_TYPES[pooling]
-        parameters.flash_attn_type = _FLASH_ATTENTION[options.flash_attention]
+        parameters.pooling_type = getattr(self._library, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
+        parameters.flash_attn_type = getattr(
+            self._library, f"LLAMA_FLASH_ATTN_TYPE_{_FLASH_ATTENTION[options.flash_attention]}"
+        )
         parameters.n_threads = parameters.n_threads_batch = options.n_threads or available_cores()
         parameters.no_perf = True
         return parameters
 
-    def embed(self, sequences: Sequence[Sequence[int]]) -> Iterator[FloatArray | None]:
-        """The rows of the sequences, shape (n, d), in steps: None after each but the last.
+    def pooled(self, texts: Sequence[TokenArray]) -> FloatArray:
+        """The rows of the texts, shape (n, d)."""
+        if self._two_passes:
+            *_, rows = self.pooled_in_steps(texts)
+            assert rows is not None
+            return rows
+        if self._memory:
+            self._library.llama_memory_clear(self._memory, False)
+        lengths = [len(tokens) for tokens in texts]
+        self._decode(np.concatenate(texts), _positions(lengths), _owners(lengths), outputs=True)
+        return self._read_rows(len(texts))
+
+    def pooled_in_steps(self, texts: Sequence[TokenArray]) -> Iterator[FloatArray | None]:
+        """The rows of the texts of a causal decoder in two passes: None after each step but the last.
 
         Between two steps the device is free, but this context is not.
         """
-        if self._two_passes:
-            yield from self._embed_in_two_passes(sequences)
-        else:
-            yield self._embed_in_one_pass(sequences)
-
-    def _embed_in_two_passes(self, sequences: Sequence[Sequence[int]]) -> Iterator[FloatArray | None]:
-        tokens = np.concatenate([np.asarray(ids, np.int32) for ids in sequences])
-        lengths = np.array([len(ids) for ids in sequences])
-        positions = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
-        owners = np.repeat(np.arange(len(sequences)), lengths)
-        n_last_pass_tokens = min(_last_pass_tokens(len(tokens), len(sequences)), self._batch_tokens)
+        lengths = [len(tokens) for tokens in texts]
+        tokens, positions, owners = np.concatenate(texts), _positions(lengths), _owners(lengths)
+        n_last_pass_tokens = min(_last_pass_tokens(len(tokens), len(texts)), self._batch_tokens)
         is_last = positions >= np.repeat(lengths, lengths) - n_last_pass_tokens
         prefix, last = np.flatnonzero(~is_last), np.flatnonzero(is_last)
         self._library.llama_memory_clear(self._memory, False)
@@ -110,19 +119,7 @@ class Context:
             yield None
         self._library.llama_set_embeddings(self._native.pointer, True)
         self._decode(tokens[last], positions[last], owners[last], outputs=True)
-        yield self._pooled(len(sequences))
-
-    def _embed_in_one_pass(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
-        if self._memory:
-            self._library.llama_memory_clear(self._memory, False)
-        lengths = [len(ids) for ids in sequences]
-        self._decode(
-            np.concatenate([np.asarray(ids, np.int32) for ids in sequences]),
-            np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-            np.repeat(np.arange(len(sequences)), lengths),
-            outputs=True,
-        )
-        return self._pooled(len(sequences))
+        yield self._read_rows(len(texts))
 
     def _decode(self, tokens: Any, positions: Any, owners: Any, *, outputs: bool) -> None:  # noqa: ANN401
         # These arrays must outlive the call: the batch holds their addresses, not them.
@@ -138,14 +135,15 @@ class Context:
             seq_id=pointer(pointers, ctypes.POINTER(ctypes.c_int32)),
             logits=pointer(flags, ctypes.c_int8),
         )
-        code = self._library.llama_decode(self._native.pointer, batch)
+        with collected_errors() as errors:
+            code = self._library.llama_decode(self._native.pointer, batch)
         if code != 0:
             raise BackendError(
-                f"llama.cpp could not compute a batch of {n_tokens} tokens (code {code}; {last_log_line()}). Try "
+                f"llama.cpp could not compute a batch of {n_tokens} tokens (code {code}; {reason(errors)}). Try "
                 "LlamaCppOptions(flash_attention='off', n_gpu_layers=0), and report it if that does not help."
             )
 
-    def _pooled(self, n_sequences: int) -> FloatArray:
+    def _read_rows(self, n_sequences: int) -> FloatArray:
         vectors = np.empty((n_sequences, self._dimensions), np.float32)
         for sequence in range(n_sequences):
             state = self._library.llama_get_embeddings_seq(self._native.pointer, sequence)
@@ -160,6 +158,16 @@ def row_width(model: Native, pooling: PoolingMode) -> int:
     functions = library()
     width = functions.llama_model_n_cls_out if pooling == "rank" else functions.llama_model_n_embd_out
     return int(width(model.pointer))
+
+
+def _positions(lengths: Sequence[int]) -> TokenArray:
+    """Each token's place in its text."""
+    return np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+
+
+def _owners(lengths: Sequence[int]) -> NDArray[np.intp]:
+    """Each token's text, by its place in the batch."""
+    return np.repeat(np.arange(len(lengths)), lengths)
 
 
 def _last_pass_tokens(n_tokens: int, n_sequences: int) -> int:

@@ -6,8 +6,9 @@ Together with its neighbours the only place that imports llama_cpp.
 import ctypes
 import logging
 import os
-from collections import deque
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from weakref import finalize
@@ -74,9 +75,35 @@ def pointer(array: Any, kind: Any) -> Any:  # noqa: ANN401
 
 
 _log = logging.getLogger("jina_rag.llama_cpp")
-_recent_log: deque[str] = deque(maxlen=20)
-# llama.cpp tells much that only its developers need: its levels (none, info, warn, error, debug, continued) go down.
-_LOG_LEVELS = (logging.DEBUG, logging.DEBUG, logging.DEBUG, logging.WARNING, logging.DEBUG, logging.DEBUG)
+
+GGML_LOG_LEVEL_ERROR = 4
+"""Of ggml.h's `enum ggml_log_level` (none, debug, info, warn, error, cont), which llama-cpp-python doesn't have."""
+
+
+class _ErrorLists(threading.local):
+    """Where this thread collects what llama.cpp logs as errors; a call logs in the thread that makes it."""
+
+    def __init__(self) -> None:
+        self.open: list[list[str]] = []
+
+
+_error_lists = _ErrorLists()
+
+
+@contextmanager
+def collected_errors() -> Iterator[list[str]]:
+    """The errors that llama.cpp logs during calls in this block, oldest first."""
+    errors: list[str] = []
+    _error_lists.open.append(errors)
+    try:
+        yield errors
+    finally:
+        _error_lists.open.pop()
+
+
+def reason(errors: Sequence[str]) -> str:
+    """Why a call failed, as the middle of a sentence: the first error says it, and later ones that it failed."""
+    return errors[0] if errors else "it does not say why"
 
 
 @cache
@@ -85,13 +112,11 @@ def _log_callback() -> Any:  # noqa: ANN401
 
     def write(level: int, text: bytes, _user_data: object) -> None:
         message = text.decode(errors="replace").rstrip()
-        if level in (2, 3) and message:
-            _recent_log.append(message)
-        _log.log(_LOG_LEVELS[level] if level < len(_LOG_LEVELS) else logging.DEBUG, "%s", message)
+        is_error = level == GGML_LOG_LEVEL_ERROR
+        if is_error and message:
+            for errors in _error_lists.open:
+                errors.append(message)
+        # Its errors are warnings here, since ours follow; of the rest much is for its developers alone.
+        _log.log(logging.WARNING if is_error else logging.DEBUG, "%s", message)
 
     return library().llama_log_callback(write)
-
-
-def last_log_line() -> str:
-    """The last warning or error that llama.cpp logged, as the middle of a sentence."""
-    return _recent_log[-1] if _recent_log else "it does not say why"

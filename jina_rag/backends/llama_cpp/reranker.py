@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jina_rag.backends.base import limit_tokens
-from jina_rag.backends.llama_cpp.backend import LoadedModel, load_model
+from jina_rag.backends.llama_cpp.model import LoadedModel, load_model
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+from jina_rag.backends.llama_cpp.vocabulary import TokenArray, cut
 from jina_rag.errors import BackendError, ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import GgufHeader
 from jina_rag.vectors import FloatArray
@@ -63,21 +63,17 @@ class LlamaCppReranker:
         """
         model = self._model()
         limit = model.max_tokens
-        pairs = [_pair(model, query, text) for text in ("", *texts)]
-        if len(pairs[0].tokens) > MAX_QUERY_SHARE * limit:
+        n_query_tokens = len(_pair(model, query, "").tokens)
+        if n_query_tokens > MAX_QUERY_SHARE * limit:
             raise BackendError(
-                f"The question takes {len(pairs[0].tokens):,} of the {limit:,} tokens that {self.name} reads, so "
+                f"The question takes {n_query_tokens:,} of the {limit:,} tokens that {self.name} reads, so "
                 "little of a passage would fit. Ask a shorter question, or leave the reranker out."
             )
-        tokens, cut = limit_tokens(
-            [pair.tokens for pair in pairs[1:]],
-            max_tokens=limit,
-            n_suffix_tokens=pairs[0].n_suffix_tokens,
-            truncate=True,
-        )
-        if cut:
-            _logger.info("%s read only the beginning of %d of %d passages.", self.name, len(cut), len(texts))
-        return model.embed(tokens)[:, 0].copy()  # of a model that says "yes" or "no", how likely it says "yes"
+        pairs = [_pair(model, query, text) for text in texts]
+        if n_cut := sum(len(pair.tokens) > limit for pair in pairs):
+            _logger.info("%s read only the beginning of %d of %d passages.", self.name, n_cut, len(texts))
+        tokens = [cut(pair.tokens, max_tokens=limit, n_suffix_tokens=pair.n_suffix_tokens) for pair in pairs]
+        return model.pooled_rows(tokens)[:, 0].copy()  # of a model that says "yes" or "no", how likely it says "yes"
 
     def close(self) -> None:
         """Let go of the model; its memory is given back once no other reranker holds it."""
@@ -100,7 +96,7 @@ class LlamaCppReranker:
 class _Pair:
     """A question and a passage as tokens, the last `n_suffix_tokens` of which stand after the passage."""
 
-    tokens: list[int]
+    tokens: TokenArray
     n_suffix_tokens: int
 
 
@@ -112,7 +108,7 @@ def _pair(model: LoadedModel, query: str, text: str) -> _Pair:
         # In one piece, because a blank before the passage belongs to its first word.
         tokens = vocabulary.tokenize_special(before + vocabulary.escape_special(text) + after)
         return _Pair(tokens, len(vocabulary.tokenize_special(after)))
-    return _Pair([*vocabulary.pair(query, text), *vocabulary.suffix], len(vocabulary.suffix))
+    return _Pair(vocabulary.pair(query, text), len(vocabulary.suffix))
 
 
 def _check_head(path: Path, header: GgufHeader) -> None:
