@@ -15,8 +15,10 @@ import pytest
 from jina_rag.backends.base import Message
 from jina_rag.backends.llama_cpp import chat as llama_cpp_chat
 from jina_rag.backends.llama_cpp.chat import LlamaCppChatModel
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.bundled import bundled_chat_model
 from jina_rag.errors import GenerationError
+from jina_rag.gguf_file import read_gguf_header
 
 MESSAGES: list[Message] = [{"role": "user", "content": "What colour?"}]
 
@@ -78,6 +80,36 @@ def test_a_chat_model_that_comes_first_settles_how_threads_wait() -> None:
     env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "passive"
+
+
+def test_a_chat_model_is_run_as_its_options_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    import llama_cpp
+
+    seen: list[dict[str, Any]] = []
+
+    def refuse(*_: Any, **options: Any) -> None:
+        seen.append(options)
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(llama_cpp, "Llama", refuse)
+    options = LlamaCppOptions(n_gpu_layers=3, n_threads=2, use_mmap=False)
+    for model in (LlamaCppChatModel(bundled_chat_model()), LlamaCppChatModel(bundled_chat_model(), options=options)):
+        with pytest.raises(GenerationError, match="seen enough"):
+            list(model.stream(SAY_HELLO))
+    assert [(one["n_gpu_layers"], one["use_mmap"]) for one in seen] == [(-1, True), (3, False)]
+    assert (seen[1]["n_threads"], seen[1]["n_threads_batch"]) == (2, 2)
+
+
+def test_a_template_that_never_ends_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jina_rag.backends.llama_cpp.chat_template.MAX_SECONDS", 1.0)
+    loop = b"{% set r = range(9999) %}{% for a in r %}{% for b in r %}{% for c in r %}" + b"{% endfor %}" * 3
+    content = bundled_chat_model().read_bytes()
+    template = str(read_gguf_header(bundled_chat_model()).metadata["tokenizer.chat_template"]).encode()
+    assert len(template) >= len(loop)
+    path = tmp_path / "evil.gguf"
+    path.write_bytes(content.replace(template, loop.ljust(len(template)), 1))
+    with pytest.raises(GenerationError, match=r"can't be loaded .*chat template takes more than 1 seconds"):
+        list(LlamaCppChatModel(path).stream(SAY_HELLO))
 
 
 def test_a_damaged_chat_model_never_reaches_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ from time import monotonic
 from typing import Any
 
 from jina_rag.backends.base import Message, WaitCallback
-from jina_rag.backends.llama_cpp.library import route_log
+from jina_rag.backends.llama_cpp.chat_template import ChatTemplate
+from jina_rag.backends.llama_cpp.library import collected_errors, reason, route_log
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.errors import GenerationError, ModelLoadError
-from jina_rag.gguf_file import read_gguf_header
+from jina_rag.gguf_file import GgufHeader, read_gguf_header
 from jina_rag.machine import available_cores
 
 CONTEXT_TOKENS = 4096
@@ -31,12 +33,15 @@ _SECONDS_BETWEEN_SIGNS = 0.1  # how long a reader who waits may be deaf to being
 class LlamaCppChatModel:
     """A chat model in a GGUF file, loaded when it is first needed. Answers are written one after the other."""
 
-    def __init__(self, path: Path | str, *, n_ctx: int = CONTEXT_TOKENS) -> None:
+    def __init__(
+        self, path: Path | str, *, n_ctx: int = CONTEXT_TOKENS, options: LlamaCppOptions | None = None
+    ) -> None:
         """Name a file; it is not loaded yet.
 
         Args:
             path: A chat model, ending in .gguf; its chat template is taken from the file.
             n_ctx: How many tokens it may read and write at once; less if the model was trained for less.
+            options: How llama.cpp is to run. By default a GPU takes the whole model, as for embeddings.
 
         Raises:
             GenerationError: there is no such file.
@@ -45,6 +50,7 @@ class LlamaCppChatModel:
         if not self.path.is_file():
             raise GenerationError(f"There is no language model {self.path}. Check the path.")
         self._n_ctx = n_ctx
+        self._options = options or LlamaCppOptions()
         self._loaded: _LoadedChatModel | None = None
         self._load_lock = Lock()
         self._queue = FifoQueue()  # llama.cpp aborts the process when two threads use one context
@@ -57,7 +63,8 @@ class LlamaCppChatModel:
     def fits(self, messages: Sequence[Message]) -> bool:
         """Whether the messages leave room for an answer of `MAX_ANSWER_TOKENS`, by the model's own tokens."""
         model = self._load()
-        n_tokens = len(model.tokenize(messages))
+        with self._translated_errors():
+            n_tokens = len(model.tokenize(messages))
         return n_tokens + MAX_ANSWER_TOKENS <= model.n_ctx
 
     def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:
@@ -103,7 +110,7 @@ class LlamaCppChatModel:
     def _load(self) -> "_LoadedChatModel":
         with self._load_lock, self._translated_errors():
             if self._loaded is None:
-                self._loaded = _LoadedChatModel(self.path, self._n_ctx)
+                self._loaded = _LoadedChatModel(self.path, self._n_ctx, self._options)
             return self._loaded
 
     @contextmanager
@@ -150,29 +157,34 @@ class FifoQueue:
 class _LoadedChatModel:
     """llama.cpp's model and context, and the template that makes a prompt of messages."""
 
-    def __init__(self, path: Path, n_ctx: int) -> None:
+    def __init__(self, path: Path, n_ctx: int, options: LlamaCppOptions) -> None:
         route_log()  # before llama_cpp is imported by anything else: how its threads wait is settled then
         from llama_cpp import Llama, llama_model_n_ctx_train
-        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-        read_gguf_header(path)  # llama.cpp must never see a damaged file: some make it abort the process
+        header = read_gguf_header(path)  # llama.cpp must never see a damaged file: some make it abort the process
+        self._template = _chat_template(header)
         cores = available_cores()  # left alone, it counts those of the whole machine
-        self._llama: Any = Llama(
-            str(path), n_ctx=n_ctx, n_threads=max(1, cores // 2), n_threads_batch=cores, verbose=False
-        )
+        with collected_errors() as errors:
+            try:
+                self._llama: Any = Llama(
+                    str(path),
+                    n_ctx=n_ctx,
+                    n_gpu_layers=options.n_gpu_layers,
+                    n_threads=options.n_threads or max(1, cores // 2),
+                    n_threads_batch=options.n_threads or cores,
+                    use_mmap=options.use_mmap,
+                    verbose=False,
+                )
+            except ValueError as error:
+                raise ValueError(reason(errors) if errors else str(error)) from error
         self.n_ctx: int = min(self._llama.n_ctx(), llama_model_n_ctx_train(self._llama.model))
-        template = self._llama.metadata.get("tokenizer.chat_template")
-        if not template:
-            raise ValueError("it has no chat template")
         self._special = self._find_special()
-        self._format = Jinja2ChatFormatter(
-            template=template, bos_token=self._text_of(self._llama.token_bos()), eos_token=""
-        )
+        self._bos_token = self._text_of(self._llama.token_bos())
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
         """The prompt as tokens. Control tokens come from the template alone, never from what somebody wrote."""
         turns: Any = [{**message, "content": self._without_control(message["content"])} for message in messages]
-        prompt = self._format(messages=turns).prompt.encode("utf-8", "replace")
+        prompt = self._template.render(turns, bos_token=self._bos_token).encode("utf-8", "replace")
         tokens: list[int] = self._llama.tokenize(prompt, add_bos=False, special=True)
         return tokens
 
@@ -217,3 +229,13 @@ class _LoadedChatModel:
         for text in self._special:
             content = content.replace(text, f"{text[0]} {text[1:]}")
         return content
+
+
+def _chat_template(header: GgufHeader) -> ChatTemplate:
+    """The template of a file, which has passed its limits before llama-cpp-python compiles it too."""
+    key = "tokenizer.chat_template"
+    template = header.metadata.get(key)
+    if not template:
+        raise ValueError("it has no chat template")
+    others = [str(value) for name, value in header.metadata.items() if name.startswith(f"{key}.")]
+    return ChatTemplate(str(template), *others)
