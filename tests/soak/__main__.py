@@ -40,6 +40,7 @@ MODEL = "all-MiniLM-L6-v2"
 QUESTION = "Which note is about the lighthouse?"
 CLI = [sys.executable, "-m", "jina_rag.cli"]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "STREAMLIT_SERVER_ENABLE_AGENT_API": "true"}
+NEW_CONNECTION = {"Connection": "close"}  # uvicorn's own time for idle ones is short, and its end may cross a request
 PAUSE = 0.5  # seconds between the questions of a well-behaved client
 START_SECONDS = 180
 
@@ -133,7 +134,7 @@ def mcp(folder: Path) -> Iterator[Surface]:
     token = "soak-" * 8
     command = [*CLI, "mcp", "--http", "--port", "0", "--index", str(folder / "index")]
     pattern = r"http://127\.0\.0\.1:\d+(?=/mcp)"
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream", **NEW_CONNECTION}
     with (
         started(command, folder / "mcp.log", pattern, JINA_RAG_MCP_TOKEN=token) as (process, url),
         httpx.Client(base_url=url, timeout=60, headers=headers) as client,
@@ -170,7 +171,7 @@ def app(folder: Path) -> Iterator[Surface]:
     url = f"http://127.0.0.1:{port}"
     with (
         started(command, folder / "app.log", rf"{url}\S*") as (process, address),
-        httpx.Client(base_url=url, timeout=60, follow_redirects=True) as client,
+        httpx.Client(base_url=url, timeout=60, headers=NEW_CONNECTION, follow_redirects=True) as client,
         httpx.Client(base_url=url, timeout=60) as bad,
     ):
         while _refuses(url):
