@@ -11,62 +11,25 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field
 
 from jina_rag.server.documentation import REFUSALS, OpenAIError
-from jina_rag.server.prompts import SpelledPrompt, choose_prompt
+from jina_rag.server.fields import EmbedFields, Texts
 from jina_rag.server.service import Embedded, EmbeddingService, EmbedRequest
 from jina_rag.server.transport import ParsedRoute, log_result
 
 
-def _check_input(value: object) -> list[str]:
-    texts: Any = [value] if isinstance(value, str) else value
-    kinds = set(map(type, texts)) if isinstance(texts, list) else set()
-    if kinds == {str}:
-        return list(texts)
-    if kinds and kinds <= {int, list}:
-        raise PydanticCustomError(
-            "tokens",
-            "holds token ids, and they would be those of another model's vocabulary. Send texts; in LangChain's "
-            "OpenAIEmbeddings set check_embedding_ctx_length=False.",
-        )
-    raise PydanticCustomError("texts", "must be a string or a list of strings, at least one.")
-
-
-Texts = Annotated[
-    list[str],
-    PlainValidator(_check_input),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-            "description": "A text or a list of texts. Arrays of token ids are refused with status 400.",
-        }
-    ),
-]
-
-
-class EmbeddingsBody(BaseModel):
+class EmbeddingsBody(EmbedFields):
     """What to embed, and how."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     input: Texts
     model: Annotated[
         str, Field(description="A name that /v1/models lists; :query, :document or :none picks the prompt.")
     ]
-    dimensions: Annotated[int | None, Field(ge=1, description="A width that the model was trained for.")] = None
     encoding_format: Annotated[
         Literal["float", "base64"] | None, Field(description="base64 is of little-endian float32.")
     ] = None
     user: Annotated[str | None, Field(description="Accepted for OpenAI's clients; nothing is done with it.")] = None
-    prompt_name: Annotated[
-        SpelledPrompt | None, Field(description="query, document or none (the texts carry their prompt).")
-    ] = None
-    input_type: Annotated[SpelledPrompt | None, Field(description="The same, as Elastic and Cohere call it.")] = None
-    task: Annotated[SpelledPrompt | None, Field(description="The same, as Jina calls it.")] = None
-    truncate: Annotated[bool | None, Field(description="Cut texts that are too long instead of refusing them.")] = None
-    normalize: Annotated[bool | None, Field(description="Vectors of unit length; true unless false is sent.")] = None
 
 
 class EmbeddingItem(BaseModel):
@@ -135,15 +98,11 @@ def openai_router(service: EmbeddingService) -> APIRouter:
 
     async def embeddings(body: EmbeddingsBody, request: Request) -> Response:
         """Embed texts. Vectors are the same as those of `jina_rag.Embedder` with the same prompt."""
-        prompt = choose_prompt(
-            {"prompt_name": body.prompt_name, "input_type": body.input_type, "task": body.task},
-            service.names.find(body.model),
-        )
         embedded = await service.embed(
             EmbedRequest(
                 texts=body.input,
                 param="input",
-                prompt=prompt,
+                prompt=body.prompt(service.names.find(body.model)),
                 truncate=body.truncate,
                 dimensions=body.dimensions,
                 normalize=body.normalize is not False,

@@ -10,76 +10,39 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field
 
 from jina_rag import __version__
 from jina_rag.backends.base import SupportsTokenize
 from jina_rag.server.documentation import REFUSALS
 from jina_rag.server.errors import RequestError
+from jina_rag.server.fields import Body, EmbedFields, PromptField, Texts, Truncate
 from jina_rag.server.metrics import CONTENT_TYPE
 from jina_rag.server.prompts import SpelledPrompt, apply_prompt, choose_prompt
 from jina_rag.server.service import Embedded, EmbeddingService, EmbedRequest
 from jina_rag.server.transport import ParsedRoute, log_result
 from jina_rag.vectors import cosine_similarity
 
-
-def _check_inputs(value: object) -> list[str]:
-    texts: Any = [value] if isinstance(value, str) else value
-    if texts == []:
-        raise PydanticCustomError("empty", "cannot be empty. Send a text or a list of texts.")
-    kinds = set(map(type, texts)) if isinstance(texts, list) else set()
-    if kinds == {str}:
-        return list(texts)
-    if kinds and kinds <= {int, list, str}:
-        raise PydanticCustomError("tokens", "holds token ids; this server tokenizes itself. Send texts.")
-    raise PydanticCustomError("texts", "must be a string or a list of strings.")
-
-
-Inputs = Annotated[
-    list[str],
-    PlainValidator(_check_inputs),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-            "description": "A text or a list of texts. Arrays of token ids are refused with status 422.",
-        }
-    ),
-]
-Truncate = Annotated[bool | None, Field(description="Cut texts that are too long instead of refusing them.")]
 Direction = Annotated[
     Literal["Right", "right", "Left", "left"] | None, Field(description="Where to cut: Right keeps the beginning.")
 ]
-PromptField = Annotated[
-    SpelledPrompt | None, Field(description="query, document or none (the texts carry their prompt).")
-]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class EmbedBody(_Body):
+class EmbedBody(EmbedFields):
     """What to embed, and how."""
 
-    inputs: Inputs
-    truncate: Truncate = None
+    inputs: Texts
     truncation_direction: Direction = None
-    prompt_name: PromptField = None
-    input_type: Annotated[SpelledPrompt | None, Field(description="The same, as Elastic and Cohere call it.")] = None
-    task: Annotated[SpelledPrompt | None, Field(description="The same, as Jina calls it.")] = None
-    normalize: Annotated[bool | None, Field(description="Vectors of unit length; true unless false is sent.")] = None
-    dimensions: Annotated[int | None, Field(ge=1, description="A width that the model was trained for.")] = None
 
 
-class SimilarityInputs(_Body):
+class SimilarityInputs(Body):
     """One text, and those to compare it with."""
 
     source_sentence: str
     sentences: Annotated[list[str], Field(min_length=1, fail_fast=True)]
 
 
-class SimilarityParameters(_Body):
+class SimilarityParameters(Body):
     """How to embed them; one prompt for all."""
 
     truncate: Truncate = None
@@ -87,17 +50,17 @@ class SimilarityParameters(_Body):
     prompt_name: PromptField = None
 
 
-class SimilarityBody(_Body):
+class SimilarityBody(Body):
     """What to compare."""
 
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None
 
 
-class TokenizeBody(_Body):
+class TokenizeBody(Body):
     """What to tokenize."""
 
-    inputs: Inputs
+    inputs: Texts
     add_special_tokens: bool = True
     prompt_name: Annotated[
         SpelledPrompt | None, Field(description="A prompt to put before; none unless one is named.")
@@ -120,12 +83,11 @@ def tei_router(service: EmbeddingService) -> APIRouter:
 
     async def embed(body: EmbedBody, request: Request) -> Response:
         """Embed texts: always a list of vectors, also for a single text."""
-        prompts = {"prompt_name": body.prompt_name, "input_type": body.input_type, "task": body.task}
         embedded = await service.embed(
             EmbedRequest(
                 texts=body.inputs,
                 param="inputs",
-                prompt=choose_prompt(prompts, None),
+                prompt=body.prompt(),
                 truncate=body.truncate,
                 keep=_keep(body.truncation_direction),
                 dimensions=body.dimensions,

@@ -213,7 +213,7 @@ def test_every_answer_has_an_id_that_the_log_names(caplog: pytest.LogCaptureFixt
         answers = [server.client.get("/v1/models"), server.client.post("/embed"), server.client.get("/missing")]
         wait_until(lambda: len(own_records(caplog)) == 3)
     logged = [json.loads(JsonFormatter().format(record))["request_id"] for record in own_records(caplog)]
-    assert [answer.headers["x-request-id"] for answer in answers] == logged
+    assert {answer.headers["x-request-id"] for answer in answers} == set(logged)
     assert len(set(logged)) == 3
 
 
@@ -271,7 +271,8 @@ def test_the_log_has_figures_and_no_words(caplog: pytest.LogCaptureFixture, serv
         server.client.post("/v1/embeddings", json=BODY, headers={"Authorization": "Bearer my-key"})
         server.client.get("/secret/path?with=secret")
         wait_until(lambda: len(own_records(caplog)) == 2)
-    done, lost = (json.loads(JsonFormatter().format(record)) for record in own_records(caplog))
+    lines = [json.loads(JsonFormatter().format(record)) for record in own_records(caplog)]
+    done, lost = sorted(lines, key=lambda line: int(line["status"]))
     assert {"texts": 1, "tokens": 6, "truncated": 0, "status": 200, "path": "/v1/embeddings"}.items() <= done.items()
     assert {"path": "other", "status": 404}.items() <= lost.items()
     assert "secret" not in json.dumps([done, lost])
