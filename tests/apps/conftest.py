@@ -54,6 +54,9 @@ def open_app(app_modules: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
     listens_at = config.get_option("server.address")
     config.set_option("server.address", "127.0.0.1")  # as its config.toml has it, which AppTest does not read
 
+    # AppTest has no browser whose cookie could say that it is the owner's; test_server.py looks at real ones.
+    monkeypatch.setattr("access.only_this_machine", lambda: True)
+
     def open_on(folder: Path, *arguments: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--index", str(folder), *arguments])
         # Streamlit puts the page in its place, and processes that other tests start would then run the page.

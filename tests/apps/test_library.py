@@ -16,11 +16,6 @@ from tests.index_files import chroma_collection
 from tests.rag.documents.pdf import write_pdf
 
 
-@pytest.fixture(autouse=True)
-def _at_this_machine(app_modules: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
-    monkeypatch.setattr("access.only_this_machine", lambda: True)
-
-
 @pytest.fixture
 def page(open_app: OpenApp, folder: Path) -> AppTest:
     return go(open_app(folder), "library")

@@ -29,7 +29,14 @@ from tests.apps.conftest import APP
 ROOT = APP.parents[1]
 LAUNCHER = [sys.executable, str(APP / "launcher.py"), "--port", "{port}"]
 TOKEN = "a-token-of-the-tests"
-ME = "127.0.0.1"
+SECRETS = """
+[auth]
+redirect_uri = "https://docs.example.org/oauth2callback"
+cookie_secret = "a long random text"
+client_id = "me"
+client_secret = "secret"
+server_metadata_url = "https://login.example.org/.well-known/openid-configuration"
+"""
 E7 = "What does fault code E7 mean?"
 
 
@@ -74,10 +81,13 @@ class Server:
 
 
 @contextmanager
-def started(command: Sequence[str], scratch: Path, *arguments: str, cwd: Path | None = None) -> Iterator[Server]:
+def started(
+    command: Sequence[str], scratch: Path, *arguments: str, cwd: Path | None = None, secrets: str = ""
+) -> Iterator[Server]:
     """The app that a command starts, by default in `scratch`; `{port}` becomes a free one. Its log is `scratch/log`."""
     (scratch / ".streamlit").mkdir()
     (scratch / ".streamlit" / "config.toml").write_text("[server]\nenableAgentApi = true\n")
+    (scratch / ".streamlit" / "secrets.toml").write_text(secrets)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     with (scratch / "log").open("w") as log:
@@ -248,6 +258,18 @@ def test_uploads_are_for_sessions_that_have_a_page_and_have_a_budget(exposed: Se
         assert put(session_id, content=iter([b"no length"])) == 411
         too_large = {**headers, **cookie(exposed, TOKEN), "Content-Length": "500000001"}
         assert _status(exposed, "PUT", f"/_stcore/upload_file/{session_id}/2", too_large) == 413
+
+
+def test_nothing_is_uploaded_before_the_sign_in(tmp_path: Path) -> None:
+    """Where people sign in, nobody needs a token to see the page that asks them to."""
+    with (
+        started(LAUNCHER, tmp_path, "--index", str(tmp_path / "index"), secrets=SECRETS) as server,
+        opened_page(server, "") as (session_id, drawn),
+    ):
+        assert b"Sign in" in drawn
+        assert b"Add documents" not in drawn
+        path, files = f"/_stcore/upload_file/{session_id}/1", {"file": ("a.txt", b"hello")}
+        assert httpx.put(server.url + path, files=files).text == "Sign in first."
 
 
 def test_headers_forbid_what_comes_from_elsewhere(exposed: Server) -> None:
