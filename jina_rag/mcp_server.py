@@ -19,9 +19,10 @@ from typing import Annotated, Any
 from jina_rag import __version__
 from jina_rag.errors import JinaRagError, MissingDependencyError
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.indexing.candidates import Mode
 from jina_rag.rag.indexing.index import DocumentIndex
 from jina_rag.rag.retrieval.retriever import Retriever
-from jina_rag.rag.retrieval.search import Mode, SearchOptions, SearchResult
+from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.text.cleaning import remove_invisible
 

@@ -6,9 +6,18 @@ from pathlib import Path
 import pytest
 
 from jina_rag import Embedder
+from jina_rag.rag.store.seal import DATA_VARIABLE
 from jina_rag.testing import TINY_SPEC, fake_embedder, write_tiny_gguf
 
 EmbedderFactory = Callable[[], Embedder]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The key of the tests' indexes is not that of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(DATA_VARIABLE, str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture(scope="session")

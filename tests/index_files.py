@@ -1,5 +1,6 @@
 """The two halves of an index, opened as any other program would open them."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,6 +11,7 @@ import numpy as np
 from chromadb.api.models.Collection import Collection
 
 from jina_rag.rag.indexing.index import COLLECTION
+from jina_rag.rag.store.seal import seal
 
 
 @contextmanager
@@ -27,15 +29,26 @@ def database(folder: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def copy_of_index(folder: Path, copy: Path) -> Path:
+    """A copy that this machine takes for one that it has written."""
+    shutil.copytree(folder, copy)
+    with database(copy) as connection:
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'seal'", [seal(copy / "chroma")])
+    return copy
+
+
 def whole_contents(folder: Path) -> dict[str, tuple[str, bytes]]:
     """Texts and vectors of all chunks by their ids, once it is checked that both halves and the words agree."""
     with database(folder) as connection:
         rows = connection.execute("SELECT id, text, vector FROM chunks JOIN vectors USING (digest)").fetchall()
         assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (len(rows),)
         assert connection.execute("SELECT ifnull(sum(n_chunks), 0) FROM documents").fetchone() == (len(rows),)
-        assert connection.execute("SELECT * FROM unfinished").fetchall() == []
+        assert connection.execute("SELECT * FROM dirty").fetchall() == []
         words = connection.execute("SELECT id FROM lexical_docsize ORDER BY id").fetchall()
         assert words == connection.execute("SELECT number FROM chunks ORDER BY number").fetchall()
+    if not (folder / "chroma").exists():  # nothing was written yet
+        assert rows == []
+        return {}
     with chroma_collection(folder) as collection:
         stored = collection.get(include=["documents", "embeddings"])
     assert stored["documents"] is not None

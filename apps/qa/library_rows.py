@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks import Kind, Task
 
 from jina_rag.rag.indexing.index import FailedDocument
-from jina_rag.rag.store.catalog import IndexedDocument
+from jina_rag.rag.store.types import IndexedDocument
 from jina_rag.rag.text.cleaning import remove_invisible
 
 

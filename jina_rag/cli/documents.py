@@ -31,7 +31,7 @@ from jina_rag.formatting import counted
 
 if TYPE_CHECKING:
     from jina_rag.rag.indexing.index import DocumentIndex, SyncReport
-    from jina_rag.rag.store.catalog import IndexedDocument
+    from jina_rag.rag.store.types import IndexedDocument
 
 _RETRY = Annotated[bool, typer.Option("--retry-failed", help="Retry unchanged files that failed before.")]
 

@@ -51,9 +51,9 @@ def embedder_for(
         FingerprintMismatchError: there is an index, and the model that is asked for is another.
     """
     from jina_rag.rag.indexing.index import read_index_settings
-    from jina_rag.rag.store.catalog import MANIFEST
+    from jina_rag.rag.store.catalog import CATALOG
 
-    if not (folder / MANIFEST).is_file():
+    if not (folder / CATALOG).is_file():
         return lambda: load_embedder(model, quantization, dimensions, backend)
     made_with = read_index_settings(folder)
     asked_for: list[tuple[str, str | int | None, str | int]] = [

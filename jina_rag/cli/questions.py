@@ -13,7 +13,8 @@ from jina_rag.cli.options import DEFAULT_SEARCH, JsonOption, LlmOption, SearchFl
 from jina_rag.cli.output import NOTHING_FOUND, place, print_json, print_results, print_table, shortened
 
 if TYPE_CHECKING:
-    from jina_rag.rag.retrieval.search import Rank, SearchResult
+    from jina_rag.rag.indexing.candidates import Rank
+    from jina_rag.rag.retrieval.search import SearchResult
 
 _MANY_WORDS = {"allow_extra_args": True}
 """Words that were not put in quotes reach the command, which says so."""

@@ -12,7 +12,7 @@ from jina_rag.formatting import counted, file_size
 
 if TYPE_CHECKING:
     from jina_rag.rag.indexing.index import IndexStatus
-    from jina_rag.rag.store.catalog import IndexedDocument
+    from jina_rag.rag.store.types import IndexedDocument
 
 
 @app.command(rich_help_panel=DOCUMENTS, epilog=examples("jina-rag status", "jina-rag status --documents"))

@@ -35,7 +35,7 @@ from jina_rag.formatting import counted, duration
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
     from jina_rag.rag.indexing.export import ExportCallback
-    from jina_rag.rag.store.catalog import Manifest
+    from jina_rag.rag.store.catalog import Catalog
 
 _SAMPLE = 16  # chunks by which a rebuild's time is estimated
 _CHUNKS_BETWEEN_SIGNS = 100
@@ -81,15 +81,15 @@ def make_again(
 ) -> None:
     """Recreate an index's vectors from its stored text. The old ones are used until the new ones are complete."""
     from jina_rag.rag.indexing.index import rebuild
-    from jina_rag.rag.indexing.opening import find_manifest
+    from jina_rag.rag.indexing.opening import find_catalog
 
-    with closing(find_manifest(index)) as manifest:
-        made_with, n_chunks = manifest.fingerprint(), manifest.count_chunks()
+    with closing(find_catalog(index)) as catalog:
+        made_with, n_chunks = catalog.fingerprint(), catalog.count_chunks()
         if model is None:
             model, quantization = made_with.model, quantization or made_with.quantization or None
             dimensions = dimensions or made_with.dimensions
         with load_embedder(model, quantization, dimensions, backend) as embedder:
-            to_embed, seconds = _estimate(manifest, embedder)
+            to_embed, seconds = _estimate(catalog, embedder)
             cost = (
                 f"about {to_embed:,} must be embedded, which takes about {duration(seconds)}"
                 if to_embed
@@ -110,13 +110,13 @@ def make_again(
         typer.echo(f"{counted(n_chunks, 'chunk')} recreated in {index}, {n_embedded:,} of them embedded.")
 
 
-def _estimate(manifest: "Manifest", embedder: "Embedder") -> tuple[int, float]:
+def _estimate(catalog: "Catalog", embedder: "Embedder") -> tuple[int, float]:
     """How many chunks have no vector of this model yet, and the seconds they take, both estimated by a sample."""
-    from jina_rag.rag.store.catalog import text_digest
+    from jina_rag.rag.store.types import text_digest
 
-    texts = {text_digest(chunk.text): chunk.text for chunk in manifest.sample(_SAMPLE)}
-    same_model = embedder.fingerprint == manifest.fingerprint()
-    kept = manifest.vectors(texts) if same_model else manifest.staged_vectors(embedder.fingerprint, texts)
+    texts = {text_digest(chunk.text): chunk.text for chunk in catalog.sample(_SAMPLE)}
+    same_model = embedder.fingerprint == catalog.fingerprint()
+    kept = catalog.vectors(texts) if same_model else catalog.staged_vectors(embedder.fingerprint, texts)
     missing = [text for digest, text in texts.items() if digest not in kept]
     if not missing:
         return 0, 0.0
@@ -124,7 +124,7 @@ def _estimate(manifest: "Manifest", embedder: "Embedder") -> tuple[int, float]:
         start = time.perf_counter()
         embedder.embed_documents(missing)
         seconds_each = (time.perf_counter() - start) / len(missing)
-    to_embed = round(len(missing) / len(texts) * manifest.count_chunks())
+    to_embed = round(len(missing) / len(texts) * catalog.count_chunks())
     return to_embed, to_embed * seconds_each
 
 

@@ -28,8 +28,8 @@ from jina_rag import Embedder
 from jina_rag.models import get_model_spec
 from jina_rag.rag import DocumentIndex, Retriever, SearchOptions
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.indexing.candidates import Mode
 from jina_rag.rag.indexing.index import AddProgress
-from jina_rag.rag.retrieval.search import Mode
 from jina_rag.testing import FAKE_SPEC, FakeBackend
 from jina_rag.vectors import FloatArray
 from tests.rag.documents.pdf import write_pdf

@@ -29,9 +29,11 @@ from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_reranker
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.documents import Document
 from jina_rag.rag.indexing import parsing
+from jina_rag.rag.indexing.candidates import Candidate, Mode
 from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.text.tokens import FUNCTION_WORDS
+from jina_rag.vectors import FloatArray
 from tests.benchmarks.long_text import say
 
 MEASURES = [nDCG @ 10, R @ 1, R @ 5, R @ 10, RR @ 10]
@@ -67,8 +69,10 @@ class IndexForOtherWords(DocumentIndex):
 
     other_words: Mapping[str, str]
 
-    def matching(self, query: str, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
-        return super().matching(self.other_words.get(query, query), k, filters)
+    def candidates(
+        self, query: str, vector: FloatArray, n: int, *, mode: Mode = "hybrid", filters: Filters | None = None
+    ) -> list[Candidate]:
+        return super().candidates(self.other_words.get(query, query), vector, n, mode=mode, filters=filters)
 
 
 def main(path: Path, reranker: str | None = None) -> None:

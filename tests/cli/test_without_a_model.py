@@ -53,13 +53,13 @@ def test_where_nothing_has_changed_no_model_is_loaded(modelless: Run, command: l
 
 
 def test_a_kill_is_mended_without_a_model(modelless: Run, tmp_path: Path) -> None:
-    """Vectors that Chroma lacks or has too many are made to agree by those in the manifest."""
+    """Vectors that Chroma lacks or has too many are made to agree by those in SQLite."""
     with DocumentIndex.open(tmp_path / ".jina-rag" / "index") as index:
         (mars, saturn) = (document.source for document in index.documents())
-        with database(index.folder) as connection:
-            connection.executemany("INSERT INTO unfinished VALUES (?)", [(mars,), (saturn,)])
-        with chroma_collection(index.folder) as vectors:
-            vectors.delete([chunk.id for chunk in index.chunks_of(saturn)])
+        lost = [chunk.id for chunk in index.chunks_of(saturn)]
+    with chroma_collection(index.folder) as vectors, database(index.folder) as connection:
+        vectors.delete(lost)
+        connection.execute("INSERT INTO dirty SELECT id FROM chunks")
     assert modelless("rm", mars, "--yes").exit_code == 0
     assert modelless("doctor").exit_code == 0
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.rag.indexing.rebuild import NEW_CHROMA_FOLDER, OLD_CHROMA_FOLDER, chroma_folder
-from jina_rag.rag.store.catalog import MANIFEST, Manifest
+from jina_rag.rag.store.catalog import CATALOG, Catalog
+from jina_rag.rag.store.files import refuse_links
 from jina_rag.rag.store.lock import is_being_written
-from jina_rag.rag.store.vectors import Inspection, inspect_folder
+from jina_rag.rag.store.seal import is_sealed
+from jina_rag.rag.store.vectors import CHROMA_FOLDER, Inspection, inspect_folder
 
 
 @dataclass(frozen=True)
@@ -37,38 +38,32 @@ def doctor(folder: Path | str) -> list[Problem]:
         IndexFolderError: there is nothing in `folder` that ever was an index.
     """
     folder = Path(folder)
-    manifest = Manifest(folder / MANIFEST)
-    if not manifest.path.is_file():
+    catalog = Catalog(folder / CATALOG)
+    if not catalog.path.is_file():
         raise IndexFolderError(f"No index at {folder}: make one with `jina-rag add PATH`.")
     try:
         try:
-            damage = manifest.check() if manifest.exists() else ["it is empty"]
+            refuse_links(folder)
+            damage = catalog.check() if catalog.exists() else ["it is empty"]
         except IndexFolderError as error:
             damage = [str(error)]
         if damage:
-            return [_damaged_manifest(folder, damage)]
-        return [*_problems_of_manifest(folder, manifest), *_problems_of_vectors(folder, manifest)]
+            return [_damaged_catalog(folder, damage)]
+        return [*_problems_of_catalog(folder, catalog), *_problems_of_vectors(folder, catalog)]
     finally:
-        manifest.close()
+        catalog.close()
 
 
-def _problems_of_manifest(folder: Path, manifest: Manifest) -> Iterator[Problem]:
-    for fault, n in manifest.faults().items():
+def _problems_of_catalog(folder: Path, catalog: Catalog) -> Iterator[Problem]:
+    for fault, n in catalog.faults().items():
         yield Problem(f"{n:,} {fault}.", _WHY_OF_FAULTS[fault], _command("rebuild", folder))
-    unfinished = manifest.unfinished()
-    if unfinished and not is_being_written(folder):
+    if (n_dirty := catalog.count_dirty()) and not is_being_written(folder):
         yield Problem(
-            f"{len(unfinished):,} documents were being written when a process ended, such as {min(unfinished)}.",
-            "Searches find them as they were before, or not yet.",
+            f"A process ended before Chroma had followed it: {n_dirty:,} vectors are to be written or removed there.",
+            "Searches compare with every vector until then, which is right and takes longer.",
             _command("sync", folder),
         )
-    if manifest.chroma_folder() or ((folder / OLD_CHROMA_FOLDER).exists() and not is_being_written(folder)):
-        yield Problem(
-            "A rebuild was interrupted when it was about to put the new vectors in the place of the old.",
-            "The new ones are in use already; the old ones take up room.",
-            _command("rebuild", folder),
-        )
-    elif (manifest.staged() or (folder / NEW_CHROMA_FOLDER).exists()) and not is_being_written(folder):
+    if catalog.is_staged() and not is_being_written(folder):
         yield Problem(
             "A rebuild was interrupted.",
             "The index is as it was before; what had been embedded for the rebuild is kept and takes up room.",
@@ -76,27 +71,34 @@ def _problems_of_manifest(folder: Path, manifest: Manifest) -> Iterator[Problem]
         )
 
 
-def _problems_of_vectors(folder: Path, manifest: Manifest) -> Iterator[Problem]:
-    place, ids = chroma_folder(folder, manifest), set(manifest.chunk_ids())
+def _problems_of_vectors(folder: Path, catalog: Catalog) -> Iterator[Problem]:
+    place, ids = folder / CHROMA_FOLDER, set(catalog.chunk_ids())
     if not ids and not place.exists():
+        return
+    if place.exists() and not is_sealed(place, catalog.seal()):
+        yield Problem(
+            f"The vectors in {place} were not written on this machine, and are not opened: such files can do harm.",
+            "Searches compare with every vector in SQLite instead, which is right and takes longer.",
+            _command("rebuild", folder),
+        )
         return
     found = inspect_folder(place)
     if found.fault:
         yield Problem(
             f"The vectors in {place} can't be used: {found.fault}.",
-            "Searches by meaning fail or miss passages.",
+            "Searches compare with every vector in SQLite instead, which takes longer, or miss passages.",
             _command("rebuild", folder),
         )
     if found.fault and not found.ids:
         return
-    yield from _problems_of_fingerprint(folder, manifest, found)
-    if missing := ids - found.ids:
+    yield from _problems_of_fingerprint(folder, catalog, found)
+    if (missing := ids - found.ids) and not catalog.is_dirty():
         yield Problem(
             f"{len(missing):,} of {len(ids):,} chunks have no vector in Chroma.",
             "Searches by meaning don't find them.",
             _command("rebuild", folder),
         )
-    if (extra := found.ids - ids) and not is_being_written(folder):
+    if (extra := found.ids - ids) and not catalog.is_dirty():
         yield Problem(
             f"Chroma holds {len(extra):,} vectors of chunks that the index does not know.",
             "jina-rag passes them over; other programs that open the folder find them.",
@@ -104,8 +106,8 @@ def _problems_of_vectors(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         )
 
 
-def _problems_of_fingerprint(folder: Path, manifest: Manifest, found: Inspection) -> Iterator[Problem]:
-    wanted = manifest.fingerprint()
+def _problems_of_fingerprint(folder: Path, catalog: Catalog, found: Inspection) -> Iterator[Problem]:
+    wanted = catalog.fingerprint()
     try:
         wanted.check(Fingerprint.from_json(found.fingerprint or ""), where="Chroma", remedy="")
     except FingerprintMismatchError as error:
@@ -116,9 +118,9 @@ def _problems_of_fingerprint(folder: Path, manifest: Manifest, found: Inspection
         )
 
 
-def _damaged_manifest(folder: Path, damage: list[str]) -> Problem:
+def _damaged_catalog(folder: Path, damage: list[str]) -> Problem:
     return Problem(
-        f"{folder / MANIFEST} is damaged: {'; '.join(damage)}",
+        f"{folder / CATALOG} is damaged: {'; '.join(damage)}",
         "The texts and the list of documents are in it, so nothing can be rebuilt from here. Your documents themselves "
         "are not touched.",
         f"mv {shlex.quote(str(folder))} {shlex.quote(f'{folder}.damaged')}, then `jina-rag add` with the documents",

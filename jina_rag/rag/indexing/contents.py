@@ -1,4 +1,4 @@
-"""`IndexContents`: what an index holds, as its manifest tells. Neither the model nor Chroma is needed for that."""
+"""`IndexContents`: what an index holds, as its catalog tells. Neither the model nor Chroma is needed for that."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,13 @@ from jina_rag.errors import IndexFolderError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.check import Problem, doctor
 from jina_rag.rag.indexing.export import ExportCallback, export_chunks
-from jina_rag.rag.indexing.opening import OWN_NAMES, find_manifest
+from jina_rag.rag.indexing.opening import OWN_NAMES, find_catalog
 from jina_rag.rag.indexing.reports import IndexStatus
 from jina_rag.rag.indexing.scan import as_sources
-from jina_rag.rag.store.catalog import IndexedDocument, Manifest
+from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.lock import is_being_written
+from jina_rag.rag.store.types import IndexedDocument
 from jina_rag.vectors import FloatArray
 
 
@@ -27,10 +28,10 @@ class IndexContents:
     What another process adds or removes is seen at once.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, catalog: Catalog) -> None:
         """Take ready parts; `open` fetches them."""
         self.folder = folder
-        self._manifest = manifest
+        self._catalog = catalog
 
     @classmethod
     def open(cls, folder: Path | str) -> Self:
@@ -39,37 +40,37 @@ class IndexContents:
         Raises:
             IndexFolderError: there is no index, or it is damaged.
         """
-        return cls(Path(folder), find_manifest(Path(folder)))
+        return cls(Path(folder), find_catalog(Path(folder)))
 
     def documents(self, collection: str | None = None) -> list[IndexedDocument]:
         """All documents, or those of one collection, by source."""
-        return self._manifest.documents(collection)
+        return self._catalog.documents(collection)
 
     def documents_below(self, paths: Iterable[Path | str]) -> list[IndexedDocument]:
         """The documents that are these files or lie in these folders, by source; the files may be gone."""
-        sources = set(self._manifest.sources_below(as_sources(paths)))
-        return [document for document in self._manifest.documents() if document.source in sources]
+        sources = set(self._catalog.sources_below(as_sources(paths)))
+        return [document for document in self._catalog.documents() if document.source in sources]
 
     def collections(self) -> dict[str, int]:
         """How many documents there are in each collection."""
-        return self._manifest.collections()
+        return self._catalog.collections()
 
     def count_chunks(self) -> int:
         """How many chunks can be found."""
-        return self._manifest.count_chunks()
+        return self._catalog.count_chunks()
 
     def status(self) -> IndexStatus:
         """What is in the index."""
-        collections = self._manifest.collections()
+        collections = self._catalog.collections()
         return IndexStatus(
             folder=self.folder,
-            fingerprint=self._manifest.fingerprint(),
+            fingerprint=self._catalog.fingerprint(),
             n_documents=sum(collections.values()),
             n_chunks=self.count_chunks(),
             n_bytes=_bytes_on_disk(self.folder),
             collections=collections,
-            tracked_paths=tuple(self._manifest.tracked_paths()),
-            failed=tuple(self._manifest.failed()),
+            tracked_paths=tuple(self._catalog.tracked_paths()),
+            failed=tuple(self._catalog.failed()),
             is_being_written=is_being_written(self.folder),
         )
 
@@ -79,20 +80,23 @@ class IndexContents:
 
     def chunk(self, id_: str) -> Chunk | None:
         """The chunk that has this id."""
-        return self._manifest.chunks([id_]).get(id_)
+        return self._catalog.chunks([id_]).get(id_)
 
     def chunks_of(self, source: str) -> list[Chunk]:
         """All chunks of a document in order."""
-        return self._manifest.chunks_of(source)
+        return self._catalog.chunks_of(source)
 
     def neighbours(self, chunk: Chunk, n: int) -> list[Chunk]:
         """At most `n` chunks before and `n` after this one in its document, in order, without itself."""
-        around = self._manifest.chunks_of(chunk.source, chunk.position - n, chunk.position + n)
-        return [other for other in around if other.position != chunk.position]
+        return self.windows([chunk], n)[0]
+
+    def windows(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
+        """The same for several chunks, in one read."""
+        return self._catalog.windows(chunks, n)
 
     def sample(self, n: int) -> list[Chunk]:
         """At most `n` chunks, spread evenly over the index; the same ones each time."""
-        return self._manifest.sample(n)
+        return self._catalog.sample(n)
 
     def vectors(self, ids: Sequence[str]) -> FloatArray:
         """The vectors of chunks: float32 of shape (n, d), in the order of `ids`.
@@ -100,14 +104,14 @@ class IndexContents:
         Raises:
             IndexFolderError: an id is unknown, or its vector is missing.
         """
-        found = self._manifest.vectors_of(ids)
+        found = self._catalog.vectors_of(ids)
         missing = [id_ for id_ in ids if id_ not in found]
         if missing:
             raise IndexFolderError(
                 f"The index {self.folder} has no vector of the chunk {missing[0]}. Look into it with `jina-rag doctor`."
             )
         if not ids:
-            return np.empty((0, self._manifest.fingerprint().dimensions), np.float32)
+            return np.empty((0, self._catalog.fingerprint().dimensions), np.float32)
         return np.stack([found[id_] for id_ in ids])
 
     def export(
@@ -137,11 +141,11 @@ class IndexContents:
             OSError: `target` or `vectors` can't be written.
             IndexFolderError: the index is damaged, or has lost a vector.
         """
-        return export_chunks(self._manifest, target, vectors=vectors, filters=filters, on_progress=on_progress)
+        return export_chunks(self._catalog, target, vectors=vectors, filters=filters, on_progress=on_progress)
 
     def close(self) -> None:
         """Give back files."""
-        self._manifest.close()
+        self._catalog.close()
 
     def __enter__(self) -> Self:
         return self

@@ -14,15 +14,16 @@ from typing import IO, Any, TextIO
 from numpy.lib import format as npy
 
 from jina_rag.errors import IndexFolderError
-from jina_rag.rag.store.catalog import Manifest, StoredChunk
+from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.filters import Filters
+from jina_rag.rag.store.types import StoredChunk
 
 ExportCallback = Callable[[int, int], None]
 """Called with how many chunks are written, and how many there are."""
 
 
 def export_chunks(
-    manifest: Manifest,
+    catalog: Catalog,
     target: Path | TextIO,
     *,
     vectors: Path | None = None,
@@ -30,11 +31,11 @@ def export_chunks(
     on_progress: ExportCallback | None = None,
 ) -> int:
     """Write chunks and their vectors, all as of one moment, as `IndexContents.export` says."""
-    with ExitStack() as files, manifest.contents(filters) as (n_chunks, rows):
+    with ExitStack() as files, catalog.contents(filters) as (n_chunks, rows):
         texts = files.enter_context(_new_file(target, "w", encoding="utf-8")) if isinstance(target, Path) else target
         numbers = files.enter_context(_new_file(vectors, "wb")) if vectors else None
         if numbers:
-            _write_header(numbers, n_chunks, manifest.fingerprint().dimensions)
+            _write_header(numbers, n_chunks, catalog.fingerprint().dimensions)
         for n_done, row in enumerate(rows, start=1):
             texts.write(_as_json(row) + "\n")
             if numbers:

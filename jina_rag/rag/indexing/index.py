@@ -1,28 +1,27 @@
 """`DocumentIndex`: documents in a folder that can be searched, added and removed."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
-from typing import Self, TypeVar
+from typing import Self
 
 from jina_rag.embedder import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.indexing import rebuild as repair
+from jina_rag.rag.indexing.candidates import Candidate, Mode, Rank
 from jina_rag.rag.indexing.contents import IndexContents
+from jina_rag.rag.indexing.following import ChromaSide
 from jina_rag.rag.indexing.index_model import EmbedderLoader, IndexModel
 from jina_rag.rag.indexing.opening import (
     DEFAULT_INDEX_FOLDER,
-    find_manifest,
+    find_catalog,
+    leave_private,
     load_index_embedder,
-    make_manifest,
+    make_catalog,
     read_index_settings,
-    rebuild,
-    recover_if_possible,
 )
 from jina_rag.rag.indexing.progress import AddProgress, AddProgressCallback, StopCallback
+from jina_rag.rag.indexing.rebuild import rebuild
 from jina_rag.rag.indexing.reports import AddReport, IndexStatus, SyncReport
 from jina_rag.rag.indexing.scan import (
     as_sources,
@@ -33,10 +32,11 @@ from jina_rag.rag.indexing.scan import (
     without_covered,
 )
 from jina_rag.rag.indexing.sync import Changes
-from jina_rag.rag.store.catalog import DEFAULT_COLLECTION, FailedDocument, Manifest
+from jina_rag.rag.store.catalog import Catalog, Matches
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.lock import sole_writer
-from jina_rag.rag.store.vectors import COLLECTION, VectorStore, chroma_errors
+from jina_rag.rag.store.types import DEFAULT_COLLECTION, FailedDocument, StoredChunk
+from jina_rag.rag.store.vectors import COLLECTION
 from jina_rag.vectors import FloatArray
 
 __all__ = [
@@ -55,10 +55,6 @@ __all__ = [
     "rebuild",
 ]
 
-_logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
 
 class DocumentIndex(IndexContents):
     """Documents, their chunks and vectors in a folder. One process at a time may write, any number may search.
@@ -66,20 +62,11 @@ class DocumentIndex(IndexContents):
     Safe to use from many threads. What another process adds is found at once.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, model: IndexModel) -> None:
-        """Take ready parts; `create_or_open` and `open` fetch them.
-
-        Raises:
-            FingerprintMismatchError: the vectors were made with another model than the manifest says.
-            MissingDependencyError: chromadb is not installed.
-        """
-        super().__init__(folder, manifest)
+    def __init__(self, folder: Path, catalog: Catalog, model: IndexModel) -> None:
+        """Take ready parts; `create_or_open` and `open` fetch them. Chroma is opened at the first use."""
+        super().__init__(folder, catalog)
         self._model = model
-        self._lock = RLock()
-        self._store: VectorStore | None = None
-        self._generation = -1
-        self._unreadable: int | None = None
-        self._ask_chroma(VectorStore.count)
+        self._chroma = ChromaSide(folder, catalog, model.fingerprint)
 
     @classmethod
     def create_or_open(cls, folder: Path | str, embedder: Embedder | EmbedderLoader) -> Self:
@@ -102,7 +89,7 @@ class DocumentIndex(IndexContents):
                 loaded.append(embedder() if callable(embedder) else embedder)
             return loaded[0]
 
-        make_manifest(folder, lambda: load().fingerprint)
+        make_catalog(folder, lambda: load().fingerprint)
         return cls.open(folder, load if callable(embedder) else embedder)
 
     @classmethod
@@ -120,13 +107,11 @@ class DocumentIndex(IndexContents):
             MissingDependencyError: chromadb is not installed.
         """
         folder = Path(folder)
-        manifest = find_manifest(folder)
+        catalog = find_catalog(folder)
         try:
-            model = IndexModel(folder, manifest.fingerprint(), embedder)
-            recover_if_possible(folder, manifest, model)
-            return cls(folder, manifest, model)
+            return cls(folder, catalog, IndexModel(folder, catalog.fingerprint(), embedder))
         except BaseException:
-            manifest.close()
+            catalog.close()
             raise
 
     @property
@@ -141,50 +126,63 @@ class DocumentIndex(IndexContents):
 
     # Searching
 
-    def nearest(self, vector: FloatArray, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
-        """The `k` chunks most similar to a query vector with their cosine similarity, best first.
+    def candidates(
+        self, query: str, vector: FloatArray, n: int, *, mode: Mode = "hybrid", filters: Filters | None = None
+    ) -> list[Candidate]:
+        """The chunks that are nearest to a query's vector and those that have its words, `n` of each side at most.
 
-        Where Chroma can't be read, as on a full disk, every vector in SQLite is compared instead, and the log says so.
+        It reads SQLite once before it asks Chroma and once after. Where Chroma can't be asked, as on a full disk, every
+        vector in SQLite is compared instead, and the log says so.
 
         Args:
+            query: Any text.
             vector: Of shape (d,), unit length.
-            k: How many at most.
+            n: How many of each side.
+            mode: Both sides, or one.
             filters: Which documents count; None for all.
 
         Raises:
-            IndexFolderError: the index is damaged, or its vectors are gone.
+            FingerprintMismatchError: the index was rebuilt with another model since it was opened.
+            IndexFolderError: the index is damaged, or this process was forked after the index was opened.
         """
-        ids = self._manifest.chunk_ids(filters) if filters else None
+        filters = filters or Filters()
+        matches = self._catalog.matches("" if mode == "dense" else query, n, filters, with_ids=mode != "lexical")
+        self._model.check(matches.fingerprint)
+        chunks = dict(matches.chunks)
+        dense: dict[str, Rank] = {}
+        if mode != "lexical":
+            near = self._nearest(vector, n, filters, matches)
+            ordered = sorted((-float(self._vector_of(stored) @ vector), id_) for id_, stored in near.items())
+            dense = {id_: Rank(place, -minus) for place, (minus, id_) in enumerate(ordered[:n], start=1)}
+            chunks |= {id_: near[id_] for id_ in dense}
+        found = [(id_, score) for id_, score in matches.lexical if id_ in matches.chunks]
+        lexical = {id_: Rank(place, score) for place, (id_, score) in enumerate(found, start=1)}
+        vectors = {id_: self._vector_of(stored) for id_, stored in chunks.items()}
+        return [
+            Candidate(stored.chunk, vectors[id_], float(vectors[id_] @ vector), dense.get(id_), lexical.get(id_))
+            for id_, stored in chunks.items()
+        ]
 
-        def ask(store: VectorStore) -> list[tuple[str, float]]:
-            n_vectors, n_chunks = store.count(), self._manifest.count_chunks()
-            if n_chunks and not n_vectors and not self._manifest.unfinished():
-                raise IndexFolderError(
-                    f"The vectors in {store.folder} are gone. Make them again with `jina-rag rebuild --index "
-                    f"{self.folder}`: no text is embedded again for that."
-                )
-            # Vectors that are being written, or were left by a killed process, don't count: ask for as many more.
-            return store.nearest(vector, k + max(0, n_vectors - n_chunks), n_vectors, ids)
+    def nearest(self, vector: FloatArray, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
+        """The `k` chunks most similar to a vector with their cosine similarity, best first. See `candidates`."""
+        found = self.candidates("", vector, k, mode="dense", filters=filters)
+        return [(candidate.chunk, candidate.similarity) for candidate in found]
 
-        found = self._ask_chroma(ask)
+    def _nearest(self, vector: FloatArray, n: int, filters: Filters, matches: Matches) -> dict[str, StoredChunk]:
+        """At least the `n` nearest chunks, if there are so many: those that Chroma finds, and those it may lack."""
+        found = self._chroma.nearest(vector, n, matches)
         if found is None:
-            found = self._manifest.nearest(vector, k, filters)
-        chunks = self._manifest.chunks(id_ for id_, _ in found[:k])
-        if len(chunks) < k:  # Chroma looks at many more than that, and reading them all takes longer than finding them
-            chunks |= self._manifest.chunks(id_ for id_, _ in found[k:])
-        return [(chunks[id_], cosine) for id_, cosine in found if id_ in chunks][:k]
+            return self._catalog.nearest(vector, n, filters)
+        scores = {**dict(found), **{id_: float(each @ vector) for id_, each in matches.dirty.items()}}
+        return self._catalog.best_of(sorted(scores, key=lambda id_: -scores[id_]), n, len(vector)) if scores else {}
 
-    def matching(self, query: str, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
-        """The `k` chunks whose words match a query best, each with its BM25 score; higher is better.
-
-        What another program has deleted from Chroma is not found here either.
-
-        Raises:
-            IndexFolderError: the index is damaged.
-        """
-        found = self._manifest.matching(query, k, filters)
-        there = self._ask_chroma(lambda store: store.existing([chunk.id for chunk, _ in found]))
-        return [(chunk, score) for chunk, score in found if there is None or chunk.id in there]
+    def _vector_of(self, stored: StoredChunk) -> FloatArray:
+        if stored.vector is None:
+            raise IndexFolderError(
+                f"The index {self.folder} has no vector of the chunk {stored.chunk.id}. Look into it with "
+                "`jina-rag doctor`."
+            )
+        return stored.vector
 
     # Changing
 
@@ -217,8 +215,8 @@ class DocumentIndex(IndexContents):
         """
         found, tracked = scan_paths(paths, collection, exclude)
         with self._writing() as changes:
-            remembered = self._manifest.tracked_paths()
-            self._manifest.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
+            remembered = self._catalog.tracked_paths()
+            self._catalog.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
             report, _ = changes.add(found, on_progress, should_stop, retry_failed=retry_failed)
             return report
 
@@ -251,9 +249,9 @@ class DocumentIndex(IndexContents):
             Otherwise as `add` does.
         """
         with self._writing() as changes:
-            remembered = self._manifest.tracked_paths()
-            known = {document.source for document in self._manifest.documents()}
-            known |= {failure.source for failure in self._manifest.failed()}
+            remembered = self._catalog.tracked_paths()
+            known = {document.source for document in self._catalog.documents()}
+            known |= {failure.source for failure in self._catalog.failed()}
             if paths is None:
                 if not remembered:
                     raise DocumentError("Nothing has been added yet. Name the folder: jina-rag sync FOLDER")
@@ -264,7 +262,7 @@ class DocumentIndex(IndexContents):
             if paths is not None:
                 if found.lost:
                     raise DocumentError(found.lost[0].reason)
-                self._manifest.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
+                self._catalog.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
             report, duplicates = changes.add(found, on_progress, should_stop, retry_failed=retry_failed)
             return report if report.stopped else changes.remove_missing(report, duplicates, tracked, found)
 
@@ -279,13 +277,13 @@ class DocumentIndex(IndexContents):
         """
         paths = as_sources(sources)
         with self._writing() as changes:
-            gone = self._manifest.sources_below(paths)
+            gone = self._catalog.sources_below(paths)
             changes.remove(gone)
-            names = [item.path for item in self._manifest.tracked_paths()]
-            names += [item.source for item in self._manifest.failed()]
+            names = [item.path for item in self._catalog.tracked_paths()]
+            names += [item.source for item in self._catalog.failed()]
             named = [name for name in names if any(is_below(name, path) for path in paths)]
-            self._manifest.remove_tracked_paths(named)
-            self._manifest.remove_failed(named)
+            self._catalog.remove_tracked_paths(named)
+            self._catalog.remove_failed(named)
         return len(gone)
 
     def remove_collection(self, name: str) -> int:
@@ -295,69 +293,23 @@ class DocumentIndex(IndexContents):
             IndexFolderError: another process is writing, or the index is damaged.
         """
         with self._writing() as changes:
-            gone = [document.source for document in self._manifest.documents(name)]
+            gone = [document.source for document in self._catalog.documents(name)]
             changes.remove(gone)
-            self._manifest.remove_tracked_paths(
-                item.path for item in self._manifest.tracked_paths() if item.collection == name
+            self._catalog.remove_tracked_paths(
+                item.path for item in self._catalog.tracked_paths() if item.collection == name
             )
         return len(gone)
 
     def close(self) -> None:
         """Give back the database's memory and files, and a model that was loaded here."""
-        self._close_vectors()
+        self._chroma.close()
         super().close()
         self._model.close()
 
     @contextmanager
     def _writing(self) -> Iterator[Changes]:
-        """Hold the lock over an index in good order."""
-        with sole_writer(self.folder), chroma_errors(repair.chroma_folder(self.folder, self._manifest)):
-            with self._lock:
-                if self._manifest.unfinished() or self._manifest.chroma_folder():
-                    self._close_vectors()
-                    repair.recover(self.folder, self._manifest, self._model)
-                store = self._open_vectors()
-                if store.count() != self._manifest.count_chunks():
-                    repair.mend(self._manifest, store, self._model)
-                    self._generation = self._manifest.generation()
-            yield Changes(self._manifest, store, self._model, self._own_change)
-
-    @contextmanager
-    def _own_change(self) -> Iterator[None]:
-        """Change the manifest without taking that for the change of another process."""
-        with self._lock:
-            yield
-            self._generation = self._manifest.generation()
-
-    # The vectors in Chroma
-
-    def _open_vectors(self) -> VectorStore:
-        """The vectors, opened again if another process has changed them, for Chroma looks for such changes only then.
-
-        A writer must do so too, or else it would save an old state over the new one.
-        """
-        generation = self._manifest.generation()  # read first: what is written meanwhile is then seen as new
-        if self._store is None or self._generation != generation:
-            self._close_vectors()
-            self._store = VectorStore(repair.chroma_folder(self.folder, self._manifest), self._model.fingerprint)
-            self._generation = generation
-        return self._store
-
-    def _close_vectors(self) -> None:
-        if self._store:
-            self._store.close()
-        self._store = None
-
-    def _ask_chroma(self, ask: Callable[[VectorStore], T]) -> T | None:
-        """What Chroma answers; None if it can't be read, which the log says once for each state of the index."""
-        with self._lock:
-            if self._unreadable == (generation := self._manifest.generation()):
-                return None
-            try:
-                with chroma_errors(repair.chroma_folder(self.folder, self._manifest)):
-                    return ask(self._open_vectors())
-            except IndexFolderError as error:
-                _logger.warning("%s Until then searches compare with every vector, which takes longer.", error)
-                self._unreadable = generation
-                self._close_vectors()
-                return None
+        """Hold the lock over an index whose Chroma has followed."""
+        with sole_writer(self.folder), leave_private(self.folder):
+            self._model.check(self._catalog.fingerprint())
+            with self._chroma.writing():
+                yield Changes(self._catalog, self._model, self._chroma.follow)

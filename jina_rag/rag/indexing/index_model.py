@@ -57,6 +57,18 @@ class IndexModel:
                 self._loaded = embedder
             return self._loaded
 
+    def check(self, made_with: Fingerprint) -> None:
+        """Refuse an index that another process has rebuilt with another model.
+
+        Raises:
+            FingerprintMismatchError: the index was made with another model than it was when it was opened.
+        """
+        self.fingerprint.check(
+            made_with,
+            where=f"The index {self._folder}, rebuilt since it was opened,",
+            remedy="Open it again with the model that it has now.",
+        )
+
     def close(self) -> None:
         """Give back what was loaded here; a model that was handed in stays with its owner."""
         with self._lock:

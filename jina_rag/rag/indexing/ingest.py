@@ -3,24 +3,23 @@
 Three threads work at once, so that the model hardly ever waits. One reads files and cuts them into chunks (`parsing`).
 The caller's embeds. One writes, group by group, in these steps, of which a process may be killed at any:
 
-1. the manifest keeps the new vectors and notes the sources as unfinished;
-2. Chroma takes the chunks, and drops those that a changed document no longer has;
-3. the manifest takes the documents that are complete in one transaction, and only then do searches find them.
+1. the catalog takes the new vectors and the documents that are complete, in one transaction, and searches find them;
+2. Chroma follows.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from jina_rag.embedder import Embedder
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.parsing import FAULTS_OF_A_DOCUMENT, FileTask, Outcome, ParsedDocument, Parser
 from jina_rag.rag.indexing.progress import ProgressMeter, StopCallback
-from jina_rag.rag.store.catalog import FailedDocument, Manifest, text_digest
-from jina_rag.rag.store.vectors import VectorStore
+from jina_rag.rag.store.catalog import Catalog
+from jina_rag.rag.store.types import FailedDocument, text_digest
 from jina_rag.vectors import FloatArray
 
 _GROUPS_BEHIND = 2
@@ -65,7 +64,7 @@ class _Group:
     Attributes:
         parts: Documents, each with some of its chunks.
         vectors: The vectors of all these chunks' texts, by digest.
-        new: Which of them the manifest doesn't have yet.
+        new: Which of them the catalog doesn't have yet.
         complete: The documents that are complete with this group.
     """
 
@@ -76,31 +75,28 @@ class _Group:
 
 
 class Ingestion:
-    """One run of files into an index whose lock is held and whose vectors agree with its manifest."""
+    """One run of files into an index whose lock is held and whose Chroma has followed."""
 
     def __init__(
         self,
-        manifest: Manifest,
-        store: VectorStore,
+        catalog: Catalog,
         embedder: Embedder,
-        own_change: Callable[[], AbstractContextManager[None]],
+        follow: Callable[[], None],
         progress: ProgressMeter,
         should_stop: StopCallback,
     ) -> None:
         """Take the parts of an index, and who follows the run.
 
         Args:
-            manifest: The truth.
-            store: Chroma.
+            catalog: The truth.
             embedder: The model.
-            own_change: Wraps a change of the manifest, so that it isn't taken for that of another process.
+            follow: Called after each change, to let Chroma follow it.
             progress: Counts what is done.
             should_stop: Asked between batches whether to end early.
         """
-        self._manifest = manifest
-        self._store = store
+        self._catalog = catalog
         self._embedder = embedder
-        self._own_change = own_change
+        self._follow = follow
         self._progress = progress
         self._should_stop = should_stop
         self._result = IngestionResult()
@@ -118,7 +114,7 @@ class Ingestion:
         """
         with _one_thread("jina-rag-reading") as reading, _one_thread("jina-rag-writing") as writing:
             writer = _WriteBehind(writing, self._write)
-            for outcome in Parser(self._manifest, self._embedder).parse_ahead(tasks, reading):
+            for outcome in Parser(self._catalog, self._embedder).parse_ahead(tasks, reading):
                 if self._stops():
                     break
                 self._take(outcome)
@@ -127,7 +123,7 @@ class Ingestion:
             while self._waiting and not self._stops():
                 self._embed(list(self._next_parts()), writer)
             writer.finish()
-        self._manifest.touch(self._touched)
+        self._catalog.touch(self._touched)
         return self._result
 
     def _stops(self) -> bool:
@@ -181,8 +177,8 @@ class Ingestion:
     def _vectors_of(self, texts: Sequence[str]) -> tuple[dict[bytes, FloatArray], frozenset[bytes]]:
         """The vectors of texts by digest, and which had to be embedded."""
         by_digest = {text_digest(text): text for text in texts}
-        vectors = self._manifest.vectors(by_digest)
-        for recent in self._recent:  # on their way into the manifest
+        vectors = self._catalog.vectors(by_digest)
+        for recent in self._recent:  # on their way into the catalog
             vectors.update((digest, vector) for digest, vector in recent.items() if digest in by_digest)
         new = {digest: text for digest, text in by_digest.items() if digest not in vectors}
         if new:
@@ -220,15 +216,9 @@ class Ingestion:
 
     def _write(self, group: _Group) -> None:
         """In the writing thread: put a group into the index."""
-        chunks = [chunk for _, part in group.parts for chunk in part]
-        collections = {parsed.document.source: parsed.document.collection for parsed, _ in group.parts}
-        self._manifest.begin(collections, {digest: group.vectors[digest] for digest in group.new})
-        self._store.upsert(chunks, [group.vectors[text_digest(chunk.text)] for chunk in chunks], collections)
-        complete = [parsed for parsed in group.complete if not parsed.failed]
-        self._store.delete(id_ for parsed in complete for id_ in parsed.stale)
-        if complete:
-            with self._own_change():
-                self._manifest.replace([(parsed.document, parsed.chunks) for parsed in complete])
+        complete = [(parsed.document, parsed.chunks) for parsed in group.complete if not parsed.failed]
+        self._catalog.replace(complete, {digest: group.vectors[digest] for digest in group.new})
+        self._follow()
 
 
 class _WriteBehind:

@@ -11,7 +11,8 @@ from jina_rag.errors import BackendError, DocumentError, InputTooLongError, Inva
 from jina_rag.rag.chunking import Chunk, split_document
 from jina_rag.rag.documents.discovery import FoundFile
 from jina_rag.rag.documents.reading import parse_document, read_file
-from jina_rag.rag.store.catalog import FailedDocument, IndexedDocument, Manifest, file_kind
+from jina_rag.rag.store.catalog import Catalog
+from jina_rag.rag.store.types import FailedDocument, IndexedDocument, file_kind
 
 _FILES_AHEAD = 64
 _BYTES_AHEAD = 32 * 2**20
@@ -57,7 +58,6 @@ class ParsedDocument:
         document: What the index will know of it.
         chunks: All its chunks.
         to_store: Those that the index doesn't have.
-        stale: The ids of those that the index has of an earlier state.
         duplicates: The sources of documents with the same content.
         n_taken: How many of `to_store` have been embedded.
         failed: Whether some of them could not be.
@@ -67,7 +67,6 @@ class ParsedDocument:
     document: IndexedDocument
     chunks: Sequence[Chunk]
     to_store: Sequence[Chunk]
-    stale: frozenset[str]
     duplicates: tuple[str, ...]
     n_taken: int = 0
     failed: bool = False
@@ -93,9 +92,9 @@ Outcome = ParsedDocument | UnchangedFile | FailedDocument
 class Parser:
     """Reads files and cuts them into chunks, in a thread of its own."""
 
-    def __init__(self, manifest: Manifest, embedder: Embedder) -> None:
+    def __init__(self, catalog: Catalog, embedder: Embedder) -> None:
         """Take what the index knows, and the model that counts tokens."""
-        self._manifest = manifest
+        self._catalog = catalog
         self._embedder = embedder
 
     def parse_ahead(self, tasks: Iterable[FileTask], threads: ThreadPoolExecutor) -> Iterator[Outcome]:
@@ -124,7 +123,7 @@ class Parser:
             chunks = split_document(document, self._embedder)
         except FAULTS_OF_A_DOCUMENT as error:
             return task.failed(error)
-        old = {chunk.id: chunk for chunk in self._manifest.chunks_of(task.source)} if task.known else {}
+        old = {chunk.id: chunk for chunk in self._catalog.chunks_of(task.source)} if task.known else {}
         row = IndexedDocument(
             source=task.source,
             title=document.title,
@@ -142,8 +141,7 @@ class Parser:
             document=row,
             chunks=chunks,
             to_store=[chunk for chunk in chunks if old.get(chunk.id) != chunk],
-            stale=frozenset(old) - {chunk.id for chunk in chunks},
-            duplicates=tuple(self._manifest.sources_with(content.sha256)),
+            duplicates=tuple(self._catalog.sources_with(content.sha256)),
         )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.rag.store.catalog import FailedDocument, TrackedPath
+from jina_rag.rag.store.types import FailedDocument, TrackedPath
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.discovery import FoundFile, files_at, is_pattern, local_path, match_pattern
 from jina_rag.rag.indexing.parsing import FileTask
-from jina_rag.rag.store.catalog import FailedDocument, IndexedDocument, TrackedPath
+from jina_rag.rag.store.types import FailedDocument, IndexedDocument, TrackedPath
 
 
 @dataclass

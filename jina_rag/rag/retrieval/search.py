@@ -1,23 +1,21 @@
 """Which passages are about a question: by meaning, by words, or by both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from jina_rag.embedder import Embedder
-from jina_rag.errors import BackendError, IndexFolderError
+from jina_rag.errors import BackendError
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.indexing.candidates import Candidate, Mode, Rank
 from jina_rag.rag.indexing.index import DocumentIndex
 from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.store.filters import Filters
 from jina_rag.vectors import FloatArray
 
 DEFAULT_K = 5
-
-Mode = Literal["hybrid", "dense", "lexical"]
-"""By meaning and words, by meaning (cosine similarity of vectors), or by words (BM25)."""
 
 Fusion = Literal["ranks", "scores"]
 """How hybrid search joins its two sides; see `SearchOptions`."""
@@ -29,19 +27,6 @@ LEXICAL_WEIGHT = 0.2
 """Of the BM25 score beside the cosine similarity, where scores are joined."""
 
 _CANDIDATES = 30  # of each side, or twice as many as are asked for; more brought noise only
-
-
-@dataclass(frozen=True)
-class Rank:
-    """Where one side of a search puts a passage.
-
-    Attributes:
-        rank: Its place, from 1.
-        score: The side's own score: cosine similarity, or BM25.
-    """
-
-    rank: int
-    score: float
 
 
 @dataclass(frozen=True)
@@ -124,20 +109,18 @@ def search(
     """
     if not query.strip():
         return []
-    mode, filters = options.mode, options.filters
-    vector = _embed(index.embedder, query, mode)
+    vector = _embed(index.embedder, query, options.mode)
     n = max(_CANDIDATES, 2 * options.k)
-    dense = index.nearest(vector, n, filters) if mode != "lexical" else []
-    lexical = index.matching(query, n, filters) if mode != "dense" else []
-    candidates = _join(index, vector, dense, lexical)
-    score = _scoring(candidates, mode, options.fusion)
-    scored = (replace(candidate, score=score(candidate)) for candidate in candidates)
-    results = sorted(scored, key=lambda result: (-result.score, -result.similarity, result.chunk.id))
+    candidates = index.candidates(query, vector, n, mode=options.mode, filters=options.filters)
+    score = _scoring(candidates, options.mode, options.fusion)
+    results = [SearchResult(each.chunk, score(each), each.similarity, each.dense, each.lexical) for each in candidates]
+    results.sort(key=lambda result: (-result.score, -result.similarity, result.chunk.id))
     if reranker and results:
         results = _reranked(reranker, query, results[:n])
-    if options.mmr_lambda < 1:
-        results = _diversified(index, results, options.k, options.mmr_lambda)
-    return [_with_context(index, result, options.context_window) for result in results[: options.k]]
+    if options.mmr_lambda < 1 and results:
+        vectors = {each.chunk.id: each.vector for each in candidates}
+        results = _diversified(results, vectors, options.k, options.mmr_lambda)
+    return _with_context(index, results[: options.k], options.context_window)
 
 
 def _embed(embedder: Embedder, query: str, mode: Mode) -> FloatArray:
@@ -146,55 +129,22 @@ def _embed(embedder: Embedder, query: str, mode: Mode) -> FloatArray:
     return embedder.embed_query(query)
 
 
-def _join(
-    index: DocumentIndex,
-    query: FloatArray,
-    dense: Sequence[tuple[Chunk, float]],
-    lexical: Sequence[tuple[Chunk, float]],
-) -> list[SearchResult]:
-    """The candidates of both sides, each once, not scored yet."""
-    chunks = {chunk.id: chunk for chunk, _ in [*dense, *lexical]}
-    by_meaning, by_words = _ranks(dense), _ranks(lexical)
-    similarities = {id_: rank.score for id_, rank in by_meaning.items()}
-    for id_, vector in _vectors(index, [id_ for id_ in by_words if id_ not in by_meaning]).items():
-        similarities[id_] = float(vector @ query)
-    return [
-        SearchResult(chunks[id_], 0.0, similarity, by_meaning.get(id_), by_words.get(id_))
-        for id_, similarity in similarities.items()
-    ]
-
-
-def _ranks(found: Sequence[tuple[Chunk, float]]) -> dict[str, Rank]:
-    return {chunk.id: Rank(place, score) for place, (chunk, score) in enumerate(found, start=1)}
-
-
-def _vectors(index: DocumentIndex, ids: Sequence[str]) -> dict[str, FloatArray]:
-    """The vectors of chunks by id, without those that a writer has removed since they were found."""
-    try:
-        return dict(zip(ids, index.vectors(ids), strict=True))
-    except IndexFolderError:
-        left = [id_ for id_ in ids if index.chunk(id_)]
-        if len(left) == len(ids):
-            raise
-        return _vectors(index, left)
-
-
-def _scoring(candidates: Sequence[SearchResult], mode: Mode, fusion: Fusion) -> Callable[[SearchResult], float]:
+def _scoring(candidates: Sequence[Candidate], mode: Mode, fusion: Fusion) -> Callable[[Candidate], float]:
     """What orders the results of a search."""
-    best = max((result.lexical.score for result in candidates if result.lexical), default=1.0)
+    best = max((candidate.lexical.score for candidate in candidates if candidate.lexical), default=1.0)
 
-    def bm25(result: SearchResult) -> float:
-        return result.lexical.score if result.lexical else 0.0
+    def bm25(candidate: Candidate) -> float:
+        return candidate.lexical.score if candidate.lexical else 0.0
 
-    def reciprocal_ranks(result: SearchResult) -> float:
-        return sum(1 / (RRF_CONSTANT + side.rank) for side in (result.dense, result.lexical) if side)
+    def reciprocal_ranks(candidate: Candidate) -> float:
+        return sum(1 / (RRF_CONSTANT + side.rank) for side in (candidate.dense, candidate.lexical) if side)
 
-    def weighted_scores(result: SearchResult) -> float:
-        return (1 - LEXICAL_WEIGHT) * result.similarity + LEXICAL_WEIGHT * bm25(result) / best
+    def weighted_scores(candidate: Candidate) -> float:
+        return (1 - LEXICAL_WEIGHT) * candidate.similarity + LEXICAL_WEIGHT * bm25(candidate) / best
 
     if mode == "hybrid":
         return reciprocal_ranks if fusion == "ranks" else weighted_scores
-    return bm25 if mode == "lexical" else lambda result: result.similarity
+    return bm25 if mode == "lexical" else lambda candidate: candidate.similarity
 
 
 def _reranked(reranker: Reranker, query: str, results: Sequence[SearchResult]) -> list[SearchResult]:
@@ -209,18 +159,14 @@ def _reranked(reranker: Reranker, query: str, results: Sequence[SearchResult]) -
 
 
 def _diversified(
-    index: DocumentIndex, results: Sequence[SearchResult], k: int, mmr_lambda: float
+    results: Sequence[SearchResult], vectors_by_id: Mapping[str, FloatArray], k: int, mmr_lambda: float
 ) -> list[SearchResult]:
     """The first `k` by maximal marginal relevance (Carbonell and Goldstein, 1998).
 
     The score counts as a part of the best one, because fused scores are much smaller than the similarities between
     passages that they are weighed against. A reranker's scores may be of any size and sign; there the rank counts.
     """
-    by_id = _vectors(index, [result.chunk.id for result in results])
-    results = [result for result in results if result.chunk.id in by_id]
-    if not results:
-        return []
-    vectors = np.stack([by_id[result.chunk.id] for result in results])
+    vectors = np.stack([vectors_by_id[result.chunk.id] for result in results])
     if results[0].retrieval_score is None:
         scores = np.array([result.score for result in results])
     else:
@@ -236,10 +182,15 @@ def _diversified(
     return [results[place] for place in chosen]
 
 
-def _with_context(index: DocumentIndex, result: SearchResult, n: int) -> SearchResult:
+def _with_context(index: DocumentIndex, results: list[SearchResult], n: int) -> list[SearchResult]:
+    """The same with `n` chunks before and after each."""
     if not n:
-        return result
-    around = index.neighbours(result.chunk, n)
-    position = result.chunk.position
-    before = tuple(chunk for chunk in around if chunk.position < position)
-    return replace(result, before=before, after=tuple(chunk for chunk in around if chunk.position > position))
+        return results
+    return [
+        replace(
+            result,
+            before=tuple(chunk for chunk in window if chunk.position < result.chunk.position),
+            after=tuple(chunk for chunk in window if chunk.position > result.chunk.position),
+        )
+        for result, window in zip(results, index.windows([result.chunk for result in results], n), strict=True)
+    ]

@@ -1,168 +1,81 @@
-"""What an index knows: documents, chunks, their words and vectors, and the fingerprint, in one SQLite file.
+"""`Catalog`: what an index knows, in one SQLite file: documents, chunks, their words and vectors, and the fingerprint.
 
-The manifest is the truth and Chroma follows it: a chunk counts once it stands here. A source whose vectors in Chroma
-are being changed is noted first as unfinished, so that a process that was killed half-way leaves a trace to repair by.
-
-The vector of each text is kept here too, by the text's digest. What was embedded once is therefore not embedded again:
-not after a kill, not in a copy of the file, and not when Chroma's folder is lost.
+The vector of each text is kept by the text's digest. What was embedded once is therefore not embedded again: not after
+a kill, not in a copy of the file, and not when Chroma's folder is lost.
 """
 
-import hashlib
 import heapq
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jina_rag.errors import IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.store import fulltext as lexical
+from jina_rag.rag.store import fulltext, journal
 from jina_rag.rag.store.filters import Filters
+from jina_rag.rag.store.rows import (
+    CHUNK_COLUMNS,
+    DOCUMENT_COLUMNS,
+    as_chunk,
+    as_document,
+    as_stored_chunk,
+    as_tracked_path,
+    as_vector,
+    chunk_values,
+    document_values,
+    read_chunks,
+    read_vectors,
+    write_vectors,
+)
+from jina_rag.rag.store.schema import VERSION, version
 from jina_rag.rag.store.sqlite import Database
+from jina_rag.rag.store.types import FailedDocument, IndexedDocument, StoredChunk, TrackedPath
 from jina_rag.vectors import FloatArray
 
-MANIFEST = "index.sqlite3"
+CATALOG = "index.sqlite3"
 """The file's name in the folder of an index."""
 
-VERSION = 2
+SEPARATOR = os.sep
 
 _VECTORS_AT_A_TIME = 4096
-DEFAULT_COLLECTION = "default"
-
-_NEW_TABLES = (
-    "CREATE TABLE vectors (digest BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE roots (path TEXT PRIMARY KEY, collection TEXT NOT NULL, exclude TEXT NOT NULL)",
-    """CREATE TABLE failed (
-        source TEXT PRIMARY KEY, reason TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-        failed_at TEXT NOT NULL
-    )""",
-    *lexical.TABLES,
-)
-_INDEXES = (
-    "CREATE INDEX chunks_by_source ON chunks (source, position)",
-    "CREATE INDEX chunks_by_digest ON chunks (digest)",
-    "CREATE INDEX documents_by_collection ON documents (collection)",
-)
-_TABLES = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    """CREATE TABLE documents (
-        source TEXT PRIMARY KEY, title TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL, n_chunks INTEGER NOT NULL, added_at TEXT NOT NULL,
-        collection TEXT NOT NULL DEFAULT 'default', kind TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT '[]'
-    )""",
-    """CREATE TABLE chunks (
-        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, title TEXT NOT NULL,
-        position INTEGER NOT NULL, page INTEGER, heading TEXT, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
-        text TEXT NOT NULL, digest BLOB NOT NULL
-    )""",
-    "CREATE TABLE unfinished (source TEXT PRIMARY KEY)",
-    *_NEW_TABLES,
-    *_INDEXES,
-    f"PRAGMA user_version = {VERSION}",
-)
 
 
 @dataclass(frozen=True)
-class IndexedDocument:
-    """A document as the index knows it.
+class Matches:
+    """The first of the two reads of a search.
 
     Attributes:
-        source: The file's absolute path.
-        title: What to call it in front of people.
-        sha256: Of the file's bytes.
-        size: Of the file, in bytes.
-        mtime_ns: When the file was last changed, in nanoseconds since 1970.
-        n_chunks: Into how many chunks it was cut.
-        added_at: When it was added or last updated, ISO 8601, UTC.
-        collection: The collection that it is in.
-        kind: The ending of its name in lower case, such as ".pdf".
-        notes: What people should know of how it was read, in sentences.
+        fingerprint: What the vectors are made with now.
+        generation: See `Catalog.generation`.
+        seal: Of the Chroma folder.
+        n_chunks: How many chunks the filters let through.
+        ids: Those of them that Chroma holds as they are; None where nothing is filtered.
+        dirty: The vectors of those that Chroma may lack, by id.
+        n_dirty: How many ids Chroma may hold in another state, or too many.
+        lexical: The ids of the chunks whose words match, with their BM25 scores, best first.
+        chunks: These chunks with their vectors, by id.
     """
 
-    source: str
-    title: str
-    sha256: str
-    size: int
-    mtime_ns: int
+    fingerprint: Fingerprint
+    generation: int
+    seal: str
     n_chunks: int
-    added_at: str
-    collection: str = DEFAULT_COLLECTION
-    kind: str = ""
-    notes: tuple[str, ...] = ()
+    ids: Sequence[str] | None
+    dirty: Mapping[str, FloatArray]
+    n_dirty: int
+    lexical: Sequence[tuple[str, float]]
+    chunks: Mapping[str, StoredChunk]
 
 
-@dataclass(frozen=True)
-class FailedDocument:
-    """A document that could not be added, and why.
-
-    Attributes:
-        source: The file's absolute path, or a folder that could not be listed.
-        reason: A sentence or two for people.
-        size: Of the file in bytes when that happened; -1 where the cause may lie outside of the file.
-        mtime_ns: When the file had last been changed, in nanoseconds since 1970.
-        failed_at: When it failed, ISO 8601, UTC.
-    """
-
-    source: str
-    reason: str
-    size: int = -1
-    mtime_ns: int = -1
-    failed_at: str = ""
-
-
-@dataclass(frozen=True)
-class TrackedPath:
-    """A file or folder that was added, for a later `sync`.
-
-    Attributes:
-        path: Absolute.
-        collection: Where its documents go.
-        exclude: Patterns of what is left out below it.
-    """
-
-    path: str
-    collection: str = DEFAULT_COLLECTION
-    exclude: tuple[str, ...] = ()
-
-
-class StoredChunk(NamedTuple):
-    """A chunk with all that stands beside it.
-
-    Attributes:
-        chunk: The chunk.
-        collection: That of its document.
-        sha256: Of its document's file.
-        vector: Float32 of shape (d,); None if it has been lost.
-    """
-
-    chunk: Chunk
-    collection: str
-    sha256: str
-    vector: FloatArray | None
-
-
-_DOCUMENT_NAMES = [field.name for field in fields(IndexedDocument)]
-_DOCUMENT_COLUMNS = ", ".join(_DOCUMENT_NAMES)
-_CHUNK_NAMES = [field.name for field in fields(Chunk)]
-_CHUNK_COLUMNS = ", ".join(f'chunks."{name}"' for name in _CHUNK_NAMES)
-_INSERT_CHUNK = (
-    f"INSERT INTO chunks ({_CHUNK_COLUMNS.replace('chunks.', '')}, digest) "  # noqa: S608 - our own column names
-    f"VALUES ({', '.join('?' * len(_CHUNK_NAMES))}, ?)"
-)
-
-
-def text_digest(text: str) -> bytes:
-    """16 bytes by which the vector of a text is kept."""
-    return hashlib.sha256(text.encode()).digest()[:16]
-
-
-class Manifest:
+class Catalog:
     """The SQLite file of an index. Safe to call from many threads; every method is one transaction."""
 
     def __init__(self, path: Path) -> None:
@@ -173,28 +86,25 @@ class Manifest:
     def create(self, fingerprint: Fingerprint) -> None:
         """Make the file, unless it is there and complete."""
         with self._database.transaction(create=True) as connection:
-            if not _version(connection):
-                for statement in _TABLES:
-                    connection.execute(statement)
-                connection.execute("INSERT INTO meta VALUES ('fingerprint', ?)", [fingerprint.to_json()])
-                connection.execute("INSERT INTO meta VALUES ('generation', 0)")
+            values = {"fingerprint": fingerprint.to_json(), "generation": "0", "seal": "", "staged": ""}
+            connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", values.items())
 
     def exists(self) -> bool:
         """Whether `create` has been here, and finished.
 
         Raises:
-            IndexFolderError: there is such a file, and it is damaged or of another version.
+            IndexFolderError: there is such a file, and it is damaged, of another version or of another making.
         """
         if not self.path.is_file():
             return False
         with self._read() as connection:
-            version = _version(connection)
-        if version not in (0, VERSION):
+            found = version(connection)
+        if found not in (0, VERSION):
             raise IndexFolderError(
-                f"{self.path} was made by another version of jina-rag ({version} there, {VERSION} here). Install that, "
+                f"{self.path} was made by another version of jina-rag ({found} there, {VERSION} here). Install that, "
                 "or delete the index and add the documents again."
             )
-        return version == VERSION
+        return found == VERSION
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -203,14 +113,17 @@ class Manifest:
     def fingerprint(self) -> Fingerprint:
         """What the vectors were made with."""
         with self._read() as connection:
-            ((text,),) = connection.execute("SELECT value FROM meta WHERE key = 'fingerprint'")
-        return Fingerprint.from_json(text)
+            return Fingerprint.from_json(_meta(connection, "fingerprint"))
 
     def generation(self) -> int:
-        """A number that grows whenever documents come, change or go, by whichever process."""
+        """A number that grows whenever Chroma has followed a change, in whichever process."""
         with self._read() as connection:
-            ((number,),) = connection.execute("SELECT value FROM meta WHERE key = 'generation'")
-        return int(number)
+            return int(_meta(connection, "generation"))
+
+    def seal(self) -> str:
+        """Of the Chroma folder, as `store.seal` makes it; empty if there is none."""
+        with self._read() as connection:
+            return _meta(connection, "seal")
 
     # What is in it
 
@@ -219,10 +132,10 @@ class Manifest:
         condition, parameters = Filters(collections=(collection,) if collection else ()).condition()
         with self._read() as connection:
             rows = connection.execute(
-                f"SELECT {_DOCUMENT_COLUMNS} FROM documents WHERE {condition} ORDER BY source",  # noqa: S608 - ours
+                f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE {condition} ORDER BY source",  # noqa: S608 - ours
                 parameters,
             )
-            return [_document(row) for row in rows]
+            return [as_document(row) for row in rows]
 
     def collections(self) -> dict[str, int]:
         """How many documents there are in each collection."""
@@ -231,13 +144,9 @@ class Manifest:
 
     def sources_below(self, paths: Iterable[str]) -> list[str]:
         """The documents that are these files, or lie in these folders."""
-        condition = "source = ?1 OR instr(source, rtrim(?1, '/') || '/') = 1"
+        query = "SELECT source FROM documents WHERE source = ?1 OR instr(source, rtrim(?1, ?2) || ?2) = 1"
         with self._read() as connection:
-            found = {
-                source
-                for path in paths
-                for (source,) in connection.execute(f"SELECT source FROM documents WHERE {condition}", [path])  # noqa: S608
-            }
+            found = {source for path in paths for (source,) in connection.execute(query, [path, SEPARATOR])}
         return sorted(found)
 
     def sources_with(self, sha256: str) -> list[str]:
@@ -248,18 +157,31 @@ class Manifest:
 
     def chunks(self, ids: Iterable[str]) -> dict[str, Chunk]:
         """The chunks that have these ids, by id; ids that count for nothing are left out."""
-        query = f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+        query = f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
         with self._read() as connection:
-            return {row[0]: Chunk(*row) for row in connection.execute(query, [json.dumps(list(ids))])}
+            return {row[0]: as_chunk(row) for row in connection.execute(query, [json.dumps(list(ids))])}
 
     def chunks_of(self, source: str, first: int = 0, last: int | None = None) -> list[Chunk]:
         """The chunks of one document in order, or those from position `first` to `last`."""
         query = (
-            f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE source = ? AND position >= ? "  # noqa: S608
+            f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE source = ? AND position >= ? "  # noqa: S608
             "AND position <= ifnull(?, position) ORDER BY position"
         )
         with self._read() as connection:
-            return [Chunk(*row) for row in connection.execute(query, [source, first, last])]
+            return [as_chunk(row) for row in connection.execute(query, [source, first, last])]
+
+    def windows(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
+        """For each of some chunks at most `n` before and `n` after it in its document, in order, without itself."""
+        query = f"""SELECT {CHUNK_COLUMNS} FROM chunks
+            WHERE source = ? AND position BETWEEN ? AND ? AND position != ? ORDER BY position"""  # noqa: S608
+        with self._read() as connection:
+            return [
+                [
+                    as_chunk(row)
+                    for row in connection.execute(query, [one.source, one.position - n, one.position + n, one.position])
+                ]
+                for one in chunks
+            ]
 
     @contextmanager
     def contents(self, filters: Filters | None = None) -> Iterator[tuple[int, Iterator[StoredChunk]]]:
@@ -267,19 +189,19 @@ class Manifest:
         condition, parameters = (filters or Filters()).chunk_condition()
         wanted = f"FROM chunks JOIN documents ON documents.source = chunks.source WHERE {condition}"
         vector = "SELECT vector FROM vectors WHERE vectors.digest = chunks.digest"
-        query = f"SELECT collection, sha256, ({vector}), {_CHUNK_COLUMNS} {wanted} ORDER BY chunks.source, position"
+        query = f"SELECT collection, sha256, ({vector}), {CHUNK_COLUMNS} {wanted} ORDER BY chunks.source, position"
         with self._read() as connection:
             (count,) = connection.execute(f"SELECT count(*) {wanted}", parameters).fetchone()
             rows = connection.execute(query, parameters)
-            yield count, (_stored_chunk(row) for row in rows)
+            yield count, (as_stored_chunk(row) for row in rows)
 
     def sample(self, n: int) -> list[Chunk]:
         """At most `n` chunks, spread evenly over all."""
         with self._read() as connection:
             numbers = [row[0] for row in connection.execute("SELECT number FROM chunks ORDER BY source, position")]
             places = np.unique(np.linspace(0, len(numbers) - 1, min(n, len(numbers))).astype(int))
-            query = f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE number = ?"  # noqa: S608
-            return [Chunk(*connection.execute(query, [numbers[place]]).fetchone()) for place in places]
+            query = f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE number = ?"  # noqa: S608
+            return [as_chunk(connection.execute(query, [numbers[place]]).fetchone()) for place in places]
 
     def chunk_ids(self, filters: Filters | None = None) -> list[str]:
         """The ids of all chunks that `filters` lets through."""
@@ -291,43 +213,12 @@ class Manifest:
     def count_chunks(self) -> int:
         """How many chunks there are in all."""
         with self._read() as connection:
-            count: int = connection.execute("SELECT ifnull(sum(n_chunks), 0) FROM documents").fetchone()[0]
-        return count
-
-    def matching(self, query: str, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
-        """The `k` chunks whose words match best, each with its BM25 score; higher is better."""
-        condition, parameters = filters.chunk_condition() if filters else ("", [])
-        with self._read() as connection:
-            found = lexical.search(connection, query, k, condition, parameters)
-        chunks = self.chunks(id_ for id_, _ in found)
-        return [(chunks[id_], score) for id_, score in found if id_ in chunks]
-
-    def nearest(self, vector: FloatArray, n: int, filters: Filters | None = None) -> list[tuple[str, float]]:
-        """Exact nearest neighbours: the ids of the `n` most similar chunks with their cosine similarity, best first.
-
-        It compares with every vector, block by block. What `n` best ones have by now bounds its memory.
-
-        Args:
-            vector: Of shape (d,), unit length.
-            n: How many at most.
-            filters: Which documents count; None for all.
-        """
-        condition, parameters = (filters or Filters()).chunk_condition()
-        query = f"""SELECT chunks.id, vector FROM chunks JOIN vectors USING (digest)
-            WHERE length(vector) = ? AND {condition}"""  # noqa: S608 - our own condition
-        best: list[tuple[str, float]] = []
-        with self._read() as connection:
-            rows = connection.execute(query, [4 * len(vector), *parameters])
-            while block := rows.fetchmany(_VECTORS_AT_A_TIME):
-                similarities = np.frombuffer(b"".join(row[1] for row in block), "<f4").reshape(len(block), -1) @ vector
-                best += [(id_, float(cosine)) for (id_, _), cosine in zip(block, similarities, strict=True)]
-                best = heapq.nlargest(n, best, key=lambda found: found[1])
-        return best
+            return _count_chunks(connection)
 
     def vectors(self, digests: Iterable[bytes]) -> dict[bytes, FloatArray]:
         """The vectors of texts by their digests, each float32 of shape (d,); unknown ones are left out."""
         with self._read() as connection:
-            return _vectors(connection, digests)
+            return read_vectors(connection, digests)
 
     def vectors_of(self, ids: Iterable[str]) -> dict[str, FloatArray]:
         """The vectors of chunks by the chunks' ids, each float32 of shape (d,); what is missing is left out."""
@@ -335,43 +226,119 @@ class Manifest:
             WHERE chunks.id IN (SELECT value FROM json_each(?))"""
         with self._read() as connection:
             rows = connection.execute(query, [json.dumps(list(ids))])
-            return {id_: _as_vector(vector) for id_, vector in rows}
+            return {id_: as_vector(vector) for id_, vector in rows}
 
-    # Changes
+    # Searching
 
-    def begin(self, sources: Iterable[str], vectors: Mapping[bytes, FloatArray] | None = None) -> None:
-        """Keep vectors of texts, and note that Chroma is about to change; `replace`, `remove` or `keep` ends that."""
+    def matches(self, query: str, n: int, filters: Filters, *, with_ids: bool) -> Matches:
+        """The first read of a search: all that is known before Chroma is asked.
+
+        Args:
+            query: Whose words are looked for; empty for none.
+            n: How many chunks to find by them.
+            filters: Which documents count.
+            with_ids: Whether the ids that the filters let through are asked for.
+        """
+        condition, parameters = filters.chunk_condition()
+        with self._read() as connection:
+            meta = dict(connection.execute("SELECT key, value FROM meta"))
+            fingerprint = Fingerprint.from_json(meta["fingerprint"])
+            lexical = fulltext.search(connection, query, n, condition, parameters)
+            ids: list[str] | None = None
+            if filters and with_ids:
+                clean = f"SELECT id FROM chunks WHERE id NOT IN (SELECT id FROM dirty) AND {condition}"  # noqa: S608
+                ids = [id_ for (id_,) in connection.execute(clean, parameters)]
+            return Matches(
+                fingerprint=fingerprint,
+                generation=int(meta["generation"]),
+                seal=meta["seal"],
+                n_chunks=_count_chunks(connection) if ids is None else len(ids),
+                ids=ids,
+                dirty=journal.dirty_vectors(connection, condition, parameters, fingerprint.dimensions),
+                n_dirty=journal.count_dirty(connection),
+                lexical=lexical,
+                chunks=read_chunks(connection, [id_ for id_, _ in lexical], fingerprint.dimensions),
+            )
+
+    def best_of(self, ids: Sequence[str], n: int, dimensions: int) -> dict[str, StoredChunk]:
+        """The second read of a search: the first `n` of `ids` that are chunks, by id, with their vectors."""
+        with self._read() as connection:
+            found = read_chunks(connection, ids[:n], dimensions)
+            if len(found) < min(n, len(ids)):  # some were removed since, or are in Chroma alone
+                found |= read_chunks(connection, ids[n:], dimensions)
+            return found
+
+    def nearest(self, vector: FloatArray, n: int, filters: Filters) -> dict[str, StoredChunk]:
+        """The second read where Chroma can't be asked: exact nearest neighbours, by id.
+
+        It compares with every vector, block by block, and keeps the ids of the best.
+
+        Args:
+            vector: Of shape (d,), unit length.
+            n: How many at most.
+            filters: Which documents count.
+        """
+        condition, parameters = filters.chunk_condition()
+        query = f"""SELECT chunks.id, vector FROM chunks JOIN vectors USING (digest)
+            WHERE length(vector) = ? AND {condition}"""  # noqa: S608 - our own condition
+        best: list[tuple[float, str]] = []
+        with self._read() as connection:
+            rows = connection.execute(query, [4 * len(vector), *parameters])
+            while block := rows.fetchmany(_VECTORS_AT_A_TIME):
+                similarities = np.frombuffer(b"".join(row[1] for row in block), "<f4").reshape(len(block), -1) @ vector
+                best = heapq.nlargest(n, [*best, *zip(similarities.tolist(), (id_ for id_, _ in block), strict=True)])
+            return read_chunks(connection, [id_ for _, id_ in best], len(vector))
+
+    # Changes: what touches chunks marks them dirty, until Chroma has followed
+
+    def keep_vectors(self, vectors: Mapping[bytes, FloatArray]) -> None:
+        """Keep the vectors of texts by digest, also of texts that are no chunks yet."""
         with self._write() as connection:
-            _keep_vectors(connection, (vectors or {}).items())
-            _note_unfinished(connection, sources)
+            write_vectors(connection, vectors)
 
-    def replace(self, documents: Sequence[tuple[IndexedDocument, Sequence[Chunk]]]) -> None:
-        """Put documents with their chunks in the place of what stood there."""
+    def replace(
+        self, documents: Sequence[tuple[IndexedDocument, Sequence[Chunk]]], vectors: Mapping[bytes, FloatArray]
+    ) -> None:
+        """Put documents with their chunks in the place of what stood there, and keep vectors of texts by digest."""
         with self._write() as connection:
+            write_vectors(connection, vectors)
             for document, chunks in documents:
-                _delete(connection, document.source)
+                query = "SELECT collection FROM documents WHERE source = ?"
+                is_moved = connection.execute(query, [document.source]).fetchone() != (document.collection,)
+                before = _delete(connection, document.source)
                 connection.execute("DELETE FROM failed WHERE source = ?", [document.source])
-                _insert_document(connection, document)
-                _insert_chunks(connection, chunks)
-            _advance(connection)
+                marks = ", ".join("?" * len(fields(IndexedDocument)))
+                connection.execute(f"INSERT INTO documents VALUES ({marks})", document_values(document))  # noqa: S608
+                marks = ", ".join("?" * (len(fields(Chunk)) + 1))
+                columns = CHUNK_COLUMNS.replace("chunks.", "")
+                connection.executemany(
+                    f"INSERT INTO chunks ({columns}, digest) VALUES ({marks})",  # noqa: S608 - our own columns
+                    map(chunk_values, chunks),
+                )
+                fulltext.add(connection, chunks)
+                after = {chunk.id: chunk for chunk in chunks}
+                ids = (id_ for id_ in before | after if is_moved or before.get(id_) != after.get(id_))
+                journal.mark_dirty(connection, ids)
 
     def remove(self, sources: Iterable[str]) -> None:
-        """Forget documents and their chunks."""
+        """Forget documents, their chunks and the vectors that nothing else has."""
         with self._write() as connection:
             for source in sources:
-                _delete(connection, source)
-            _advance(connection)
+                journal.mark_dirty(connection, _delete(connection, source))
+            _forget_unused_vectors(connection)
 
-    def keep(self, sources: Iterable[str]) -> None:
-        """Note that Chroma holds again what stands here."""
+    def move(self, moved_to: Mapping[str, str]) -> None:
+        """Put documents into other collections, named by source."""
         with self._write() as connection:
-            connection.executemany("DELETE FROM unfinished WHERE source = ?", [(source,) for source in sources])
-            _advance(connection)
+            for source, collection in moved_to.items():
+                connection.execute("UPDATE documents SET collection = ? WHERE source = ?", [collection, source])
+                ids = connection.execute("SELECT id FROM chunks WHERE source = ?", [source]).fetchall()
+                journal.mark_dirty(connection, [id_ for (id_,) in ids])
 
-    def unfinished(self) -> set[str]:
-        """The sources whose vectors in Chroma may differ from what stands here."""
-        with self._read() as connection:
-            return {source for (source,) in connection.execute("SELECT source FROM unfinished")}
+    def forget_unused_vectors(self) -> None:
+        """Drop the vectors of texts that no chunk has any more."""
+        with self._write() as connection:
+            _forget_unused_vectors(connection)
 
     def touch(self, files: Iterable[tuple[str, int, int]]) -> None:
         """Note source, size and mtime of files that were written again with the same content."""
@@ -382,39 +349,26 @@ class Manifest:
                 )
                 connection.execute("DELETE FROM failed WHERE source = ?", [source])
 
-    def forget_unused_vectors(self) -> None:
-        """Drop the vectors of texts that no chunk has any more."""
-        with self._write() as connection:
-            connection.execute("DELETE FROM vectors WHERE digest NOT IN (SELECT digest FROM chunks)")
-
     # Collections, tracked paths and failures
-
-    def move(self, sources: Iterable[str], collection: str) -> None:
-        """Put documents into another collection."""
-        with self._write() as connection:
-            connection.executemany(
-                "UPDATE documents SET collection = ? WHERE source = ?", [(collection, source) for source in sources]
-            )
-            _advance(connection)
 
     def tracked_paths(self) -> list[TrackedPath]:
         """What was added, by path."""
         with self._read() as connection:
-            rows = connection.execute("SELECT path, collection, exclude FROM roots ORDER BY path")
-            return [TrackedPath(path, collection, tuple(json.loads(exclude))) for path, collection, exclude in rows]
+            rows = connection.execute("SELECT path, collection, exclude FROM tracked_paths ORDER BY path")
+            return [as_tracked_path(row) for row in rows]
 
     def add_tracked_paths(self, paths: Iterable[TrackedPath]) -> None:
         """Remember what was added."""
         with self._write() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO roots VALUES (?, ?, ?)",
+                "INSERT OR REPLACE INTO tracked_paths VALUES (?, ?, ?)",
                 [(path.path, path.collection, json.dumps(path.exclude)) for path in paths],
             )
 
     def remove_tracked_paths(self, paths: Iterable[str]) -> None:
         """Forget that these were added."""
         with self._write() as connection:
-            connection.executemany("DELETE FROM roots WHERE path = ?", [(path,) for path in paths])
+            connection.executemany("DELETE FROM tracked_paths WHERE path = ?", [(path,) for path in paths])
 
     def failed(self) -> list[FailedDocument]:
         """The files that could not be added, by source."""
@@ -435,63 +389,69 @@ class Manifest:
         with self._write() as connection:
             connection.executemany("DELETE FROM failed WHERE source = ?", [(source,) for source in sources])
 
+    # Following: the notes of what Chroma has still to do
+
+    def is_dirty(self) -> bool:
+        """Whether Chroma has not followed every change yet."""
+        with self._read() as connection:
+            return journal.count_dirty(connection) > 0
+
+    def count_dirty(self) -> int:
+        """How many chunks Chroma may hold in another state, lack, or have too many."""
+        with self._read() as connection:
+            return journal.count_dirty(connection)
+
+    def dirty(self, n: int) -> dict[str, StoredChunk | None]:
+        """At most `n` dirty ids with their chunks; None where there is no such chunk any more."""
+        with self._read() as connection:
+            ids = journal.dirty_ids(connection, n)
+            chunks = read_chunks(connection, ids, Fingerprint.from_json(_meta(connection, "fingerprint")).dimensions)
+            return {id_: chunks.get(id_) for id_ in ids}
+
+    def mark_dirty(self, ids: Iterable[str]) -> None:
+        """Note that Chroma may differ in these."""
+        with self._write() as connection:
+            journal.mark_dirty(connection, ids)
+
+    def clear_dirty(self, ids: Iterable[str]) -> int:
+        """Note that Chroma has followed in these. Returns the generation from then on."""
+        with self._write() as connection:
+            journal.clear_dirty(connection, ids)
+            connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
+            return int(_meta(connection, "generation"))
+
+    def begin_chroma(self, seal: str = "") -> None:
+        """Note that Chroma's folder is made anew, with nothing in it; `seal` once it is there."""
+        with self._write() as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'seal'", [seal])
+            connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
+            connection.execute("DELETE FROM dirty")
+            connection.execute("INSERT INTO dirty SELECT id FROM chunks")
+
     # Rebuilding and checking
 
     def stage_vectors(self, fingerprint: Fingerprint, vectors: Mapping[bytes, FloatArray]) -> None:
-        """Keep vectors of another model beside those in use, until `adopt_staged`."""
+        """Keep vectors of another model beside those in use, until `swap_in`."""
         with self._write() as connection:
-            if _staged_fingerprint(connection) != fingerprint.to_json():
-                connection.execute("DROP TABLE IF EXISTS staged_vectors")
-                connection.execute("CREATE TABLE staged_vectors (digest BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
-                connection.execute("INSERT OR REPLACE INTO meta VALUES ('staged', ?)", [fingerprint.to_json()])
-            _keep_vectors(connection, vectors.items(), "staged_vectors")
+            journal.stage_vectors(connection, fingerprint, vectors)
 
     def staged_vectors(self, fingerprint: Fingerprint, digests: Iterable[bytes]) -> dict[bytes, FloatArray]:
         """The vectors that `stage_vectors` kept for a model, by digest."""
         with self._read() as connection:
-            if _staged_fingerprint(connection) != fingerprint.to_json():
-                return {}
-            return _vectors(connection, digests, "staged_vectors")
+            return journal.staged_vectors(connection, fingerprint, digests)
 
-    def adopt(self, fingerprint: Fingerprint, new_ids: Mapping[str, str], folder: str) -> None:
-        """Take over another model's vectors, chunk ids and Chroma folder, all at once; make the words anew.
+    def swap_in(self, fingerprint: Fingerprint, new_ids: Mapping[str, str]) -> None:
+        """Take over the staged vectors and the fingerprint of their model, and new chunk ids by the old, all at once.
 
-        Args:
-            fingerprint: Of the model; its vectors are staged, or it is the one in use.
-            new_ids: The new id of every chunk by its old one.
-            folder: The Chroma folder that holds the vectors from now on, until `settle`.
+        Chroma's folder counts for nothing from then on.
         """
         with self._write() as connection:
-            if _staged_fingerprint(connection) == fingerprint.to_json():
-                connection.execute("DROP TABLE vectors")
-                connection.execute("ALTER TABLE staged_vectors RENAME TO vectors")
-            connection.execute("DROP TABLE IF EXISTS staged_vectors")
-            connection.execute("DELETE FROM meta WHERE key = 'staged'")
-            connection.execute("UPDATE meta SET value = ? WHERE key = 'fingerprint'", [fingerprint.to_json()])
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('chroma', ?)", [folder])
-            connection.executemany(
-                "UPDATE chunks SET id = ? WHERE id = ?", [(new, old) for old, new in new_ids.items()]
-            )
-            _renew_words(connection)
-            connection.execute("DELETE FROM unfinished")
-            _advance(connection)
+            journal.swap_in(connection, fingerprint, new_ids)
 
-    def chroma_folder(self) -> str | None:
-        """The name of a Chroma folder that has been adopted and not yet been renamed."""
-        with self._read() as connection:
-            row = connection.execute("SELECT value FROM meta WHERE key = 'chroma'").fetchone()
-        return row[0] if row else None
-
-    def settle(self) -> None:
-        """Note that the adopted Chroma folder bears its usual name."""
-        with self._write() as connection:
-            connection.execute("DELETE FROM meta WHERE key = 'chroma'")
-            _advance(connection)
-
-    def staged(self) -> bool:
+    def is_staged(self) -> bool:
         """Whether a rebuild to another model has begun and not ended."""
         with self._read() as connection:
-            return _staged_fingerprint(connection) is not None
+            return bool(_meta(connection, "staged"))
 
     def check(self) -> list[str]:
         """What SQLite finds wrong with the file; empty if nothing."""
@@ -505,16 +465,18 @@ class Manifest:
             counts = {name: connection.execute(query).fetchone()[0] for name, query in _FAULTS.items()}
         return {name: count for name, count in counts.items() if count}
 
-    def tidy(self) -> None:
-        """Drop chunks without a document; documents that have lost chunks are read again by the next `sync`."""
+    def delete_orphans(self) -> None:
+        """Drop chunks without a document, and make all words anew; `sync` reads documents that have lost chunks."""
         with self._write() as connection:
             connection.execute("DELETE FROM chunks WHERE source NOT IN (SELECT source FROM documents)")
-            connection.execute("DELETE FROM lexical WHERE rowid NOT IN (SELECT number FROM chunks)")
             connection.execute(
                 """UPDATE documents SET sha256 = '', mtime_ns = -1,
                 n_chunks = (SELECT count(*) FROM chunks WHERE chunks.source = documents.source)
                 WHERE n_chunks != (SELECT count(*) FROM chunks WHERE chunks.source = documents.source)"""
             )
+            fulltext.clear(connection)
+            query = f"SELECT {CHUNK_COLUMNS} FROM chunks ORDER BY source, position"  # noqa: S608
+            fulltext.add(connection, map(as_chunk, connection.execute(query)))
 
     def _read(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.transaction()
@@ -535,78 +497,27 @@ _FAULTS = {
 }
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
+def _meta(connection: sqlite3.Connection, key: str) -> str:
+    row: tuple[Any] | None = connection.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError(f"{key} is missing")
+    return str(row[0])
 
 
-def _advance(connection: sqlite3.Connection) -> None:
-    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
+def _count_chunks(connection: sqlite3.Connection) -> int:
+    count: int = connection.execute("SELECT ifnull(sum(n_chunks), 0) FROM documents").fetchone()[0]
+    return count
 
 
-def _note_unfinished(connection: sqlite3.Connection, sources: Iterable[str]) -> None:
-    connection.executemany("INSERT OR IGNORE INTO unfinished VALUES (?)", [(source,) for source in sources])
+def _delete(connection: sqlite3.Connection, source: str) -> dict[str, Chunk]:
+    """Forget a document. Returns the chunks that it had, by id."""
+    query = f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE source = ?"  # noqa: S608
+    chunks = [as_chunk(row) for row in connection.execute(query, [source])]
+    fulltext.delete(connection, source)
+    connection.execute("DELETE FROM documents WHERE source = ?", [source])
+    connection.execute("DELETE FROM chunks WHERE source = ?", [source])
+    return {chunk.id: chunk for chunk in chunks}
 
 
-def _delete(connection: sqlite3.Connection, source: str) -> None:
-    lexical.delete(connection, source)
-    for table in ("documents", "chunks", "unfinished"):
-        connection.execute(f"DELETE FROM {table} WHERE source = ?", [source])  # noqa: S608 - a name from above
-
-
-def _document(row: tuple[Any, ...]) -> IndexedDocument:
-    return replace(IndexedDocument(*row), notes=tuple(json.loads(row[-1])))
-
-
-def _stored_chunk(row: tuple[Any, ...]) -> StoredChunk:
-    collection, sha256, vector, *columns = row
-    return StoredChunk(Chunk(*columns), collection, sha256, _as_vector(vector) if vector else None)
-
-
-def _insert_document(connection: sqlite3.Connection, document: IndexedDocument) -> None:
-    values = [getattr(document, name) for name in _DOCUMENT_NAMES[:-1]]
-    query = f"INSERT INTO documents ({_DOCUMENT_COLUMNS}) VALUES ({', '.join('?' * len(_DOCUMENT_NAMES))})"  # noqa: S608
-    connection.execute(query, [*values, json.dumps(document.notes, ensure_ascii=False)])
-
-
-def _insert_chunks(connection: sqlite3.Connection, chunks: Sequence[Chunk]) -> None:
-    rows = ([*(getattr(chunk, name) for name in _CHUNK_NAMES), text_digest(chunk.text)] for chunk in chunks)
-    connection.executemany(_INSERT_CHUNK, rows)
-    lexical.add(connection, chunks)
-
-
-def _keep_vectors(
-    connection: sqlite3.Connection, vectors: Iterable[tuple[bytes, FloatArray]], table: str = "vectors"
-) -> None:
-    connection.executemany(
-        f"INSERT OR REPLACE INTO {table} VALUES (?, ?)",  # noqa: S608 - one of two names
-        [(digest, np.asarray(vector, "<f4").tobytes()) for digest, vector in vectors],
-    )
-
-
-def _vectors(
-    connection: sqlite3.Connection, digests: Iterable[bytes], table: str = "vectors"
-) -> dict[bytes, FloatArray]:
-    query = f"SELECT vector FROM {table} WHERE digest = ?"  # noqa: S608 - one of two names
-    rows = ((digest, connection.execute(query, [digest]).fetchone()) for digest in digests)
-    return {digest: _as_vector(row[0]) for digest, row in rows if row}
-
-
-def _as_vector(stored: bytes) -> FloatArray:
-    return np.frombuffer(stored, "<f4")
-
-
-def _staged_fingerprint(connection: sqlite3.Connection) -> str | None:
-    row = connection.execute("SELECT value FROM meta WHERE key = 'staged'").fetchone()
-    return row[0] if row else None
-
-
-def _renew_words(connection: sqlite3.Connection) -> None:
-    lexical.clear(connection)
-    query = f"SELECT {_CHUNK_COLUMNS} FROM chunks ORDER BY source, position"  # noqa: S608
-    lexical.add(connection, (Chunk(*row) for row in connection.execute(query)))
-
-
-def file_kind(source: str) -> str:
-    """The ending of a file's name in lower case, with its dot."""
-    return Path(source).suffix.lower()
+def _forget_unused_vectors(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM vectors WHERE digest NOT IN (SELECT digest FROM chunks)")

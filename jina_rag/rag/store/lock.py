@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jina_rag.errors import IndexFolderError, MissingDependencyError
 from jina_rag.rag.store.disk import cannot_write
+from jina_rag.rag.store.files import write_private
 
 LOCK = ".lock"
 HOLDER = ".lock.json"
@@ -32,7 +33,9 @@ def sole_writer(folder: Path) -> Iterator[None]:
     except ImportError as error:
         raise MissingDependencyError.for_extra("filelock", "rag") from error
 
-    lock = FileLock(folder / LOCK)
+    if (folder / LOCK).is_symlink():
+        raise IndexFolderError(f"{folder / LOCK} is a link, and an index has none. Delete it.")
+    lock = FileLock(folder / LOCK, mode=0o600)
     try:
         # Not at once: who only asks whether somebody writes holds the lock for a moment, too.
         lock.acquire(timeout=_SECONDS_TO_WAIT, poll_interval=0.02)
@@ -53,7 +56,7 @@ def is_being_written(folder: Path) -> bool:
     """Whether some process holds the folder's lock at this moment."""
     from filelock import FileLock, Timeout
 
-    if not (folder / LOCK).exists():
+    if not (folder / LOCK).is_file() or (folder / LOCK).is_symlink():
         return False
     lock = FileLock(folder / LOCK, blocking=False)
     try:
@@ -76,7 +79,7 @@ def _own_name(folder: Path) -> Iterator[None]:
     }
     path = folder / HOLDER
     try:
-        path.write_text(json.dumps(holder))
+        write_private(path, json.dumps(holder))
     except OSError as error:
         raise IndexFolderError(cannot_write(folder, error)) from error
     try:

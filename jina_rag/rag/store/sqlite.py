@@ -4,11 +4,13 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
 from jina_rag.errors import IndexFolderError
-from jina_rag.rag.store.disk import disk_is_full, is_nearly_full
+from jina_rag.rag.store.disk import cannot_write, disk_is_full, is_nearly_full
+from jina_rag.rag.store.schema import create_tables, foreign_objects, version
 
 _SECONDS_TO_WAIT = 30.0
 _MAX_IDLE = 8
@@ -33,7 +35,22 @@ _NEEDS_NO_WRITING = frozenset(
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """What a journal begins with, and ends with if it names a super-journal."""
 
-_of_parents: list[sqlite3.Connection] = []  # kept for good: SQLite forbids a forked child even to close them
+_of_parents: list["_Connection"] = []  # kept for good: SQLite forbids a forked child even to close them
+
+
+@dataclass(frozen=True)
+class _Connection:
+    """An open connection.
+
+    Attributes:
+        sqlite: The connection.
+        file: Which file it was opened on, by device and number; None if it must not serve a second transaction.
+        is_checked: Whether what the database holds is known to be ours.
+    """
+
+    sqlite: sqlite3.Connection
+    file: tuple[int, int] | None
+    is_checked: bool = False
 
 
 def refuse_super_journal(database: Path) -> None:
@@ -69,103 +86,120 @@ class Database:
 
         Args:
             write: Whether it will change anything; others that do so then wait.
-            create: Make the file if there is none.
+            create: Make the file, with its tables, if there is none.
 
         Raises:
-            IndexFolderError: the file is missing, damaged or in use, or can't be written.
+            IndexFolderError: the file is missing, damaged, of another making, in use, or can't be written.
         """
         try:
-            connection, keep = self._begin(write=write or create, create=create)
+            connection = self._begin(write=write or create, create=create)
             try:
-                with connection:
-                    yield connection
+                with connection.sqlite:
+                    yield connection.sqlite
             except BaseException:
-                connection.close()
+                connection.sqlite.close()
                 raise
-            if keep:
-                self._give_back(connection)
-            else:
-                connection.close()
+            self._give_back(connection)
         except (sqlite3.DatabaseError, UnicodeEncodeError) as error:
             raise self._explained(error) from error
+        except OSError as error:
+            if create:
+                raise IndexFolderError(cannot_write(self.path.parent, error)) from error
+            raise
 
     def close(self) -> None:
         """Close what is open; the next transaction opens it again."""
+        if self._process != os.getpid():
+            return
         with self._lock:
             for connection in self._idle:
-                connection.close()
+                connection.sqlite.close()
             self._idle.clear()
 
     def _start_afresh(self) -> None:
         self._process = os.getpid()
         self._lock = Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._file: tuple[int, int] | None = None
+        self._idle: list[_Connection] = []
 
-    def _begin(self, *, write: bool, create: bool) -> tuple[sqlite3.Connection, bool]:
-        """A connection within a transaction, and whether it may serve another one."""
+    def _begin(self, *, write: bool, create: bool) -> _Connection:
         connection = self._take(create=create)
         try:
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            if not write:
-                connection.execute("PRAGMA schema_version").fetchone()  # only now is the file read
-            return connection, True
+            connection.sqlite.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            if create and not version(connection.sqlite):
+                create_tables(connection.sqlite)
+            if not connection.is_checked:
+                self._check(connection.sqlite)
+            return connection
         except sqlite3.OperationalError as error:
-            connection.close()
+            connection.sqlite.close()
             log = self.path.with_name(f"{self.path.name}-wal")
             if write or error.sqlite_errorcode & 0xFF not in _NEEDS_NO_WRITING or (log.exists() and log.stat().st_size):
                 raise
         except BaseException:
-            connection.close()
+            connection.sqlite.close()
             raise
         # The disk is full or not to be written. The log is empty, so that all stands in the file itself, and nobody
         # else can write either: read that as it is, this once.
-        connection = self._connect("mode=ro&immutable=1")
-        connection.execute("BEGIN")
-        return connection, False
+        connection = _Connection(self._connect("mode=ro&immutable=1"), None)
+        connection.sqlite.execute("BEGIN")
+        self._check(connection.sqlite)
+        return connection
 
-    def _take(self, *, create: bool) -> sqlite3.Connection:
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse a database that holds more than our tables, before anything is read from it."""
+        if version(connection) and (foreign := foreign_objects(connection)):
+            raise IndexFolderError(
+                f"{self.path} holds what jina-rag did not make ({foreign[0]}), and is not opened. If you don't know "
+                "where the index comes from, delete it; else make it again from its documents."
+            )
+
+    def _take(self, *, create: bool) -> _Connection:
         if self._process != os.getpid():
             _of_parents.extend(self._idle)
             self._start_afresh()
-        if not create:
-            self._notice_another_file()
-            with self._lock:
-                if self._idle:
-                    return self._idle.pop()
-        connection = self._connect("mode=rwc" if create else "mode=rw")
         if create:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
+            connection = self._connect("mode=rw")
             connection.execute("PRAGMA journal_mode = WAL")  # readers need not wait for a writer
-        return connection
+            return _Connection(connection, None)
+        file = self._file()
+        with self._lock:
+            while self._idle:
+                idle = self._idle.pop()
+                if idle.file == file:
+                    return idle
+                idle.sqlite.close()  # it would go on reading a file that was deleted or replaced
+        return _Connection(self._connect("mode=rw"), file)
 
     def _connect(self, how: str) -> sqlite3.Connection:
         refuse_super_journal(self.path)
         # Handed from thread to thread, never used by two at a time.
-        return sqlite3.connect(
-            f"{self.path.resolve().as_uri()}?{how}",
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?{how}",
             uri=True,
             timeout=_SECONDS_TO_WAIT,
             isolation_level=None,
             check_same_thread=False,
         )
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        if hasattr(connection, "setconfig"):  # from Python 3.12 on
+            connection.setconfig(getattr(sqlite3, "SQLITE_DBCONFIG_DEFENSIVE"), True)  # noqa: B009
+        return connection
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, connection: _Connection) -> None:
         with self._lock:
-            if len(self._idle) < _MAX_IDLE:
-                self._idle.append(connection)
+            if connection.file and len(self._idle) < _MAX_IDLE and connection.file == self._file():
+                self._idle.append(replace(connection, is_checked=True))
                 return
-        connection.close()
+        connection.sqlite.close()
 
-    def _notice_another_file(self) -> None:
-        """Connections to a file that was deleted or replaced would go on reading that."""
+    def _file(self) -> tuple[int, int]:
         try:
             status = self.path.stat()
         except (OSError, UnicodeEncodeError) as error:
             raise self._explained(error) from error
-        file = status.st_dev, status.st_ino
-        if file != self._file:
-            self.close()
-            self._file = file
+        return status.st_dev, status.st_ino
 
     def _explained(self, error: Exception) -> IndexFolderError:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF

@@ -16,9 +16,9 @@ import numpy as np
 from jina_rag.errors import IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.store.catalog import file_kind
 from jina_rag.rag.store.disk import disk_is_full, is_nearly_full
 from jina_rag.rag.store.sqlite import refuse_super_journal
+from jina_rag.rag.store.types import StoredChunk, file_kind
 from jina_rag.subprocesses import module_command, module_environment
 from jina_rag.vectors import FloatArray
 
@@ -53,7 +53,7 @@ class VectorStore:
 
         Raises:
             FingerprintMismatchError: the vectors were made with another model.
-            IndexFolderError: they can't be read.
+            IndexFolderError: they can't be read, or the collection has another embedding function.
             MissingDependencyError: chromadb is not installed.
         """
         self.folder = folder
@@ -63,6 +63,9 @@ class VectorStore:
         try:
             with chroma_errors(folder):
                 self._collection = open_collection(self._client, COLLECTION, fingerprint)
+        except ValueError as error:  # how Chroma says that the stored embedding function is not ours
+            self._client.close()
+            raise IndexFolderError(_explained(folder, str(error))) from error
         except BaseException:
             self._client.close()
             raise
@@ -71,73 +74,41 @@ class VectorStore:
         """How many vectors there are."""
         return self._collection.count()
 
-    def ids(self, source: str | None = None) -> set[str]:
-        """The ids of all vectors, or of those of one document."""
-        where = {"source": source} if source is not None else None
-        return set(self._collection.get(where=where, include=[])["ids"])  # type: ignore[arg-type]
+    def ids(self) -> set[str]:
+        """The ids of all vectors."""
+        return set(self._collection.get(include=[])["ids"])
 
-    def upsert(self, chunks: Sequence[Chunk], vectors: Sequence[FloatArray], collections: Mapping[str, str]) -> None:
-        """Add or replace chunks.
-
-        Args:
-            chunks: Of any documents.
-            vectors: One for each chunk, of shape (d,).
-            collections: The collection of each document by its source.
-        """
+    def upsert(self, chunks: Sequence[StoredChunk]) -> None:
+        """Add or replace chunks, each with its vector."""
         from jina_rag.chroma import upsert_documents
 
-        for start in range(0, len(chunks), _UPSERTED_AT_A_TIME):
-            part = chunks[start : start + _UPSERTED_AT_A_TIME]
+        for part in slices(chunks, _UPSERTED_AT_A_TIME):
             upsert_documents(
                 self._collection,
-                ids=[chunk.id for chunk in part],
-                documents=[chunk.text for chunk in part],
-                metadatas=[chunk_metadata(chunk, collections[chunk.source]) for chunk in part],
-                embeddings=np.stack(vectors[start : start + _UPSERTED_AT_A_TIME]),
-            )
-
-    def describe(self, chunks: Sequence[Chunk], collection: str) -> None:
-        """Renew what stands beside the vectors of chunks."""
-        for part in slices(chunks, _IDS_AT_A_TIME):
-            self._collection.update(
-                ids=[chunk.id for chunk in part], metadatas=[dict(chunk_metadata(chunk, collection)) for chunk in part]
+                ids=[stored.chunk.id for stored in part],
+                documents=[stored.chunk.text for stored in part],
+                metadatas=[chunk_metadata(stored.chunk, stored.collection) for stored in part],
+                embeddings=np.stack([stored.vector for stored in part if stored.vector is not None]),
             )
 
     def delete(self, ids: Iterable[str]) -> None:
-        """Delete vectors."""
+        """Delete vectors; unknown ids are passed over."""
         for part in slices(sorted(ids), _IDS_AT_A_TIME):
             self._collection.delete(ids=list(part))
 
-    def existing(self, ids: Sequence[str]) -> set[str]:
-        """Which of these ids there are."""
-        return set(self._collection.get(ids=list(ids), include=[])["ids"]) if ids else set()
-
-    def vectors(self, ids: Sequence[str]) -> dict[str, FloatArray]:
-        """Vectors by their ids; unknown ones are left out."""
-        found: dict[str, FloatArray] = {}
-        for part in slices(ids, _IDS_AT_A_TIME):
-            stored = self._collection.get(ids=list(part), include=["embeddings"])
-            assert stored["embeddings"] is not None
-            found.update(zip(stored["ids"], np.asarray(stored["embeddings"], np.float32), strict=True))
-        return found
-
-    def nearest(
-        self, vector: FloatArray, n: int, n_vectors: int, ids: Sequence[str] | None = None
-    ) -> list[tuple[str, float]]:
+    def nearest(self, vector: FloatArray, n: int, ids: Sequence[str] | None = None) -> list[tuple[str, float]]:
         """The ids of the nearest vectors with their cosine similarity, best first; only among `ids` if given.
 
         Args:
             vector: Of shape (d,), unit length.
             n: How many at least, if there are so many.
-            n_vectors: How many there are; Chroma counts slowly, and the caller has done it.
-            ids: Where to look; None for everywhere.
+            ids: Those that count, all of which there must be; None for all.
         """
-        n_results = min(n_vectors if ids is None else len(ids), max(n, _LEAST_CANDIDATES))
-        if not n_results:
-            return []
-        among = list(ids) if ids is not None else None
         found = self._collection.query(
-            query_embeddings=vector[np.newaxis], n_results=n_results, ids=among, include=["distances"]
+            query_embeddings=vector[np.newaxis],
+            n_results=max(n, _LEAST_CANDIDATES),
+            ids=list(ids) if ids is not None else None,
+            include=["distances"],
         )
         assert found["distances"] is not None
         nearest = zip(found["ids"][0], found["distances"][0], strict=True)

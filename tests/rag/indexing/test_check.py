@@ -13,11 +13,11 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag import DocumentIndex
-from jina_rag.rag.indexing.check import Problem, doctor
+from jina_rag.rag.indexing.check import doctor
+from jina_rag.rag.indexing.following import ChromaSide
 from jina_rag.rag.indexing.index import rebuild
-from jina_rag.rag.store.catalog import Manifest
 from jina_rag.testing import fake_embedder
-from tests.index_files import chroma_collection, database, whole_contents
+from tests.index_files import chroma_collection, copy_of_index, database, whole_contents
 
 ADD = """
 import sys
@@ -41,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder_of_many(place: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(place / "whole", tmp_path / "index")
+    return copy_of_index(place / "whole", tmp_path / "index")
 
 
 def _graph_file(folder: Path, name: str) -> Path:
@@ -76,7 +76,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "overwritten graph": (lambda folder: _overwrite(_graph_file(folder, "data_level0.bin")), "can't be used"),
     "truncated header": (lambda folder: _truncate(_graph_file(folder, "header.bin")), "can't be used"),
     "no names": (lambda folder: _graph_file(folder, "index_metadata.pickle").unlink(), "can't be used"),
-    "other vectors": (_other_vectors, "of another model"),
+    "other vectors": (_other_vectors, "were not written on this machine"),
 }
 
 FAULTS = {
@@ -155,34 +155,22 @@ def test_rebuilding_goes_on_where_it_was_stopped(folder_of_many: Path) -> None:
     assert doctor(folder_of_many) == []
 
 
-@pytest.mark.parametrize("moment", ["before the folders", "between the folders", "before the manifest"])
-def test_a_swap_that_was_interrupted_is_finished(
-    folder_of_many: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch, moment: str
+def test_a_rebuild_that_dies_before_chroma_follows_has_the_new_model(
+    folder_of_many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, rename = folder_of_many, Path.rename
-
-    def die_at_new(path: Path, target: Path) -> Path:
-        return _die() if path.name == "chroma.new" else rename(path, target)
-
+    narrow = fake_embedder(32)
     with monkeypatch.context() as patch:
-        if moment == "before the folders":
-            patch.setattr(Path, "rename", _die)
-        elif moment == "between the folders":
-            patch.setattr(Path, "rename", die_at_new)
-        else:
-            patch.setattr(Manifest, "settle", _die)
+        patch.setattr(ChromaSide, "remake", _die)
         with pytest.raises(Killed):
-            rebuild(folder, embedder)
-    problems: list[Problem] = doctor(folder)
-    assert len(problems) == 1
-    assert "about to put the new vectors" in problems[0].what
-    with DocumentIndex.open(folder, embedder) as index:
-        assert index.nearest(embedder.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
-    assert doctor(folder) == []
-    assert sorted(path.name for path in folder.glob("chroma*")) == ["chroma"]
+            rebuild(folder_of_many, narrow)
+    with DocumentIndex.open(folder_of_many, narrow) as index:
+        assert index.nearest(narrow.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
+        index.sync()
+    whole_contents(folder_of_many)
+    assert doctor(folder_of_many) == []
 
 
-def test_a_damaged_manifest_is_found(index: DocumentIndex, notes: Path) -> None:
+def test_a_damaged_catalog_is_found(index: DocumentIndex, notes: Path) -> None:
     index.add([notes])
     index.close()
     _overwrite(index.folder / "index.sqlite3")
@@ -193,9 +181,10 @@ def test_a_damaged_manifest_is_found(index: DocumentIndex, notes: Path) -> None:
 
 def test_what_a_killed_process_left_is_found(index: DocumentIndex, notes: Path) -> None:
     index.add([notes])
-    index._manifest.begin([str(notes / "mars.md")])
+    with database(index.folder) as connection:
+        connection.execute("INSERT INTO dirty SELECT id FROM chunks LIMIT 1")
     (problem,) = index.doctor()
-    assert "1 documents were being written" in problem.what
+    assert "1 vectors are to be written" in problem.what
     assert problem.remedy == f"jina-rag sync --index {index.folder}"
     index.sync()
     assert index.doctor() == []

@@ -72,9 +72,10 @@ def test_sync_does_what_the_disk_did(index: DocumentIndex, notes: Path, embedder
     assert _counts(report) == {"added": 2, "unchanged": 1, "removed": 1, "moved": 1}
     assert report.moved == ((str(notes / "venus.txt"), str(notes / "morning star.txt")),)
     assert embedder.texts == ["Neptune has the fastest winds."]
-    titles = {chunk.title for chunk, _ in index.nearest(embedder.embed_query("Venus thick clouds"), 9)}
+    query = embedder.embed_query("Venus thick clouds")
+    titles = {chunk.title for chunk, _ in index.nearest(query, 9)}
     assert titles == {"Mars", "morning star", "neptune"}
-    assert [chunk.title for chunk, _ in index.matching("clouds", 9)] == ["morning star"]
+    assert [found.chunk.title for found in index.candidates("clouds", query, 9, mode="lexical")] == ["morning star"]
     assert _counts(index.sync()) == {"unchanged": 4}
 
 
@@ -368,10 +369,10 @@ def test_filters(index: DocumentIndex, notes: Path, embedder: CountingEmbedder) 
 
     def found(**restrictions: object) -> set[str]:
         filters = Filters(**restrictions)  # type: ignore[arg-type]
-        nearest = index.nearest(embedder.embed_query("Mars Venus Saturn"), 9, filters)
-        matching = index.matching("Mars Venus Saturn", 9, filters)
-        assert {chunk.id for chunk, _ in nearest} == {chunk.id for chunk, _ in matching}
-        return {Path(chunk.source).name for chunk, _ in nearest}
+        query = "Mars Venus Saturn"
+        found = index.candidates(query, embedder.embed_query(query), 9, filters=filters)
+        assert all(candidate.dense and candidate.lexical for candidate in found)
+        return {Path(candidate.chunk.source).name for candidate in found}
 
     assert found() == {"mars.md", "venus.txt", "saturn.txt"}
     assert found(file_types=("TXT",)) == {"venus.txt", "saturn.txt"}

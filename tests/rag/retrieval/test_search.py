@@ -2,21 +2,25 @@
 
 import json
 import re
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chromadb import QueryResult
+from chromadb.api.models.Collection import Collection
 
 from jina_rag import Embedder
 from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
 from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions, SearchResult, make_reranker
-from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.indexing.candidates import Mode
 from jina_rag.rag.retrieval.rerank import Reranker, SentenceReranker
-from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion, Mode
+from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
+from tests.index_files import database
 
 ROOT = Path(__file__).parents[3]
 
@@ -74,16 +78,14 @@ def test_hybrid_search_fuses_the_ranks_of_both_sides(planets: DocumentIndex) -> 
             assert side.score == pytest.approx(result.score)
 
 
-def test_what_only_one_side_finds_has_a_similarity_too(
-    planets: DocumentIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(planets, "nearest", lambda *_: [])
-    results = search(planets, "red clouds")
-    assert len(results) == 3
-    for result in results:
-        assert result.dense is None
-        vector = embedder.embed_documents([result.chunk.text])[0]
-        assert result.similarity == pytest.approx(float(vector @ embedder.embed_query("red clouds")), abs=1e-6)
+def test_what_only_one_side_finds_has_a_similarity_too(planets: DocumentIndex, embedder: Embedder) -> None:
+    query = embedder.embed_query("red clouds")
+    found = planets.candidates("red clouds", query, 1)
+    assert {bool(candidate.dense) for candidate in found} == {True, False}
+    for candidate in found:
+        vector = embedder.embed_documents([candidate.chunk.text])[0]
+        np.testing.assert_array_equal(candidate.vector, vector)
+        assert candidate.similarity == pytest.approx(float(vector @ query), abs=1e-6)
 
 
 def test_scores_can_be_fused_instead(planets: DocumentIndex) -> None:
@@ -291,25 +293,65 @@ def test_wrong_arguments_are_named(planets: DocumentIndex, arguments: dict[str, 
         search(planets, "red", **arguments)  # type: ignore[arg-type]
 
 
-def test_what_a_writer_removes_meanwhile_is_left_out(planets: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    matching = planets.matching
+def test_what_is_removed_meanwhile_is_left_out(planets: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the question to Chroma and the reading of what it found."""
+    query = Collection.query
 
-    def matching_and_removing(query: str, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
-        found = matching(query, k, filters)
-        planets.remove([found[0][0].source])
+    def query_and_remove(self: Collection, **arguments: Any) -> QueryResult:
+        found = query(self, **arguments)
+        with database(planets.folder) as connection:
+            connection.execute("DELETE FROM chunks WHERE source LIKE '%saturn.txt'")
         return found
 
-    monkeypatch.setattr(planets, "matching", matching_and_removing)
-    assert _names(search(planets, "Saturn clouds", mode="lexical")) in (["saturn.txt"], ["venus.txt"])
+    monkeypatch.setattr(Collection, "query", query_and_remove)
+    assert len(search(planets, "Saturn clouds", mode="dense")) == 4
 
 
-def test_a_missing_vector_is_said_aloud(planets: DocumentIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    def vectors(_: object) -> None:
-        raise IndexFolderError("The vectors are gone. Rebuild them.")
-
-    monkeypatch.setattr(planets, "vectors", vectors)
-    with pytest.raises(IndexFolderError, match="gone"):
+def test_a_missing_vector_is_said_aloud(planets: DocumentIndex) -> None:
+    with database(planets.folder) as connection:
+        connection.execute("DELETE FROM vectors")
+    with pytest.raises(IndexFolderError, match="no vector of the chunk"):
         search(planets, "Saturn", mode="lexical")
+
+
+def test_a_search_reads_sqlite_twice_and_asks_chroma_once(
+    planets: DocumentIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for copy in "abc":
+        (copies / f"{copy}.md").write_text("Mars looks red because of iron rust.")
+    planets.add([copies])
+    search(planets, "warm up")
+    statements: list[str] = []
+    questions: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    def note(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **options: Any) -> Any:
+            questions.append(name)
+            return method(*arguments, **options)
+
+        return noted
+
+    for name in ("query", "get", "count"):
+        monkeypatch.setattr(Collection, name, note(name, getattr(Collection, name)))
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    with DocumentIndex.open(planets.folder, planets.embedder) as index:
+        search(index, "warm up")
+        for options in ({}, {"mmr_lambda": 0.5}, {"filters": Filters(file_types=("md",))}, {"mode": "dense"}):
+            statements.clear()
+            questions.clear()
+            assert search(index, "red iron clouds", **options)
+            assert (statements.count("BEGIN"), questions) == (2, ["query"]), options
+        statements.clear()
+        assert search(index, "red iron clouds", mode="lexical", context_window=1)
+        assert (statements.count("BEGIN"), questions) == (2, ["query"])
 
 
 @pytest.fixture(scope="module")

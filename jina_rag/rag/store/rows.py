@@ -1,0 +1,96 @@
+"""Rows of the tables as the objects that they stand for. A row that is none is damage: it may come from elsewhere."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.store.types import IndexedDocument, StoredChunk, TrackedPath, text_digest
+from jina_rag.vectors import FloatArray
+
+DOCUMENT_COLUMNS = ", ".join(field.name for field in fields(IndexedDocument))
+CHUNK_COLUMNS = ", ".join(f'chunks."{field.name}"' for field in fields(Chunk))
+
+_OF_A_CHUNK = (str, str, str, int, int | None, str | None, int, int, str)
+
+
+def as_document(row: tuple[Any, ...]) -> IndexedDocument:
+    """A document from `DOCUMENT_COLUMNS`."""
+    return replace(IndexedDocument(*row), notes=_strings(row[-1]))
+
+
+def document_values(document: IndexedDocument) -> list[object]:
+    """The values of its columns."""
+    values = [getattr(document, field.name) for field in fields(document)]
+    return [*values[:-1], json.dumps(document.notes, ensure_ascii=False)]
+
+
+def as_chunk(row: tuple[Any, ...]) -> Chunk:
+    """A chunk from `CHUNK_COLUMNS`."""
+    if not all(isinstance(value, kind) for value, kind in zip(row, _OF_A_CHUNK, strict=True)):
+        raise sqlite3.DatabaseError(f"the chunk {row[0]!r} is damaged")
+    return Chunk(*row)
+
+
+def chunk_values(chunk: Chunk) -> list[object]:
+    """The values of its columns, and the digest of its text."""
+    return [*(getattr(chunk, field.name) for field in fields(chunk)), text_digest(chunk.text)]
+
+
+def as_stored_chunk(row: tuple[Any, ...]) -> StoredChunk:
+    """A chunk with its document's collection and hash and its vector, which come first in the row."""
+    collection, sha256, vector, *columns = row
+    return StoredChunk(as_chunk(tuple(columns)), collection, sha256, as_vector(vector) if vector else None)
+
+
+def read_chunks(connection: sqlite3.Connection, ids: Sequence[str], dimensions: int) -> dict[str, StoredChunk]:
+    """The chunks that have these ids, by id; a vector of another width counts as lost."""
+    query = f"""SELECT collection, sha256, CASE length(vector) WHEN ? THEN vector END, {CHUNK_COLUMNS}
+        FROM chunks JOIN documents USING (source) LEFT JOIN vectors USING (digest)
+        WHERE chunks.id IN (SELECT value FROM json_each(?))"""  # noqa: S608 - our own columns
+    rows = connection.execute(query, [4 * dimensions, json.dumps(list(ids))]) if ids else ()
+    return {stored.chunk.id: stored for stored in map(as_stored_chunk, rows)}
+
+
+def as_tracked_path(row: tuple[Any, ...]) -> TrackedPath:
+    """A tracked path from its three columns."""
+    path, collection, exclude = row
+    return TrackedPath(path, collection, _strings(exclude))
+
+
+def as_vector(stored: bytes) -> FloatArray:
+    """A vector of shape (d,)."""
+    if len(stored) % 4:
+        raise sqlite3.DatabaseError("a vector is damaged")
+    return np.frombuffer(stored, "<f4")
+
+
+def read_vectors(
+    connection: sqlite3.Connection, digests: Iterable[bytes], table: str = "vectors"
+) -> dict[bytes, FloatArray]:
+    """Vectors of texts by digest, from `vectors` or `staged_vectors`."""
+    query = f"SELECT vector FROM {table} WHERE digest = ?"  # noqa: S608 - one of two names
+    rows = ((digest, connection.execute(query, [digest]).fetchone()) for digest in digests)
+    return {digest: as_vector(row[0]) for digest, row in rows if row}
+
+
+def write_vectors(connection: sqlite3.Connection, vectors: Mapping[bytes, FloatArray], table: str = "vectors") -> None:
+    """Keep vectors of texts by digest, in `vectors` or `staged_vectors`."""
+    connection.executemany(
+        f"INSERT OR REPLACE INTO {table} VALUES (?, ?)",  # noqa: S608 - one of two names
+        [(digest, np.asarray(vector, "<f4").tobytes()) for digest, vector in vectors.items()],
+    )
+
+
+def _strings(text: str) -> tuple[str, ...]:
+    try:
+        values = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"a list is damaged ({error})") from error
+    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        raise sqlite3.DatabaseError("a list is damaged")
+    return tuple(values)

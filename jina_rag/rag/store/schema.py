@@ -1,0 +1,71 @@
+"""The tables of an index, and the refusal of a database that has anything else."""
+
+import sqlite3
+from contextlib import closing
+from functools import cache
+
+from jina_rag.rag.store import fulltext
+
+VERSION = 3
+
+_TABLES = (
+    # fingerprint, generation; seal: of the Chroma folder, see seal.py; staged: the fingerprint of a rebuild under way
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE documents (
+        source TEXT PRIMARY KEY, title TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL, n_chunks INTEGER NOT NULL, added_at TEXT NOT NULL,
+        collection TEXT NOT NULL, kind TEXT NOT NULL, notes TEXT NOT NULL
+    )""",
+    """CREATE TABLE chunks (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, title TEXT NOT NULL,
+        position INTEGER NOT NULL, page INTEGER, heading TEXT, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
+        text TEXT NOT NULL, digest BLOB NOT NULL
+    )""",
+    "CREATE TABLE vectors (digest BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE staged_vectors (digest BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE dirty (id TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE tracked_paths (path TEXT PRIMARY KEY, collection TEXT NOT NULL, exclude TEXT NOT NULL)",
+    """CREATE TABLE failed (
+        source TEXT PRIMARY KEY, reason TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+        failed_at TEXT NOT NULL
+    )""",
+    *fulltext.TABLES,
+    "CREATE INDEX chunks_by_source ON chunks (source, position)",
+    "CREATE INDEX chunks_by_digest ON chunks (digest)",
+    "CREATE INDEX documents_by_collection ON documents (collection)",
+)
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty database."""
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The version of the tables; 0 if there are none."""
+    number: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return number
+
+
+def foreign_objects(connection: sqlite3.Connection) -> list[str]:
+    """What a database of this version holds beside our tables, by kind and name, such as "trigger x".
+
+    A trigger, a view or a table of another making could run code of its maker's within our statements.
+    """
+    ours = _our_objects()
+    return [
+        f"{kind} {name}"
+        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master")
+        if ours.get((kind, name), "") not in (sql, None)
+    ]
+
+
+@cache
+def _our_objects() -> dict[tuple[str, str], str | None]:
+    """The SQL of all that `create_tables` makes; None for what SQLite writes by itself, which its version decides."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        create_tables(connection)
+        rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return {(kind, name): None if name.startswith(("sqlite_", "lexical_")) else sql for kind, name, sql in rows}

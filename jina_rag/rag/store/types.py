@@ -1,0 +1,100 @@
+"""What the catalog tells of documents and chunks."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from jina_rag.rag.chunking import Chunk
+from jina_rag.vectors import FloatArray
+
+DEFAULT_COLLECTION = "default"
+
+
+@dataclass(frozen=True)
+class IndexedDocument:
+    """A document as the index knows it.
+
+    Attributes:
+        source: The file's absolute path.
+        title: What to call it in front of people.
+        sha256: Of the file's bytes.
+        size: Of the file, in bytes.
+        mtime_ns: When the file was last changed, in nanoseconds since 1970.
+        n_chunks: Into how many chunks it was cut.
+        added_at: When it was added or last updated, ISO 8601, UTC.
+        collection: The collection that it is in.
+        kind: The ending of its name in lower case, such as ".pdf".
+        notes: What people should know of how it was read, in sentences.
+    """
+
+    source: str
+    title: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    n_chunks: int
+    added_at: str
+    collection: str = DEFAULT_COLLECTION
+    kind: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FailedDocument:
+    """A document that could not be added, and why.
+
+    Attributes:
+        source: The file's absolute path, or a folder that could not be searched.
+        reason: A sentence or two for people.
+        size: Of the file in bytes when that happened; -1 where the cause may lie outside of the file.
+        mtime_ns: When the file had last been changed, in nanoseconds since 1970.
+        failed_at: When it failed, ISO 8601, UTC.
+    """
+
+    source: str
+    reason: str
+    size: int = -1
+    mtime_ns: int = -1
+    failed_at: str = ""
+
+
+@dataclass(frozen=True)
+class TrackedPath:
+    """A file or folder that was added, for a later `sync`.
+
+    Attributes:
+        path: Absolute.
+        collection: Where its documents go.
+        exclude: Patterns of what is left out below it.
+    """
+
+    path: str
+    collection: str = DEFAULT_COLLECTION
+    exclude: tuple[str, ...] = ()
+
+
+class StoredChunk(NamedTuple):
+    """A chunk with all that is kept beside it.
+
+    Attributes:
+        chunk: The chunk.
+        collection: That of its document.
+        sha256: Of its document's file.
+        vector: Float32 of shape (d,); None if it has been lost.
+    """
+
+    chunk: Chunk
+    collection: str
+    sha256: str
+    vector: FloatArray | None
+
+
+def text_digest(text: str) -> bytes:
+    """16 bytes by which the vector of a text is kept."""
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def file_kind(source: str) -> str:
+    """The ending of a file's name in lower case, with its dot."""
+    return Path(source).suffix.lower()
