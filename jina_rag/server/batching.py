@@ -80,6 +80,7 @@ class QueuedRequest:
         lane: Where it waits.
         result: Comes when all of its texts are done.
         n_taken: How many of its texts were put into a batch.
+        is_cancelled: Whether nobody waits for it any more.
     """
 
     texts: Sequence[str]
@@ -87,6 +88,7 @@ class QueuedRequest:
     lane: LaneName
     result: "Future[BatchedResult]" = field(default_factory=Future)
     n_taken: int = 0
+    is_cancelled: bool = False
     _submitted: float = field(default_factory=time.monotonic)
     _started: float = 0.0
     _n_done: int = 0
@@ -124,6 +126,10 @@ Part: TypeAlias = tuple[QueuedRequest, int]
 
 BatchCallback = Callable[[LaneName, int, int, float], None]
 """Called after each call of the engine with its lane, texts, tokens and seconds."""
+
+
+class _CancelledBatchError(Exception):
+    pass
 
 
 @dataclass
@@ -218,8 +224,9 @@ class Batcher:
         return request
 
     def cancel(self, request: QueuedRequest) -> None:
-        """Forget the texts of a request that nobody took yet; nothing happens if there are none."""
+        """Forget a request: its waiting texts, and what is computed for nobody else, at the engine's next pause."""
         with self._changed:
+            request.is_cancelled = True
             lane = self._lanes[request.lane]
             if request in lane.waiting:
                 lane.waiting.remove(request)
@@ -284,12 +291,20 @@ class Batcher:
 
     def _embed(self, parts: list[Part]) -> None:
         """Compute a batch; if that fails, each request by itself, so that none suffers from another's text."""
+
+        def check(_: int) -> None:
+            if all(request.is_cancelled for request, _ in parts):
+                raise _CancelledBatchError
+
         try:
             result = self._backend.embed(
                 [request.texts[position] for request, position in parts],
                 max_tokens=self._max_input_tokens,
                 truncate=True,
+                on_progress=check,
             )
+        except _CancelledBatchError:
+            return
         except Exception as error:  # noqa: BLE001 - whatever it is, it must reach the one who waits, not end the thread
             requests = list(dict.fromkeys(request for request, _ in parts))
             if len(requests) == 1:

@@ -107,6 +107,30 @@ def test_a_cancelled_request_is_forgotten(make: MakeBatcher, backend: HeldBacken
     assert not gone.result.done()
 
 
+class PartwiseBackend(HeldBackend):
+    """Computes one text after another, each when it may, with a pause between them."""
+
+    def embed(self, texts: Sequence[str], **settings: Any) -> BackendResult:
+        for text in texts:
+            super().embed([text], **settings)
+            self.may_go_on.clear()
+            settings["on_progress"](0)
+        return FakeBackend().embed(texts, **settings)
+
+
+def test_what_is_computed_for_nobody_ends_at_the_next_pause(request: pytest.FixtureRequest) -> None:
+    backend = PartwiseBackend()
+    batcher = Batcher(backend, max_input_tokens=512, batch_tokens=512, max_queue_tokens=1000, on_batch=lambda *_: None)
+    request.addfinalizer(batcher.close)
+    gone = batcher.submit(["first part", "second part"], [100, 100])
+    assert backend.has_call.acquire(timeout=5)
+    batcher.cancel(gone)
+    backend.may_go_on.set()
+    wait_until(lambda: batcher.tokens == 0)
+    assert backend.calls == [["first part"]]
+    assert batcher.is_alive
+
+
 def test_one_requests_failure_is_its_own(make: MakeBatcher, backend: HeldBackend) -> None:
     batcher = make()
     batcher.submit(["hold"], [5])
