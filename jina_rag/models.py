@@ -273,7 +273,7 @@ def _read_models_file() -> None:
     """Register the rows of the file that JINA_RAG_MODELS names, at the first look for a name."""
     if not (file := os.environ.get(MODELS_VARIABLE)):
         return
-    import tomllib
+    import tomllib  # most processes need none
 
     try:
         for row in tomllib.loads(Path(file).expanduser().read_text("utf-8"))["models"]:

@@ -40,7 +40,7 @@ PACKAGES = (
         name="jina-rag",
         folder=".",
         module="jina_rag",
-        requires=frozenset({"gguf", "huggingface-hub", "llama-cpp-python", "numpy", "platformdirs", "typer"}),
+        requires=frozenset({"gguf", "huggingface-hub", "llama-cpp-python", "numpy", "platformdirs", "rich", "typer"}),
         extras=frozenset({"chroma", "elastic", "http", "mcp", "office", "rag", "sentence-transformers", "server"}),
         imports="from jina_rag import Embedder, list_models",
     ),
