@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 
-from jina_rag.errors import FingerprintMismatchError, IndexFolderError
+from jina_rag.errors import IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.store.catalog import Catalog, Matches
 from jina_rag.rag.store.disk import cannot_write
@@ -73,7 +73,7 @@ class ChromaSide:
                         f"{self.folder} lacks vectors. Make them again with `jina-rag rebuild --index {self._index}`: "
                         "no text is embedded again for that."
                     )
-            except (IndexFolderError, FingerprintMismatchError) as error:
+            except IndexFolderError as error:
                 _logger.warning("%s Until then searches compare with every vector, which takes longer.", error)
                 self._unreadable = matches.generation
                 return None

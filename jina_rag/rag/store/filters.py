@@ -1,10 +1,13 @@
 """Which documents a search may find: by source, kind of file, collection and date."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-_GLOB_SIGNS = "*?["
+_GLOB_SIGNS = "*?"
+
+SEPARATOR = os.sep
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,17 @@ class Filters:
 
 
 def _source_condition(source: str) -> tuple[str, list[str | int]]:
-    source = source.rstrip("/") or "/"
-    anywhere = [] if source.startswith("/") else [f"*/{source}"]
+    source = source.replace("/", SEPARATOR).rstrip(SEPARATOR) or SEPARATOR
+    is_absolute = source.startswith(SEPARATOR) or (source[1:2] == ":" and SEPARATOR == "\\")
     if any(sign in source for sign in _GLOB_SIGNS):
-        globs: list[str | int] = [source, *anywhere]
-        # The name itself too, for files may be called "notes [1].md".
-        return " OR ".join(["documents.source = ?", *["documents.source GLOB ?"] * len(globs)]), [source, *globs]
-    folder = f"{source.rstrip('/')}/"
-    beneath = "instr(documents.source || '/', ?) = 1" if source.startswith("/") else "instr(documents.source || '/', ?)"
-    return beneath, [folder if source.startswith("/") else f"/{folder}"]
+        source = source.replace("[", "[[]")  # files may be called "notes [1].md", which is to mean that one alone
+        globs: list[str | int] = [source] if is_absolute else [source, f"*{SEPARATOR}{source}"]
+        return " OR ".join(["documents.source GLOB ?"] * len(globs)), globs
+    # As folders, so that all below one is found, too.
+    place = f"{source.rstrip(SEPARATOR)}{SEPARATOR}"
+    if is_absolute:
+        return "instr(documents.source || ?, ?) = 1", [SEPARATOR, place]
+    return "instr(documents.source || ?, ?)", [SEPARATOR, f"{SEPARATOR}{place}"]
 
 
 def _any_of(column: str, values: Iterable[str]) -> tuple[str, list[str | int]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from jina_rag.errors import IndexFolderError, MissingDependencyError
+from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.disk import disk_is_full, is_nearly_full
@@ -52,8 +52,7 @@ class VectorStore:
             fingerprint: What the vectors are made with.
 
         Raises:
-            FingerprintMismatchError: the vectors were made with another model.
-            IndexFolderError: they can't be read, or the collection has another embedding function.
+            IndexFolderError: the vectors can't be read, or were made with another model or embedding function.
             MissingDependencyError: chromadb is not installed.
         """
         self.folder = folder
@@ -63,7 +62,7 @@ class VectorStore:
         try:
             with chroma_errors(folder):
                 self._collection = open_collection(self._client, COLLECTION, fingerprint)
-        except ValueError as error:  # how Chroma says that the stored embedding function is not ours
+        except (FingerprintMismatchError, ValueError) as error:  # Chroma's own is of the second kind
             self._client.close()
             raise IndexFolderError(_explained(folder, str(error))) from error
         except BaseException:
