@@ -27,6 +27,7 @@ PATHS = TEI_PATHS | {"/v1/embeddings", "/embeddings", "/v1/models", "/metrics", 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _CLIENT_GONE = 499  # as nginx logs it; nobody reads it
 _MAX_OTHER_STRINGS = 64  # of a body: its fields' names, and values that are no texts
+_QUICK_BODY_BYTES = 64 * 1024  # parsed sooner than handed to another thread
 _PIECE_BYTES = 256 * 1024
 
 
@@ -166,7 +167,10 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange", body: bytes) -> None:
         max_strings = self._service.settings.max_client_batch_size + _MAX_OTHER_STRINGS
-        scope[DOCUMENT] = await self._service.run(len(body), parse_json, body, max_strings=max_strings)
+        if len(body) <= _QUICK_BODY_BYTES:
+            scope[DOCUMENT] = parse_json(body, max_strings=max_strings)
+        else:
+            scope[DOCUMENT] = await self._service.run(len(body), parse_json, body, max_strings=max_strings)
         del body
         await self._app(scope, receive, exchange.send)
 
