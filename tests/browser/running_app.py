@@ -37,7 +37,7 @@ class RunningApp:
 
     def link(self, page: str = "") -> str:
         """What opens a page in a browser that has not been there."""
-        return f"{self.url}/{page}?{self.query}"
+        return f"{self.url}/{page}{'&' if '?' in page else '?'}{self.query}"
 
     def resident_megabytes(self) -> float:
         """The memory that it occupies, in MB."""
