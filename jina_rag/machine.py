@@ -1,9 +1,10 @@
-"""What this machine gives to this process: processor cores, memory, and a folder for what is made here."""
+"""What this machine gives to this process: processor cores, memory, its own addresses, and a folder for files."""
 
 import math
 import os
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 
 import platformdirs
@@ -22,6 +23,14 @@ def available_cores() -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([cores, *(math.ceil(limit) for limit in _core_limits())])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach a host: "localhost", or an address of the loopback network."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def available_memory_bytes() -> int | None:

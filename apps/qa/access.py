@@ -4,7 +4,7 @@ import streamlit as st
 from door import admit, cookie_name, role_of
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from jina_rag.backends.remote.address import is_loopback
+from jina_rag.machine import is_loopback
 
 
 def require_login() -> None:

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.runtime import Runtime
 
-from jina_rag.backends.remote.address import is_loopback
+from jina_rag.machine import is_loopback
 
 TOKEN_VARIABLE = "JINA_RAG_APP_TOKEN"  # noqa: S105 - its name
 OWNER_TOKEN = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(32)

@@ -2,10 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypedDict, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from jina_rag.errors import InputTooLongError, InvalidTextError
 from jina_rag.vectors import FloatArray
+
+TokenArray: TypeAlias = NDArray[np.int32]
+"""The token ids of a text, shape (n,)."""
 
 ProgressCallback = Callable[[int], None]
 """Called with how many more texts have been embedded since the last call."""
@@ -150,9 +156,16 @@ def limit_tokens(
     too_long = find_too_long(list(map(len, tokens)), max_tokens=max_tokens, truncate=truncate)
     limited = list(tokens)
     for index in too_long:
-        ids = tokens[index]
-        limited[index] = ids[: max_tokens - n_suffix_tokens] + ids[len(ids) - n_suffix_tokens :]
+        ids = np.array(tokens[index], np.int32)
+        limited[index] = truncate_tokens(ids, max_tokens=max_tokens, n_suffix_tokens=n_suffix_tokens).tolist()
     return limited, too_long
+
+
+def truncate_tokens(tokens: TokenArray, *, max_tokens: int, n_suffix_tokens: int) -> TokenArray:
+    """The first tokens of a text and its suffix, `max_tokens` at most."""
+    if len(tokens) <= max_tokens:
+        return tokens
+    return np.delete(tokens, slice(max_tokens - n_suffix_tokens, len(tokens) - n_suffix_tokens))
 
 
 def encode_utf8(texts: Sequence[str]) -> list[bytes]:

@@ -6,7 +6,7 @@ from jina_rag.backends.remote.address import BackendAddress, Kind, parse_backend
 from jina_rag.backends.remote.backend import EngineMaker, RemoteBackend
 from jina_rag.backends.remote.elastic import ElasticEngine
 from jina_rag.backends.remote.engine import Engine, find_model
-from jina_rag.backends.remote.http import FIRST_RETRY_S, HttpConnection
+from jina_rag.backends.remote.http import FIRST_ANSWER_TIMEOUT_S, HttpConnection
 from jina_rag.backends.remote.jina_api import connect_jina
 from jina_rag.backends.remote.openai import connect_openai, list_models
 from jina_rag.backends.remote.tei import ask_info, connect_tei
@@ -85,7 +85,7 @@ def _list_names(address: BackendAddress) -> list[str]:
         return (
             []
             if address.kind == "tei"
-            else [str(row["id"]) for row in list_models(http, address, at_most_s=FIRST_RETRY_S)]
+            else [str(row["id"]) for row in list_models(http, address, at_most_s=FIRST_ANSWER_TIMEOUT_S)]
         )
     finally:
         http.close()

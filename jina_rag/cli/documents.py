@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jina_rag.cli.app import DOCUMENTS, INTERRUPTED, NOTHING, app, examples
+from jina_rag.cli.confirm import confirm
 from jina_rag.cli.opening import embedder_for, open_index
 from jina_rag.cli.options import (
     DEFAULT_INDEX,
@@ -25,7 +26,6 @@ from jina_rag.cli.options import (
 )
 from jina_rag.cli.output import one_line, print_failures, print_json, print_notes, printable, relative
 from jina_rag.cli.progress import adding_bar
-from jina_rag.cli.prompts import confirm
 from jina_rag.errors import DocumentError
 from jina_rag.formatting import counted
 

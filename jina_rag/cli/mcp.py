@@ -40,7 +40,7 @@ def mcp(
     backend: BackendOption = None,
 ) -> None:
     """Let agents search and read the documents, over the Model Context Protocol."""
-    from jina_rag.backends.remote.address import is_loopback
+    from jina_rag.machine import is_loopback
     from jina_rag.mcp_server import HTTP_PATH, make_server, run_http
 
     if http and not is_loopback(host) and not allow_host:

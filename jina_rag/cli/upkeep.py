@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jina_rag.cli.app import DOCUMENTS, app, examples
+from jina_rag.cli.confirm import confirm
 from jina_rag.cli.opening import load_embedder
 from jina_rag.cli.options import (
     DEFAULT_INDEX,
@@ -28,7 +29,6 @@ from jina_rag.cli.options import (
 )
 from jina_rag.cli.output import one_line, print_json, print_notice, wrapped
 from jina_rag.cli.progress import counting_bar, working
-from jina_rag.cli.prompts import confirm
 from jina_rag.errors import JinaRagError
 from jina_rag.formatting import counted, duration
 

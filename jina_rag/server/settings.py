@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from jina_rag.backends.remote.address import is_loopback
 from jina_rag.errors import ServerSettingsError
+from jina_rag.machine import is_loopback
 
 DefaultPrompt: TypeAlias = Literal["auto", "document", "query", "none"]
 

@@ -1,8 +1,9 @@
 import pytest
 
 from jina_rag import BackendError, Embedder, InvalidDimensionsError, LlamaCppOptions, UnknownBackendError
-from jina_rag.backends.remote.address import BackendAddress, is_loopback, parse_backend
+from jina_rag.backends.remote.address import BackendAddress, parse_backend
 from jina_rag.config import EmbedderConfig
+from jina_rag.machine import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jina_rag import Embedder
-from jina_rag.cli import prompts
+from jina_rag.cli import confirm
 from jina_rag.vectors import FloatArray
 from tests.cli.conftest import Run
 from tests.rag.documents.pdf import PICTURE, write_contents
@@ -54,7 +54,7 @@ def test_rm_asks_first(index: Run, monkeypatch: pytest.MonkeyPatch, notes: Path)
     alone = index("rm", "notes/mars.md")
     assert alone.exit_code == 2
     assert "Say --yes" in alone.stderr
-    monkeypatch.setattr(prompts, "somebody_is_there", lambda: True)
+    monkeypatch.setattr(confirm, "somebody_is_there", lambda: True)
     declined = index("rm", "notes/mars.md", stdin="n\n")
     assert declined.exit_code == 3
     assert "  notes/mars.md\n" in declined.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jina_rag.cli import prompts
+from jina_rag.cli import confirm
 from jina_rag.rag import DocumentIndex
 from tests.cli.conftest import Run
 
@@ -24,7 +24,7 @@ def test_doctor_and_rebuild(index: Run, tmp_path: Path, monkeypatch: pytest.Monk
     assert "the vectors of 2 chunks in .jina-rag/index with fake, 64 dimensions: none" in alone.stderr
     assert "none must be embedded" in alone.stderr
     assert "Say --yes" in alone.stderr
-    monkeypatch.setattr(prompts, "somebody_is_there", lambda: True)
+    monkeypatch.setattr(confirm, "somebody_is_there", lambda: True)
     assert index("rebuild", stdin="n\n").exit_code == 3
     assert index("doctor").exit_code == 1
     assert index("rebuild", stdin="y\n").stdout == ("2 chunks recreated in .jina-rag/index, 0 of them embedded.\n")

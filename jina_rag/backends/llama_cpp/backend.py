@@ -16,10 +16,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from jina_rag.backends.base import BackendResult, ProgressCallback, Token, find_too_long
+from jina_rag.backends.base import BackendResult, ProgressCallback, Token, find_too_long, truncate_tokens
 from jina_rag.backends.llama_cpp.model import LoadedModel, file_state, load_model
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
-from jina_rag.backends.llama_cpp.vocabulary import cut
 from jina_rag.errors import ModelLoadError, ModelNotFoundError
 from jina_rag.locations import file_sha256
 from jina_rag.models import Pooling
@@ -98,7 +97,7 @@ class LlamaCppBackend:
         tokens = model.vocabulary.tokenize(texts, refuse_above=None if truncate else max_tokens)
         too_long = find_too_long(list(map(len, tokens)), max_tokens=max_tokens, truncate=truncate)
         for index in too_long:
-            tokens[index] = cut(tokens[index], max_tokens=max_tokens, n_suffix_tokens=n_suffix_tokens)
+            tokens[index] = truncate_tokens(tokens[index], max_tokens=max_tokens, n_suffix_tokens=n_suffix_tokens)
         return BackendResult(model.pooled_rows(tokens, on_progress), tuple(map(len, tokens)), too_long)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from jina_rag.backends.base import TokenArray
 from jina_rag.backends.llama_cpp.library import Native, collected_errors, library, pointer, reason
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
-from jina_rag.backends.llama_cpp.vocabulary import TokenArray
 from jina_rag.errors import BackendError
 from jina_rag.machine import available_cores
 from jina_rag.models import Pooling

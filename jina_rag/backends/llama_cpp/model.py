@@ -12,12 +12,12 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from jina_rag.backends.base import ProgressCallback
+from jina_rag.backends.base import ProgressCallback, TokenArray
 from jina_rag.backends.llama_cpp.batch_queue import BatchQueue
 from jina_rag.backends.llama_cpp.context import MAX_SEQUENCES, Context, PoolingMode, row_width
 from jina_rag.backends.llama_cpp.library import Native, collected_errors, library, reason, route_log
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
-from jina_rag.backends.llama_cpp.vocabulary import TokenArray, Vocabulary
+from jina_rag.backends.llama_cpp.vocabulary import Vocabulary
 from jina_rag.errors import ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import GgufHeader, read_gguf_header
 from jina_rag.vectors import FloatArray

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jina_rag.backends.base import TokenArray, truncate_tokens
 from jina_rag.backends.llama_cpp.model import LoadedModel, load_model
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
-from jina_rag.backends.llama_cpp.vocabulary import TokenArray, cut
 from jina_rag.errors import BackendError, ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import GgufHeader
 from jina_rag.vectors import FloatArray
@@ -72,7 +72,9 @@ class LlamaCppReranker:
         pairs = [_pair(model, query, text) for text in texts]
         if n_cut := sum(len(pair.tokens) > limit for pair in pairs):
             _logger.info("%s read only the beginning of %d of %d passages.", self.name, n_cut, len(texts))
-        tokens = [cut(pair.tokens, max_tokens=limit, n_suffix_tokens=pair.n_suffix_tokens) for pair in pairs]
+        tokens = [
+            truncate_tokens(pair.tokens, max_tokens=limit, n_suffix_tokens=pair.n_suffix_tokens) for pair in pairs
+        ]
         return model.pooled_rows(tokens)[:, 0].copy()  # of a model that says "yes" or "no", how likely it says "yes"
 
     def close(self) -> None:

@@ -5,17 +5,14 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 from unicodedata import normalize as unicode_normalize
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jina_rag.backends.base import Token, encode_utf8
+from jina_rag.backends.base import Token, TokenArray, encode_utf8
 from jina_rag.backends.llama_cpp.library import Native, library, pointer
 from jina_rag.errors import InputTooLongError, InvalidTextError, ModelLoadError
-
-TokenArray: TypeAlias = NDArray[np.int32]
 
 SPLIT_BYTES = 4096
 """A text up to this size is tokenised in one call. In longer ones special tokens are counted: llama.cpp takes time in
@@ -275,13 +272,6 @@ class _Spellings:
             if other and (other.end() > end or (start < match.end() and other.end() > match.start())):
                 return 0
         return end
-
-
-def cut(tokens: TokenArray, *, max_tokens: int, n_suffix_tokens: int) -> TokenArray:
-    """A text's first tokens and its suffix, `max_tokens` at most."""
-    if len(tokens) <= max_tokens:
-        return tokens
-    return np.delete(tokens, slice(max_tokens - n_suffix_tokens, len(tokens) - n_suffix_tokens))
 
 
 def _normal_form(pre_tokenizer: str) -> Literal["NFC"] | None:

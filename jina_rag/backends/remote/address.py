@@ -12,7 +12,6 @@ Settings follow a question mark, as in `http://host:8080?model=served-name&concu
 
 import os
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
@@ -131,14 +130,6 @@ def parse_backend(setting: str) -> BackendAddress:
             raise UnknownBackendError(f"An engine has no setting {name!r}. Choose among: {', '.join(_DEFAULTS)}.")
         settings[name] = _value(name, value)
     return BackendAddress(**_kind_and_url(place), **settings)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach a host: "localhost", or an address of the loopback network."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _kind_and_url(place: str) -> dict[str, Any]:

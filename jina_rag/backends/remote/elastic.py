@@ -24,7 +24,7 @@ from jina_rag.backends.remote.engine import (
     rows_to_vectors,
 )
 from jina_rag.backends.remote.http import (
-    FIRST_RETRY_S,
+    FIRST_ANSWER_TIMEOUT_S,
     RetryableError,
     RetryPolicy,
     StatusError,
@@ -49,7 +49,7 @@ class ElasticEngine(Engine):
         super().__init__(address, spec, RetryPolicy(address))
         self._endpoint = address.endpoint or f".{family_name(spec)}"
         self._adds_prompts = True
-        self._first_retry_s = FIRST_RETRY_S
+        self._first_answer_timeout_s = FIRST_ANSWER_TIMEOUT_S
         self._key = address.key.read()
         self._client = Elasticsearch(
             address.url,
@@ -65,7 +65,9 @@ class ElasticEngine(Engine):
         """Ask for the endpoint, and create it if the address says so."""
         inference = self._client.inference
         try:
-            body = self._call(lambda: inference.get(inference_id=self._endpoint), at_most_s=self._first_retry_s)
+            body = self._call(
+                lambda: inference.get(inference_id=self._endpoint), at_most_s=self._first_answer_timeout_s
+            )
         except StatusError as error:
             if error.status != 404:
                 raise
@@ -75,7 +77,7 @@ class ElasticEngine(Engine):
         name = str(settings.get("model_id") or endpoint["inference_id"])
         self._check(endpoint, service)
         self.check_model(name)
-        self._adds_prompts, self._first_retry_s = _ADDS_PROMPTS[service], math.inf
+        self._adds_prompts, self._first_answer_timeout_s = _ADDS_PROMPTS[service], math.inf
         return ServerInfo(
             kind="elastic",
             name=name,

@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import finalize
 
-from jina_rag.backends.remote.address import BackendAddress, is_loopback
+from jina_rag.backends.remote.address import BackendAddress
 from jina_rag.errors import BackendError, BackendUnavailableError, MissingDependencyError
+from jina_rag.machine import is_loopback
 
 if TYPE_CHECKING:
     import httpx
     from tenacity import RetryCallState
 
 CONNECT_TIMEOUT_S = 5.0
-FIRST_RETRY_S = 10.0
+FIRST_ANSWER_TIMEOUT_S = 10.0
 """For a server's first response, in seconds: a wrong address should be reported quickly."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 20.0

@@ -31,7 +31,7 @@ from jina_rag.backends.remote.engine import (
     rows_to_vectors,
     surely_fits,
 )
-from jina_rag.backends.remote.http import FIRST_RETRY_S, HttpConnection, Response, StatusError
+from jina_rag.backends.remote.http import FIRST_ANSWER_TIMEOUT_S, HttpConnection, Response, StatusError
 from jina_rag.errors import BackendError, InvalidTextError
 from jina_rag.models import QUANTIZATIONS, ModelSpec
 from jina_rag.vectors import FloatArray
@@ -50,7 +50,7 @@ def connect_openai(address: BackendAddress, spec: ModelSpec) -> Engine:
         BackendError: the server has no such model, or speaks another protocol.
     """
     http = HttpConnection(address, n_connections=2 * address.concurrency)
-    model = _find_model(list_models(http, address, at_most_s=FIRST_RETRY_S), address, spec)
+    model = _find_model(list_models(http, address, at_most_s=FIRST_ANSWER_TIMEOUT_S), address, spec)
     return _KINDS.get(str(model.get("owned_by")), OpenAIEngine)(http, address, spec)
 
 

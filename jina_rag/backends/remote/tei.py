@@ -18,7 +18,7 @@ from jina_rag.backends.remote.engine import (
     ServerInfo,
     rows_to_vectors,
 )
-from jina_rag.backends.remote.http import FIRST_RETRY_S, HttpConnection, StatusError
+from jina_rag.backends.remote.http import FIRST_ANSWER_TIMEOUT_S, HttpConnection, StatusError
 from jina_rag.errors import BackendError
 from jina_rag.models import ModelSpec
 
@@ -34,7 +34,7 @@ def connect_tei(address: BackendAddress, spec: ModelSpec) -> Engine:
         BackendError: another kind of server answers.
     """
     engine = TeiEngine(HttpConnection(address, n_connections=2 * address.concurrency), address, spec)
-    engine.info(at_most_s=FIRST_RETRY_S)
+    engine.info(at_most_s=FIRST_ANSWER_TIMEOUT_S)
     return engine
 
 
@@ -132,7 +132,7 @@ class TeiEngine(HttpEngine):
 def ask_info(http: HttpConnection) -> dict[str, Any] | None:
     """What TEI says of itself, or None from any other server."""
     try:
-        info = http.get("/info", at_most_s=FIRST_RETRY_S).json_or_none()
+        info = http.get("/info", at_most_s=FIRST_ANSWER_TIMEOUT_S).json_or_none()
     except StatusError as error:
         if error.status in (401, 403):
             raise

@@ -8,10 +8,10 @@ from pathlib import Path
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.store.catalog import CATALOG, Catalog
+from jina_rag.rag.store.chroma_store import CHROMA_FOLDER, Inspection, inspect_folder
 from jina_rag.rag.store.files import refuse_links
 from jina_rag.rag.store.lock import is_being_written
 from jina_rag.rag.store.seal import is_sealed
-from jina_rag.rag.store.vectors import CHROMA_FOLDER, Inspection, inspect_folder
 
 
 @dataclass(frozen=True)

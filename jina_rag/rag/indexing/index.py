@@ -9,8 +9,9 @@ from jina_rag.embedder import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.candidates import Candidate, Mode, Rank
+from jina_rag.rag.indexing.changes import Changes
+from jina_rag.rag.indexing.chroma_side import ChromaSide
 from jina_rag.rag.indexing.contents import IndexContents
-from jina_rag.rag.indexing.following import ChromaSide
 from jina_rag.rag.indexing.index_model import EmbedderLoader, IndexModel
 from jina_rag.rag.indexing.opening import (
     DEFAULT_INDEX_FOLDER,
@@ -31,12 +32,11 @@ from jina_rag.rag.indexing.scan import (
     tracked_paths_for,
     without_covered,
 )
-from jina_rag.rag.indexing.sync import Changes
 from jina_rag.rag.store.catalog import Catalog, Matches
+from jina_rag.rag.store.chroma_store import COLLECTION
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.rag.store.types import DEFAULT_COLLECTION, FailedDocument, StoredChunk
-from jina_rag.rag.store.vectors import COLLECTION
 from jina_rag.vectors import FloatArray
 
 __all__ = [

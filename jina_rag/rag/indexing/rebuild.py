@@ -10,12 +10,12 @@ from pathlib import Path
 from jina_rag.embedder import Embedder
 from jina_rag.errors import IndexFolderError, InputTooLongError
 from jina_rag.rag.chunking import Chunk, chunk_id
-from jina_rag.rag.indexing.following import ChromaSide
+from jina_rag.rag.indexing.chroma_side import ChromaSide
 from jina_rag.rag.indexing.opening import find_catalog, leave_private
 from jina_rag.rag.store.catalog import Catalog
+from jina_rag.rag.store.chroma_store import slices
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.rag.store.types import text_digest
-from jina_rag.rag.store.vectors import slices
 from jina_rag.vectors import FloatArray
 
 _CHUNKS_AT_A_TIME = 128

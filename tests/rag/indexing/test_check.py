@@ -14,7 +14,7 @@ from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.indexing.check import doctor
-from jina_rag.rag.indexing.following import ChromaSide
+from jina_rag.rag.indexing.chroma_side import ChromaSide
 from jina_rag.rag.indexing.index import rebuild
 from jina_rag.testing import fake_embedder
 from tests.index_files import chroma_collection, copy_of_index, database, whole_contents

@@ -19,7 +19,7 @@ from jina_rag.rag.indexing.ingest import Ingestion
 from jina_rag.rag.retrieval.retriever import Retriever
 from jina_rag.rag.retrieval.search import SearchOptions
 from jina_rag.rag.store.catalog import Catalog
-from jina_rag.rag.store.vectors import VectorStore
+from jina_rag.rag.store.chroma_store import VectorStore
 from jina_rag.testing import fake_embedder
 from tests.index_files import chroma_collection, database, whole_contents
 

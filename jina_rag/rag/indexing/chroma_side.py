@@ -15,10 +15,10 @@ from threading import RLock
 from jina_rag.errors import IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.store.catalog import Catalog, Matches
+from jina_rag.rag.store.chroma_store import CHROMA_FOLDER, VectorStore, chroma_errors, inspect_folder
 from jina_rag.rag.store.disk import cannot_write
 from jina_rag.rag.store.lock import is_being_written
 from jina_rag.rag.store.seal import is_sealed, seal
-from jina_rag.rag.store.vectors import CHROMA_FOLDER, VectorStore, chroma_errors, inspect_folder
 from jina_rag.vectors import FloatArray
 
 _CHUNKS_AT_A_TIME = 512

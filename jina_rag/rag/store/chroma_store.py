@@ -207,7 +207,7 @@ def inspect_folder(folder: Path) -> Inspection:
     """Read everything in a Chroma folder once, in a process of its own: damaged files can end the one that reads."""
     if not (folder / "chroma.sqlite3").is_file():
         return Inspection(fault=f"{folder} is not there, or empty")
-    command = module_command("jina_rag.rag.store.vectors", str(folder.absolute()))
+    command = module_command("jina_rag.rag.store.chroma_store", str(folder.absolute()))
     done = subprocess.run(  # noqa: S603 - our own module
         command, env=module_environment(), capture_output=True, text=True, check=False
     )
