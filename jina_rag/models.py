@@ -94,7 +94,8 @@ class ModelSpec:
         max_input_tokens: The longest input, prompt and special tokens included.
         pooling: Which token's state becomes the vector.
         license: SPDX-like name of the weights' licence.
-        normal_form: What the model's own tokenizer does to Unicode first, and llama.cpp's does not; None for nothing.
+        normal_form: What the model's own tokenizer does to Unicode first, for servers that leave it out (llama-server);
+            in process the file's pre-tokenizer decides. None for nothing.
         prompts: What goes before a query and before a document.
         closing_token: The special token that the model's own tokenizer puts after each text, which files may leave
             out; "" for none, None where the file is to say.

@@ -1,1 +1,1 @@
-"""The engines that can run a model: one file each, all behind `base.EmbeddingBackend`."""
+"""The engines that can run a model: a module or a package each, all behind `base.EmbeddingBackend`."""

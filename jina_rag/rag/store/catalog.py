@@ -308,7 +308,8 @@ class Catalog:
                 before = _delete(connection, document.source)
                 connection.execute("DELETE FROM failed WHERE source = ?", [document.source])
                 marks = ", ".join("?" * len(fields(IndexedDocument)))
-                connection.execute(f"INSERT INTO documents VALUES ({marks})", document_values(document))  # noqa: S608
+                query = f"INSERT INTO documents ({DOCUMENT_COLUMNS}) VALUES ({marks})"  # noqa: S608 - our own columns
+                connection.execute(query, document_values(document))
                 marks = ", ".join("?" * (len(fields(Chunk)) + 1))
                 columns = CHUNK_COLUMNS.replace("chunks.", "")
                 connection.executemany(

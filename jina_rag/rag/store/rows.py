@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,14 @@ _OF_A_CHUNK = (str, str, str, int, int | None, str | None, int, int, str)
 
 def as_document(row: tuple[Any, ...]) -> IndexedDocument:
     """A document from `DOCUMENT_COLUMNS`."""
-    return replace(IndexedDocument(*row), notes=_strings(row[-1]))
+    values = dict(zip((field.name for field in fields(IndexedDocument)), row, strict=True))
+    return IndexedDocument(**{**values, "notes": _strings(values["notes"])})
 
 
 def document_values(document: IndexedDocument) -> list[object]:
     """The values of its columns."""
-    values = [getattr(document, field.name) for field in fields(document)]
-    return [*values[:-1], json.dumps(document.notes, ensure_ascii=False)]
+    values = {field.name: getattr(document, field.name) for field in fields(document)}
+    return list({**values, "notes": json.dumps(document.notes, ensure_ascii=False)}.values())
 
 
 def as_chunk(row: tuple[Any, ...]) -> Chunk:
