@@ -12,8 +12,8 @@ import platformdirs
 CACHE_VARIABLE = "JINA_RAG_CACHE"
 """The environment variable that moves `cache_root`."""
 
-_CONTROL_GROUPS = Path("/sys/fs/cgroup")
-_OWN_CONTROL_GROUPS = Path("/proc/self/cgroup")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+OWN_CONTROL_GROUPS = Path("/proc/self/cgroup")
 
 
 def available_cores() -> int:
@@ -66,14 +66,14 @@ def _core_limits() -> Iterator[float]:
 
     Source: "Control Group v2" and "CFS Bandwidth Control" of the Linux kernel's documentation.
     """
-    for line in _read(_OWN_CONTROL_GROUPS).splitlines():
+    for line in _read(OWN_CONTROL_GROUPS).splitlines():
         _, controllers, path = line.split(":", 2)
         relative = PurePosixPath(path.lstrip("/"))
         for group in (relative, *relative.parents):
             if not controllers:  # version 2
-                quota, _, period = _read(_CONTROL_GROUPS / group / "cpu.max").partition(" ")
+                quota, _, period = _read(CONTROL_GROUPS / group / "cpu.max").partition(" ")
             elif "cpu" in controllers.split(","):
-                folder = _CONTROL_GROUPS / "cpu" / group
+                folder = CONTROL_GROUPS / "cpu" / group
                 quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
             else:
                 continue

@@ -52,26 +52,28 @@ class FakeBackend:
     ) -> BackendResult:
         """Sum word vectors; a word counts as a token, and one more token opens each text."""
         tokens, truncated = limit_tokens(
-            [self._tokenize(text) for text in texts], max_tokens=max_tokens, n_suffix_tokens=0, truncate=truncate
+            [self.token_ids(text) for text in texts], max_tokens=max_tokens, n_suffix_tokens=0, truncate=truncate
         )
-        vectors = np.stack([np.sum([self._vector(token) for token in ids], axis=0) for ids in tokens])
+        vectors = np.stack([np.sum([self.token_vector(token) for token in ids], axis=0) for ids in tokens])
         if on_progress:
             on_progress(len(texts))
         return BackendResult(vectors.astype(np.float32), tuple(map(len, tokens)), truncated)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Words and punctuation marks, and one."""
-        return [len(self._tokenize(text)) for text in texts]
+        return [len(self.token_ids(text)) for text in texts]
 
     def close(self) -> None:
         """Nothing to give back."""
 
-    def _tokenize(self, text: str) -> list[int]:
+    def token_ids(self, text: str) -> list[int]:
+        """A number for each word and punctuation mark, after a first one of 0."""
         (encoded,) = encode_utf8([text.lower()])
         words = _WORD.findall(encoded.decode())
         return [0, *(int.from_bytes(hashlib.sha256(word.encode()).digest()[:4]) for word in words)]
 
-    def _vector(self, token: int) -> FloatArray:
+    def token_vector(self, token: int) -> FloatArray:
+        """The random vector that a token stands for, shape (d,)."""
         return np.random.default_rng(token).standard_normal(self.dimensions, dtype=np.float32)
 
 

@@ -55,8 +55,8 @@ RESULT = BenchResult(
 def quick() -> object:
     """Rounds of a moment: these tests are not about precision."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(measuring, "_ROUND_S", 0.0)
-        monkeypatch.setattr(measuring, "_QUERIES", 4)
+        monkeypatch.setattr(measuring, "ROUND_S", 0.0)
+        monkeypatch.setattr(measuring, "N_QUERIES", 4)
         yield
 
 
@@ -164,7 +164,7 @@ def test_models_that_do_not_fit_together_are_left_out(files: Path, monkeypatch: 
     monkeypatch.setattr(sweeping, "available_memory_bytes", lambda: 500 * 10**6)  # one process takes 300
     with pytest.raises(BackendError, match="nothing to compare"):
         sweep("quantization", str(files / "tiny-F32.gguf"))
-    monkeypatch.setattr(sweeping, "_CHILD_BYTES", 100)
+    monkeypatch.setattr(sweeping, "CHILD_BYTES", 100)
     sizes = [(files / name).stat().st_size for name in ("tiny-F32.gguf", "tiny-Q4_0.gguf")]
     monkeypatch.setattr(sweeping, "available_memory_bytes", lambda: sum(sizes) + 200)
     assert len(sweep("quantization", str(files / "tiny-F32.gguf"), rounds=2).rows) == 2
@@ -183,10 +183,10 @@ def test_level_means_that_the_rounds_overlap(
 ) -> None:
     turns = {name: [Timing(1, 100, one) for one in seconds] for name, seconds in timings.items()}
     measured = {
-        name: sweeping._Measured(timings=one, query_s=0.1, peak_bytes=None, file_bytes=1, fidelity=None)
+        name: sweeping.Measured(timings=one, query_s=0.1, peak_bytes=None, file_bytes=1, fidelity=None)
         for name, one in turns.items()
     }
-    result = sweeping._result("threads", "m", measured, ())
+    result = sweeping.sweep_result("threads", "m", measured, ())
     assert (result.best, result.level_with_best) == (best, level)
 
 
@@ -246,7 +246,7 @@ def test_stopping_ends_the_processes(files: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_process_that_dies_is_explained(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
-    monkeypatch.setattr(process, "_WORKER", (sys.executable, "-c", "raise SystemExit('out of memory')"))
+    monkeypatch.setattr(process, "WORKER_COMMAND", (sys.executable, "-c", "raise SystemExit('out of memory')"))
     with pytest.raises(BackendError, match=r"out of memory.*smaller model"):
         measure(str(files / "tiny-F32.gguf"))
 

@@ -13,8 +13,8 @@ from jina_rag.machine import available_cores, peak_memory_bytes
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of 16 cores whose kernel says what a test writes into this folder."""
     (tmp_path / "groups").mkdir()
-    monkeypatch.setattr(machine, "_CONTROL_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(machine, "_OWN_CONTROL_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(machine, "CONTROL_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine, "OWN_CONTROL_GROUPS", tmp_path / "own")
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     return tmp_path

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PASSAGE_TOKENS = 128
 _MIX = {"short": (16, 16), "passage": (PASSAGE_TOKENS, 4), "long": (512, 1)}  # tokens of a text, texts in a unit
-_QUERIES = 50
-_ROUND_S = 1.5  # a round takes this long where the machine is quick; where it is slow, a unit of texts is a round
+N_QUERIES = 50
+ROUND_S = 1.5  # a round takes this long where the machine is quick; where it is slow, a unit of texts is a round
 _MAX_UNITS = 64
 _NOISY_SPREAD = 0.25
 _BUSY_LOAD = 0.5  # of each core
@@ -63,7 +63,7 @@ def measure(
             for _ in range(rounds):
                 for name in _MIX:
                     timings[name].append(process.documents(*_shape(name, found.spec, units), steps=steps))
-                queries += process.queries(-(-_QUERIES // rounds))
+                queries += process.queries(-(-N_QUERIES // rounds))
                 steps.done()
         peak = process.peak_bytes()
     totals = [Timing.total(turn) for turn in zip(*timings.values(), strict=True)]
@@ -95,7 +95,7 @@ def _shape(name: str, spec: ModelSpec, units: int = 1) -> tuple[int, int]:
 
 def units_of_a_round(seconds: float) -> int:
     """How many units of texts make a round, when one took so long."""
-    return max(1, min(_MAX_UNITS, round(_ROUND_S / seconds)))
+    return max(1, min(_MAX_UNITS, round(ROUND_S / seconds)))
 
 
 def _by_length(name: str, timings: Sequence[Timing]) -> LengthResult:

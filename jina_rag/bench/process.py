@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jina_rag.backends.llama_cpp.options import LlamaCppOptions
     from jina_rag.vectors import FloatArray
 
-_WORKER = (sys.executable, "-P", "-m", "jina_rag.bench.worker")
+WORKER_COMMAND = (sys.executable, "-P", "-m", "jina_rag.bench.worker")
 _QUERY_TOKENS = 12
 
 
@@ -52,7 +52,7 @@ class Process:
         """Start it; the first model is loaded by `load`."""
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            _WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+            WORKER_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
 
     def load(self, found: FoundModel, options: "LlamaCppOptions | None", dimensions: int | None) -> dict[str, Any]:

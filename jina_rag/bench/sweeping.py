@@ -21,9 +21,9 @@ BATCH_SIZES = (128, 256, 512, 1024, 2048)
 """What a sweep over batches tries, in tokens."""
 
 _PASSAGES = {"quantization": 8, "batch": 16, "threads": 8}  # enough to fill the largest batch
-_QUERIES = 10
+N_QUERIES = 10
 _FIDELITY_DOCUMENTS, _FIDELITY_QUERIES, _FIDELITY_TOKENS, _TOP = 48, 12, 24, 10
-_CHILD_BYTES = 300 * 10**6  # what a process takes besides its weights
+CHILD_BYTES = 300 * 10**6  # what a process takes besides its weights
 
 _Configurations: TypeAlias = "dict[str, tuple[FoundModel, LlamaCppOptions]]"
 
@@ -70,20 +70,20 @@ def sweep(
         with steps.at("Comparing vectors"):
             fidelity = _fidelity(processes, steps) if parameter == "quantization" else {}
         measured = {
-            name: _Measured(
+            name: Measured(
                 timings=turns[name],
-                query_s=statistics.median(process.queries(_QUERIES)),
+                query_s=statistics.median(process.queries(N_QUERIES)),
                 peak_bytes=process.peak_bytes(),
                 file_bytes=configurations[name][0].path.stat().st_size,
                 fidelity=fidelity.get(name),
             )
             for name, process in processes.items()
         }
-    return _result(parameter, found.spec.name, measured, warnings)
+    return sweep_result(parameter, found.spec.name, measured, warnings)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Measured:
+class Measured:
     """What one configuration's process was asked for."""
 
     timings: Sequence[Timing]
@@ -130,7 +130,7 @@ def _that_fit(configurations: _Configurations, warnings: list[str]) -> _Configur
 
 def _needed_bytes(configurations: _Configurations) -> int:
     paths = {found.path for found, _ in configurations.values()}  # mapped weights are shared
-    return sum(path.stat().st_size for path in paths) + _CHILD_BYTES * len(configurations)
+    return sum(path.stat().st_size for path in paths) + CHILD_BYTES * len(configurations)
 
 
 def _turns(processes: Mapping[str, Process], passages: int, rounds: int, steps: Steps) -> dict[str, list[Timing]]:
@@ -174,9 +174,10 @@ def _fidelity(processes: Mapping[str, Process], steps: Steps) -> dict[str, Fidel
     return found
 
 
-def _result(
-    parameter: SweepParameter, model: str, measured: Mapping[str, _Measured], warnings: Sequence[str]
+def sweep_result(
+    parameter: SweepParameter, model: str, measured: Mapping[str, Measured], warnings: Sequence[str]
 ) -> SweepResult:
+    """Each value's figures beside the fastest, and which are level with it because the ranges of their rounds overlap."""
     speeds = {name: Spread.of([timing.tokens_per_s for timing in one.timings]) for name, one in measured.items()}
     best = max(speeds, key=lambda name: speeds[name].median)
     rows = []

@@ -228,10 +228,10 @@ def truncates_json(handler: Handler, answer: Answer) -> None:
 
 
 def fake_tokens(text: str) -> list[int]:
-    return FAKE._tokenize(text)
+    return FAKE.token_ids(text)
 
 
-_token_vector = cache(FAKE._vector)
+_token_vector = cache(FAKE.token_vector)
 
 
 def fake_vector(tokens: list[int]) -> list[float]:

@@ -25,7 +25,7 @@ from jina_rag.vectors import FloatArray
 _GROUPS_BEHIND = 2
 
 _SECONDS_PER_BATCH = 2.0  # so long does stopping take, and so much is lost when a process is killed
-_LEAST_BATCH, _LARGEST_BATCH = 16, 256
+SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Ingestion:
         self._result = IngestionResult()
         self._waiting: deque[ParsedDocument] = deque()
         self._recent: deque[dict[bytes, FloatArray]] = deque(maxlen=_GROUPS_BEHIND + 2)
-        self._batch_size = _LEAST_BATCH
+        self._batch_size = SMALLEST_BATCH
         self._touched: list[tuple[str, int, int]] = []
 
     def run(self, tasks: Sequence[FileTask]) -> IngestionResult:
@@ -192,7 +192,7 @@ class Ingestion:
 
     def _adapt_batch_size(self, texts_per_second: float) -> None:
         fitting = int(texts_per_second * _SECONDS_PER_BATCH)
-        self._batch_size = min(_LARGEST_BATCH, 2 * self._batch_size, max(_LEAST_BATCH, fitting))
+        self._batch_size = min(LARGEST_BATCH, 2 * self._batch_size, max(SMALLEST_BATCH, fitting))
 
     def _fail(self, parsed: ParsedDocument, error: Exception) -> None:
         parsed.failed = True

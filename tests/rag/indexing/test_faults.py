@@ -29,7 +29,7 @@ import sys, time
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.indexing import ingest as ingestion
 from jina_rag.testing import fake_embedder
-ingestion._LARGEST_BATCH = 64
+ingestion.LARGEST_BATCH = 64
 with DocumentIndex.create_or_open(sys.argv[1], fake_embedder()) as index:
     print("begins", flush=True)
     index.add([sys.argv[2]])

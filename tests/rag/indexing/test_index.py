@@ -151,8 +151,8 @@ def test_paths_are_checked_before_anything_is_added(index: DocumentIndex, notes:
 def test_progress_counts_documents_chunks_and_bytes(
     index: DocumentIndex, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingestion, "_LEAST_BATCH", 2)
-    monkeypatch.setattr(ingestion, "_LARGEST_BATCH", 2)
+    monkeypatch.setattr(ingestion, "SMALLEST_BATCH", 2)
+    monkeypatch.setattr(ingestion, "LARGEST_BATCH", 2)
     (notes / "mars.md").write_text("\n\n".join(f"# Part {part}\n\n" + "many words here. " * 100 for part in range(5)))
     index.add([notes / "venus.txt"])
     seen: list[AddProgress] = []
@@ -330,8 +330,8 @@ def _die_at_the_second_group(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingestion, "_LEAST_BATCH", 1)
-    monkeypatch.setattr(ingestion, "_LARGEST_BATCH", 1)
+    monkeypatch.setattr(ingestion, "SMALLEST_BATCH", 1)
+    monkeypatch.setattr(ingestion, "LARGEST_BATCH", 1)
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -419,7 +419,7 @@ def slowly(texts):
     time.sleep(0.2)
     return embed(texts)
 embedder.embed_documents = slowly
-ingestion._LEAST_BATCH = ingestion._LARGEST_BATCH = 2
+ingestion.SMALLEST_BATCH = ingestion.LARGEST_BATCH = 2
 with DocumentIndex.create_or_open(sys.argv[1], embedder) as opened:
     opened.add([sys.argv[2]])
 """

@@ -40,7 +40,7 @@ class CountingEmbedder(Embedder):
 @pytest.fixture
 def embedder() -> CountingEmbedder:
     fake = fake_embedder()
-    counting = CountingEmbedder(fake._backend, fake.spec)
+    counting = CountingEmbedder(fake.backend, fake.spec)
     counting.texts = []
     return counting
 
@@ -389,8 +389,8 @@ def test_filters(index: DocumentIndex, notes: Path, embedder: CountingEmbedder) 
 def test_stopping_leaves_a_whole_index(
     index: DocumentIndex, tmp_path: Path, embedder: CountingEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingestion, "_LEAST_BATCH", 3)
-    monkeypatch.setattr(ingestion, "_LARGEST_BATCH", 3)
+    monkeypatch.setattr(ingestion, "SMALLEST_BATCH", 3)
+    monkeypatch.setattr(ingestion, "LARGEST_BATCH", 3)
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(6):
