@@ -177,7 +177,7 @@ def _fidelity(processes: Mapping[str, Process], steps: Steps) -> dict[str, Fidel
 def sweep_result(
     parameter: SweepParameter, model: str, measured: Mapping[str, Measured], warnings: Sequence[str]
 ) -> SweepResult:
-    """Each value's figures beside the fastest, and which are level with it because the ranges of their rounds overlap."""
+    """Each value's figures beside the fastest, and which are level with it: the ranges of their rounds overlap."""
     speeds = {name: Spread.of([timing.tokens_per_s for timing in one.timings]) for name, one in measured.items()}
     best = max(speeds, key=lambda name: speeds[name].median)
     rows = []

@@ -9,7 +9,6 @@ from jina_rag.embedder import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.candidates import Candidate, Mode, Rank
-from jina_rag.rag.indexing.changes import Changes
 from jina_rag.rag.indexing.chroma_side import ChromaSide
 from jina_rag.rag.indexing.contents import IndexContents
 from jina_rag.rag.indexing.index_model import EmbedderLoader, IndexModel
@@ -32,6 +31,7 @@ from jina_rag.rag.indexing.scan import (
     tracked_paths_for,
     without_covered,
 )
+from jina_rag.rag.indexing.sync import IndexWriter
 from jina_rag.rag.store.catalog import Catalog, Matches
 from jina_rag.rag.store.chroma_store import COLLECTION
 from jina_rag.rag.store.filters import Filters
@@ -214,10 +214,10 @@ class DocumentIndex(IndexContents):
             Otherwise, if the model is not loaded yet, as `embedder` does.
         """
         found, tracked = scan_paths(paths, collection, exclude)
-        with self._writing() as changes:
+        with self._writing() as writer:
             remembered = self._catalog.tracked_paths()
             self._catalog.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
-            report, _ = changes.add(found, on_progress, should_stop, retry_failed=retry_failed)
+            report, _ = writer.add(found, on_progress, should_stop, retry_failed=retry_failed)
             return report
 
     def sync(
@@ -248,7 +248,7 @@ class DocumentIndex(IndexContents):
                 is reported among the failed, and the others are dealt with.
             Otherwise as `add` does.
         """
-        with self._writing() as changes:
+        with self._writing() as writer:
             remembered = self._catalog.tracked_paths()
             known = {document.source for document in self._catalog.documents()}
             known |= {failure.source for failure in self._catalog.failed()}
@@ -263,8 +263,8 @@ class DocumentIndex(IndexContents):
                 if found.lost:
                     raise DocumentError(found.lost[0].reason)
                 self._catalog.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
-            report, duplicates = changes.add(found, on_progress, should_stop, retry_failed=retry_failed)
-            return report if report.stopped else changes.remove_missing(report, duplicates, tracked, found)
+            report, duplicates = writer.add(found, on_progress, should_stop, retry_failed=retry_failed)
+            return report if report.stopped else writer.remove_missing(report, duplicates, tracked, found)
 
     def remove(self, sources: Iterable[Path | str]) -> int:
         """Remove documents, by their `source`, their path or a folder that they are in; the files stay.
@@ -276,9 +276,9 @@ class DocumentIndex(IndexContents):
             IndexFolderError: another process is writing, or the index is damaged.
         """
         paths = as_sources(sources)
-        with self._writing() as changes:
+        with self._writing() as writer:
             gone = self._catalog.sources_below(paths)
-            changes.remove(gone)
+            writer.remove(gone)
             names = [item.path for item in self._catalog.tracked_paths()]
             names += [item.source for item in self._catalog.failed()]
             named = [name for name in names if any(is_below(name, path) for path in paths)]
@@ -292,9 +292,9 @@ class DocumentIndex(IndexContents):
         Raises:
             IndexFolderError: another process is writing, or the index is damaged.
         """
-        with self._writing() as changes:
+        with self._writing() as writer:
             gone = [document.source for document in self._catalog.documents(name)]
-            changes.remove(gone)
+            writer.remove(gone)
             self._catalog.remove_tracked_paths(
                 item.path for item in self._catalog.tracked_paths() if item.collection == name
             )
@@ -307,9 +307,9 @@ class DocumentIndex(IndexContents):
         self._model.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[Changes]:
+    def _writing(self) -> Iterator[IndexWriter]:
         """Hold the lock over an index whose Chroma has followed."""
         with sole_writer(self.folder), leave_private(self.folder):
             self._model.check(self._catalog.fingerprint())
             with self._chroma.writing():
-                yield Changes(self._catalog, self._model, self._chroma.follow)
+                yield IndexWriter(self._catalog, self._model, self._chroma.follow)

@@ -1,16 +1,15 @@
-"""Which documents are below the tracked paths now, and what has to be done about each."""
+"""Which documents are below the tracked paths now."""
 
 import os
 import shlex
 import stat
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.discovery import FoundFile, files_at, is_pattern, local_path, match_pattern
-from jina_rag.rag.indexing.parsing import FileTask
-from jina_rag.rag.store.types import FailedDocument, IndexedDocument, TrackedPath
+from jina_rag.rag.store.types import FailedDocument, TrackedPath
 
 
 @dataclass
@@ -79,46 +78,6 @@ def scan_tracked(tracked: Sequence[TrackedPath], known: Collection[str]) -> Scan
             except DocumentError as error:
                 found.note(Path(item.path), error)
     return found
-
-
-@dataclass
-class Plan:
-    """What is to be done about files, as their sizes and times tell.
-
-    Attributes:
-        tasks: Files that are new, or may have changed.
-        unchanged: Sources to be left alone.
-        moved_to: Sources that have not changed and go into another collection, with its name.
-        failed: Files that have failed before and not changed since.
-    """
-
-    tasks: list[FileTask] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    moved_to: dict[str, str] = field(default_factory=dict)
-    failed: list[FailedDocument] = field(default_factory=list)
-
-
-def make_plan(found: ScanResult, known: Mapping[str, IndexedDocument], failed: Mapping[str, FailedDocument]) -> Plan:
-    """Compare what was found with what the index knows, by sizes and times.
-
-    Args:
-        found: Files with their collections.
-        known: The documents of the index by source.
-        failed: Failures that are not to be tried again, by source.
-    """
-    plan = Plan()
-    for source, (file, collection) in sorted(found.files.items()):
-        state = file.size, file.mtime_ns
-        document, failure = known.get(source), failed.get(source)
-        if failure and (failure.size, failure.mtime_ns) == state:
-            plan.failed.append(failure)
-        elif not document or (document.size, document.mtime_ns) != state:
-            plan.tasks.append(FileTask(file, collection, document))
-        elif document.collection == collection:
-            plan.unchanged.append(source)
-        else:
-            plan.moved_to[source] = collection
-    return plan
 
 
 def as_sources(paths: Iterable[Path | str]) -> list[str]:

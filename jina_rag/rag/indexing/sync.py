@@ -1,22 +1,63 @@
-"""What a writer does to an index: add documents, move them between collections, remove them."""
+"""The index made equal to the disk: what is new, changed, moved or gone, compared and written."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from jina_rag.rag.indexing.index_model import IndexModel
 from jina_rag.rag.indexing.ingest import Ingestion, IngestionResult
+from jina_rag.rag.indexing.parsing import FileTask
 from jina_rag.rag.indexing.progress import AddProgressCallback, ProgressMeter, StopCallback
 from jina_rag.rag.indexing.reports import SyncReport
-from jina_rag.rag.indexing.scan import ScanResult, is_below, make_plan
+from jina_rag.rag.indexing.scan import ScanResult, is_below
 from jina_rag.rag.store.catalog import Catalog
-from jina_rag.rag.store.types import TrackedPath
+from jina_rag.rag.store.types import FailedDocument, IndexedDocument, TrackedPath
 
 Duplicates = Mapping[str, Sequence[str]]
 """For a new document the known ones with the same content, by their sources."""
 
 
-class Changes:
-    """Changes to an index whose lock is held and whose Chroma has followed."""
+@dataclass
+class Plan:
+    """What is to be done about files, as their sizes and times tell.
+
+    Attributes:
+        tasks: Files that are new, or may have changed.
+        unchanged: Sources to be left alone.
+        moved_to: Sources that have not changed and go into another collection, with its name.
+        failed: Files that have failed before and not changed since.
+    """
+
+    tasks: list[FileTask] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    moved_to: dict[str, str] = field(default_factory=dict)
+    failed: list[FailedDocument] = field(default_factory=list)
+
+
+def make_plan(found: ScanResult, known: Mapping[str, IndexedDocument], failed: Mapping[str, FailedDocument]) -> Plan:
+    """Compare what was found with what the index knows, by sizes and times.
+
+    Args:
+        found: Files with their collections.
+        known: The documents of the index by source.
+        failed: Failures that are not to be tried again, by source.
+    """
+    plan = Plan()
+    for source, (file, collection) in sorted(found.files.items()):
+        state = file.size, file.mtime_ns
+        document, failure = known.get(source), failed.get(source)
+        if failure and (failure.size, failure.mtime_ns) == state:
+            plan.failed.append(failure)
+        elif not document or (document.size, document.mtime_ns) != state:
+            plan.tasks.append(FileTask(file, collection, document))
+        elif document.collection == collection:
+            plan.unchanged.append(source)
+        else:
+            plan.moved_to[source] = collection
+    return plan
+
+
+class IndexWriter:
+    """Writes to an index whose lock is held and whose Chroma has followed."""
 
     def __init__(
         self,
