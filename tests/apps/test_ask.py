@@ -470,6 +470,6 @@ def test_text_from_strangers_is_harmless(open_app: OpenApp, embedder: Embedder, 
 
 def test_a_rerun_that_changes_nothing_searches_nothing(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     answered = answers(ask(ask(app, E7), E7))
-    for name in ("nearest", "matching"):
+    for name in ("nearest", "candidates"):
         monkeypatch.delattr(DocumentIndex, name)
     assert answers(checked(app.run())) == answered
