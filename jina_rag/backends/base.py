@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jina_rag.errors import InputTooLongError, InvalidTextError
 from jina_rag.vectors import FloatArray
 
+Ids = TypeVar("Ids", bound="np.integer[Any]")
 TokenArray: TypeAlias = NDArray[np.int32]
 """The token ids of a text, shape (n,)."""
 
@@ -156,12 +157,12 @@ def limit_tokens(
     too_long = find_too_long(list(map(len, tokens)), max_tokens=max_tokens, truncate=truncate)
     limited = list(tokens)
     for index in too_long:
-        ids = np.array(tokens[index], np.int32)
+        ids = np.array(tokens[index])
         limited[index] = truncate_tokens(ids, max_tokens=max_tokens, n_suffix_tokens=n_suffix_tokens).tolist()
     return limited, too_long
 
 
-def truncate_tokens(tokens: TokenArray, *, max_tokens: int, n_suffix_tokens: int) -> TokenArray:
+def truncate_tokens(tokens: NDArray[Ids], *, max_tokens: int, n_suffix_tokens: int) -> NDArray[Ids]:
     """The first tokens of a text and its suffix, `max_tokens` at most."""
     if len(tokens) <= max_tokens:
         return tokens

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from jina_rag import Embedder
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.rag import DocumentIndex
+from jina_rag.rag.indexing.rebuild import rebuild
 
 APP = Path(__file__).parents[2] / "apps" / "qa"
 SAMPLES = APP / "sample_documents"
@@ -40,6 +41,13 @@ def made_folder(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) ->
 def folder(made_folder: Path, tmp_path: Path) -> Path:
     """An index of three sample documents, of its own for each test."""
     return shutil.copytree(made_folder, tmp_path / "index")
+
+
+@pytest.fixture
+def written_here(folder: Path, embedder: Embedder) -> Path:
+    """The same with a Chroma folder that isn't a copy; that of a copy isn't opened."""
+    rebuild(folder, embedder)
+    return folder
 
 
 @pytest.fixture

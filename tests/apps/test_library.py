@@ -274,15 +274,16 @@ def test_update_brings_in_what_has_changed(page: AppTest) -> None:
     assert "3 unchanged." in said(settled(page))
 
 
+@pytest.mark.usefixtures("written_here")
 def test_check_finds_nothing(page: AppTest) -> None:
     press(page, "check")
     assert page.success[0].value == "No problems found."
 
 
-def test_check_finds_lost_vectors_and_rebuild_mends_them(folder: Path, open_app: OpenApp) -> None:
-    with chroma_collection(folder) as vectors:
+def test_check_finds_lost_vectors_and_rebuild_mends_them(written_here: Path, open_app: OpenApp) -> None:
+    with chroma_collection(written_here) as vectors:
         vectors.delete(sorted(vectors.get()["ids"])[:2])
-    page = go(open_app(folder), "library")
+    page = go(open_app(written_here), "library")
     press(page, "check")
     assert "have no vector in Chroma" in said(page)
     assert "“Rebuild…” repairs it." in said(page)

@@ -151,7 +151,7 @@ def test_download_shows_how_far_it_is_and_can_be_cancelled(page: AppTest, hub: H
 def test_hub_that_is_down_is_told_with_what_to_do(page: AppTest) -> None:
     download(page)
     until(page, lambda: bool(page.error))
-    assert "could not be fetched from http" in told(page)
+    assert "could not be downloaded from http" in told(page)
     assert "Check the network and HF_ENDPOINT" in told(page)
     assert page.button(key="download")
 

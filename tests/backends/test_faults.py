@@ -212,7 +212,7 @@ def test_a_server_that_stays_away_is_an_error() -> None:
     server = VllmStandin()
     with running(server) as url, connected(f"{url}?retry_timeout=1&concurrency=2") as embedder:
         server.faults.extend([resets] * 100)
-        with pytest.raises(BackendUnavailableError, match=r"cannot be used: .* tries in 1 s"):
+        with pytest.raises(BackendUnavailableError, match=r"cannot be used: .* tries in \d+ s"):
             embedder.embed_documents(random_texts(500, words=10))
         server.faults.clear()
         assert_all_right(embedder)

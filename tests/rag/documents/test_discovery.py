@@ -111,7 +111,7 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
     for action in (lambda: find_documents([tmp_path / "pipe.md"]), lambda: read_document(tmp_path / "pipe.md")):
         with pytest.raises(DocumentError, match="no ordinary file"):
             action()
-    with pytest.raises(DocumentError, match="of a kind"):
+    with pytest.raises(DocumentError, match="supported file type"):
         read_document(Path(os.devnull))
 
 
@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch:
 def test_a_missing_path_and_an_unknown_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="no file or folder"):
         find_documents([tmp_path / "nowhere"])
-    with pytest.raises(DocumentError, match=r"photo\.jpg is of a kind .* Add PDF, Word"):
+    with pytest.raises(DocumentError, match=r"photo\.jpg isn.t a supported file type\. Add PDF, Word"):
         find_documents([_write(tmp_path / "photo.jpg")])
 
 
