@@ -104,7 +104,6 @@ def test_what_llama_index_deletes_is_back_with_the_next_write(tmp_path: Path, mi
     store = ChromaVectorStore(chroma_collection=client.get_collection(NAME))
     store.delete(str(tmp_path / "0.txt"))
     assert PASSAGES[0] not in find_with_chroma(client)
-    client.close()
     (tmp_path / "another.txt").write_text("Another document.")
     with DocumentIndex.open(tmp_path / "index", minilm) as index:
         index.add([tmp_path / "another.txt"])
