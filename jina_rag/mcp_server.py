@@ -39,7 +39,7 @@ try:
     from starlette.responses import PlainTextResponse
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from jina_rag.http_protocol import ConnectionLimits, limited_protocol
+    from jina_rag.connections import ConnectionLimits, limited_protocol
 except ImportError as error:
     raise MissingDependencyError.for_extra("mcp", "mcp") from error
 

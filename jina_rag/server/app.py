@@ -19,9 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from jina_rag import __version__
+from jina_rag.connections import ConnectionLimits, limited_protocol
 from jina_rag.embedder import Embedder
 from jina_rag.errors import ServerSettingsError
-from jina_rag.http_protocol import ConnectionLimits, limited_protocol
 from jina_rag.server.errors import Reason, RequestError, error_response
 from jina_rag.server.guard import Guard
 from jina_rag.server.logs import log_event

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jina_rag.server.budget import ByteBudget
 from jina_rag.server.errors import TEI_PATHS, RequestError, error_response, overloaded
 from jina_rag.server.logs import log_event
+from jina_rag.server.request_body import DOCUMENT, parse_json
 from jina_rag.server.service import EmbeddingService
-from jina_rag.server.transport import DOCUMENT, parse_json
 
 _FREE_PATHS = frozenset({"/health", "/ping", "/metrics", "/docs", "/openapi.json"})
 _POST_PATHS = frozenset({"/v1/embeddings", "/embeddings", "/embed", "/", "/embed_all", "/similarity", "/tokenize"})

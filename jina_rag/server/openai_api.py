@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 
 from jina_rag.server.documentation import REFUSALS, OpenAIError
 from jina_rag.server.fields import EmbedFields, Texts
+from jina_rag.server.request_body import ParsedRoute, log_result
 from jina_rag.server.service import Embedded, EmbeddingService, EmbedRequest
-from jina_rag.server.transport import ParsedRoute, log_result
 
 
 class EmbeddingsBody(EmbedFields):

@@ -19,8 +19,8 @@ from jina_rag.server.errors import RequestError
 from jina_rag.server.fields import Body, EmbedFields, PromptField, Texts, Truncate
 from jina_rag.server.metrics import CONTENT_TYPE
 from jina_rag.server.prompts import SpelledPrompt, apply_prompt, choose_prompt
+from jina_rag.server.request_body import ParsedRoute, log_result
 from jina_rag.server.service import Embedded, EmbeddingService, EmbedRequest
-from jina_rag.server.transport import ParsedRoute, log_result
 from jina_rag.vectors import cosine_similarity
 
 Direction = Annotated[
