@@ -15,15 +15,13 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.runtime import Runtime
+from uploads import MAX_ALL_BYTES, MAX_SESSION_BYTES
 
 from jina_rag.machine import is_loopback
 
 TOKEN_VARIABLE = "JINA_RAG_APP_TOKEN"  # noqa: S105 - its name
 OWNER_TOKEN = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(32)
 VISITOR_TOKEN = hmac.new(OWNER_TOKEN.encode(), b"visitor", "sha256").hexdigest()
-
-MAX_SESSION_BYTES, MAX_ALL_BYTES = 500_000_000, 1_000_000_000
-"""Of uploaded files, which Streamlit keeps in memory until they are in the index."""
 
 _UPLOADS = "/_stcore/upload_file/"
 _HEALTH = "/_stcore/health"

@@ -1,4 +1,7 @@
-"""Uploaded files: copies in `uploads` beside the index. Those of a task wait in `uploads/.incoming/<id>`."""
+"""Uploaded files: how much is taken, and where it is kept.
+
+They are copied to `uploads` beside the index; those of a task wait in `uploads/.incoming/<id>`.
+"""
 
 import hashlib
 import os
@@ -13,8 +16,11 @@ from private_files import disk_errors, private_folder, write_private
 
 from jina_rag.errors import IndexFolderError
 
-MOST_PENDING_BYTES = 1_000_000_000
-"""How much may wait to be added, of all readers together."""
+MAX_SESSION_BYTES, MAX_ALL_BYTES = 500_000_000, 1_000_000_000
+"""How much Streamlit keeps in memory, of one reader and of all, until it is in the index; `door.py` checks it."""
+
+MAX_PENDING_BYTES = 1_000_000_000
+"""How much may wait on the disk to be added, of all readers together."""
 
 _INCOMING = ".incoming"  # `sync` skips a folder whose name begins with a dot
 _LONGEST_NAME = 60  # characters that tell two names apart
@@ -31,9 +37,9 @@ def keep(files: Sequence[tuple[str, BinaryIO]], index_folder: Path, task_id: str
     """
     incoming = private_folder(index_folder, "uploads", _INCOMING)
     n_bytes = folder_size(incoming) + sum(content.seek(0, os.SEEK_END) for _, content in files)
-    if n_bytes > MOST_PENDING_BYTES:
+    if n_bytes > MAX_PENDING_BYTES:
         raise IndexFolderError(
-            f"Files that wait to be added may have {MOST_PENDING_BYTES / 1e9:g} GB together, and with these they would "
+            f"Files that wait to be added may have {MAX_PENDING_BYTES / 1e9:g} GB together, and with these they would "
             f"have {n_bytes / 1e9:.1f} GB. Wait until earlier uploads are added, dismiss those that failed, or upload "
             "fewer files at a time."
         )

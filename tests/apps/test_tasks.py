@@ -447,7 +447,7 @@ def test_files_beside_the_index_are_the_owners_alone(tasks: Any, owner: Owner) -
 def test_uploads_that_wait_have_a_budget(
     owner: Owner, tasks: Any, gate: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uploads.MOST_PENDING_BYTES", 100)
+    monkeypatch.setattr("uploads.MAX_PENDING_BYTES", 100)
     running = upload(owner, {"a.txt": "a" * 60})
     until((owner.folder / "uploads" / "a.txt").exists)
     queued = upload(owner, {"b.txt": "b" * 60})

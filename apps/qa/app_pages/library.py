@@ -12,7 +12,7 @@ from library_rows import Entry, entries, reason
 from service import errors_shown, service
 from task_view import draw_tasks
 from tasks import Kind
-from uploads import MOST_PENDING_BYTES, folder_size
+from uploads import MAX_PENDING_BYTES, folder_size
 
 from jina_rag.errors import JinaRagError
 from jina_rag.formatting import counted, file_size
@@ -94,7 +94,7 @@ def draw_adding(status: IndexStatus | None) -> None:
             accept_multiple_files=True,
             key="files",
         )
-        st.caption(f"Up to {file_size(MOST_PENDING_BYTES)} of uploaded files may wait to be added.")
+        st.caption(f"Up to {file_size(MAX_PENDING_BYTES)} of uploaded files may wait to be added.")
         path = ""
         if only_this_machine():
             path = st.text_input(

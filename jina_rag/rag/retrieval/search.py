@@ -1,6 +1,6 @@
 """Which passages are about a question: by meaning, by words, or by both."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -11,6 +11,7 @@ from jina_rag.errors import BackendError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.candidates import Candidate, Mode, Rank
 from jina_rag.rag.indexing.index import DocumentIndex
+from jina_rag.rag.retrieval.mmr import maximal_marginal_relevance
 from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.store.filters import Filters
 from jina_rag.vectors import FloatArray
@@ -119,7 +120,9 @@ def search(
         results = _reranked(reranker, query, results[:n])
     if options.mmr_lambda < 1 and results:
         vectors = {each.chunk.id: each.vector for each in candidates}
-        results = _diversified(results, vectors, options.k, options.mmr_lambda)
+        in_order = np.stack([vectors[result.chunk.id] for result in results])
+        chosen = maximal_marginal_relevance(_relevance(results), in_order, options.k, options.mmr_lambda)
+        results = [results[place] for place in chosen]
     return _with_context(index, results[: options.k], options.context_window)
 
 
@@ -158,28 +161,17 @@ def _reranked(reranker: Reranker, query: str, results: Sequence[SearchResult]) -
     ]
 
 
-def _diversified(
-    results: Sequence[SearchResult], vectors_by_id: Mapping[str, FloatArray], k: int, mmr_lambda: float
-) -> list[SearchResult]:
-    """The first `k` by maximal marginal relevance (Carbonell and Goldstein, 1998).
+def _relevance(results: Sequence[SearchResult]) -> FloatArray:
+    """The scores of results, best first, on the scale of cosine similarities.
 
     The score counts as a part of the best one, because fused scores are much smaller than the similarities between
     passages that they are weighed against. A reranker's scores may be of any size and sign; there the rank counts.
     """
-    vectors = np.stack([vectors_by_id[result.chunk.id] for result in results])
     if results[0].retrieval_score is None:
         scores = np.array([result.score for result in results])
     else:
         scores = 1 / (RRF_CONSTANT + 1.0 + np.arange(len(results)))
-    relevance = scores / scores[0] if scores[0] > 0 else scores
-    likeness = np.zeros(len(results))
-    chosen: list[int] = []
-    for _ in range(min(k, len(results))):
-        worth = mmr_lambda * relevance - (1 - mmr_lambda) * likeness
-        worth[chosen] = -np.inf
-        chosen.append(int(worth.argmax()))
-        likeness = np.maximum(likeness, vectors @ vectors[chosen[-1]])
-    return [results[place] for place in chosen]
+    return scores / scores[0] if scores[0] > 0 else scores
 
 
 def _with_context(index: DocumentIndex, results: list[SearchResult], n: int) -> list[SearchResult]:

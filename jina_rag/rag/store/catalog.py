@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from jina_rag.errors import IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store import fulltext, journal
@@ -35,7 +34,7 @@ from jina_rag.rag.store.rows import (
     read_vectors,
     write_vectors,
 )
-from jina_rag.rag.store.schema import VERSION, version
+from jina_rag.rag.store.schema import version
 from jina_rag.rag.store.sqlite import Database
 from jina_rag.rag.store.types import FailedDocument, IndexedDocument, StoredChunk, TrackedPath
 from jina_rag.vectors import FloatArray
@@ -98,13 +97,7 @@ class Catalog:
         if not self.path.is_file():
             return False
         with self._read() as connection:
-            found = version(connection)
-        if found not in (0, VERSION):
-            raise IndexFolderError(
-                f"{self.path} was made by another version of jina-rag ({found} there, {VERSION} here). Install that, "
-                "or delete the index and add the documents again."
-            )
-        return found == VERSION
+            return version(connection) > 0
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""

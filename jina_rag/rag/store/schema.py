@@ -1,9 +1,11 @@
-"""The tables of an index, and the refusal of a database that has anything else."""
+"""The tables of an index, their version, and the refusal of a database that has anything else."""
 
 import sqlite3
 from contextlib import closing
 from functools import cache
+from pathlib import Path
 
+from jina_rag.errors import IndexFolderError
 from jina_rag.rag.store import fulltext
 
 VERSION = 3
@@ -49,17 +51,29 @@ def version(connection: sqlite3.Connection) -> int:
     return number
 
 
-def foreign_objects(connection: sqlite3.Connection) -> list[str]:
-    """What a database of this version holds beside our tables, by kind and name, such as "trigger x".
+def check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database that has other tables than these, before anything is read from it; an empty one passes.
 
     A trigger, a view or a table of another making could run code of its maker's within our statements.
+
+    Raises:
+        IndexFolderError: its version is another one, or it holds more than our tables.
     """
+    found = version(connection)
+    if found == 0:
+        return
+    if found != VERSION:
+        raise IndexFolderError(
+            f"{path} was made by another version of jina-rag ({found} there, {VERSION} here). Install that, or delete "
+            "the index and add the documents again."
+        )
     ours = _our_objects()
-    return [
-        f"{kind} {name}"
-        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master")
-        if ours.get((kind, name), "") not in (sql, None)
-    ]
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+        if ours.get((kind, name), "") not in (sql, None):
+            raise IndexFolderError(
+                f"{path} holds what jina-rag did not make ({kind} {name}), and is not opened. If you don't know where "
+                "the index comes from, delete it; else make it again from its documents."
+            )
 
 
 @cache

@@ -10,7 +10,7 @@ from threading import Lock
 
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag.store.disk import cannot_write, disk_is_full, is_nearly_full
-from jina_rag.rag.store.schema import create_tables, foreign_objects, version
+from jina_rag.rag.store.schema import check_tables, create_tables, version
 
 _SECONDS_TO_WAIT = 30.0
 _MAX_IDLE = 8
@@ -89,7 +89,7 @@ class Database:
             create: Make the file, with its tables, if there is none.
 
         Raises:
-            IndexFolderError: the file is missing, damaged, of another making, in use, or can't be written.
+            IndexFolderError: the file is missing, damaged, of another version or making, in use, or can't be written.
         """
         try:
             connection = self._begin(write=write or create, create=create)
@@ -128,7 +128,7 @@ class Database:
             if create and not version(connection.sqlite):
                 create_tables(connection.sqlite)
             if not connection.is_checked:
-                self._check(connection.sqlite)
+                check_tables(connection.sqlite, self.path)
             return connection
         except sqlite3.OperationalError as error:
             connection.sqlite.close()
@@ -142,16 +142,8 @@ class Database:
         # else can write either: read that as it is, this once.
         connection = _Connection(self._connect("mode=ro&immutable=1"), None)
         connection.sqlite.execute("BEGIN")
-        self._check(connection.sqlite)
+        check_tables(connection.sqlite, self.path)
         return connection
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse a database that holds more than our tables, before anything is read from it."""
-        if version(connection) and (foreign := foreign_objects(connection)):
-            raise IndexFolderError(
-                f"{self.path} holds what jina-rag did not make ({foreign[0]}), and is not opened. If you don't know "
-                "where the index comes from, delete it; else make it again from its documents."
-            )
 
     def _take(self, *, create: bool) -> _Connection:
         if self._process != os.getpid():

@@ -290,7 +290,7 @@ def test_a_damaged_catalog_is_reported(index: DocumentIndex, embedder: Embedder)
 
 def test_an_index_of_a_later_version_is_left_alone(index: DocumentIndex, embedder: Embedder) -> None:
     with database(index.folder) as connection:
-        connection.execute("PRAGMA user_version = 99")
+        connection.executescript("PRAGMA user_version = 99; CREATE TABLE of_that_version (x)")
     with pytest.raises(IndexFolderError, match="another version"):
         DocumentIndex.create_or_open(index.folder, embedder)
 
