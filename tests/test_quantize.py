@@ -1,4 +1,5 @@
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -6,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from jina_rag import Embedder, quantize
+from jina_rag import Embedder
 from jina_rag.bundled import bundled_package_installed
 from jina_rag.errors import ModelLoadError, ModelNotFoundError, UnknownModelError
 from jina_rag.gguf_file import read_gguf_header
@@ -62,11 +63,12 @@ def test_quantised_file_is_not_quantised_again_unless_insisted(tiny_gguf: Path, 
     assert quantize_file(once, twice, "Q4_0", allow_requantize=True).size_bytes < once.stat().st_size
 
 
-def test_the_quantiser_itself_notices_when_the_header_does_not_say(
-    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_quantiser_itself_notices_when_the_header_does_not_say(tiny_gguf: Path, tmp_path: Path) -> None:
     once = quantize_file(tiny_gguf, tmp_path / "tiny-Q8_0.gguf", "Q8_0").path
-    monkeypatch.setattr(quantize, "_UNQUANTIZED", {Q8_0: "as if it were not"})
+    said, f32 = (b"general.file_type" + struct.pack("<II", 4, file_type) for file_type in (Q8_0, 0))  # 4: a uint32
+    content = once.read_bytes()
+    assert content.count(said) == 1
+    once.write_bytes(content.replace(said, f32))
     with pytest.raises(ModelLoadError, match="quantised already"):
         quantize_file(once, tmp_path / "tiny-Q4_0.gguf", "Q4_0")
 

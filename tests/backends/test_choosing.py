@@ -13,7 +13,14 @@ from langchain_jina_rag import JinaRagEmbeddings
 from llama_index.embeddings.jina_rag import JinaRagEmbedding
 from typer.testing import CliRunner
 
-from jina_rag import BackendError, Embedder, FingerprintMismatchError, Prompts, get_model_spec
+from jina_rag import (
+    BackendError,
+    BackendUnavailableError,
+    Embedder,
+    FingerprintMismatchError,
+    Prompts,
+    get_model_spec,
+)
 from jina_rag.agreement import vectors_agree
 from jina_rag.backends.registry import make_backend
 from jina_rag.backends.remote.address import BACKEND_VARIABLE
@@ -69,11 +76,12 @@ def test_a_collection_does_not_say_where_texts_go(url: str, monkeypatch: pytest.
     function = JinaRagEmbeddingFunction("minilm", backend=url)
     assert url not in json.dumps(function.get_config())
     here = JinaRagEmbeddingFunction.build_from_config(function.get_config())
-    assert here._config.backend is None
     monkeypatch.setenv(BACKEND_VARIABLE, url)
     there = JinaRagEmbeddingFunction.build_from_config(function.get_config())
-    assert there._config.backend == url
     np.testing.assert_allclose(here(PASSAGES), there(PASSAGES), atol=1e-3)
+    monkeypatch.setenv(BACKEND_VARIABLE, "http://127.0.0.1:9?retry_timeout=0.1")
+    with pytest.raises(BackendUnavailableError):
+        JinaRagEmbeddingFunction.build_from_config(function.get_config())(PASSAGES)
 
 
 def test_adapters_take_it(url: str, minilm: Embedder) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from jina_rag import BackendError, InvalidTextError, ModelLoadError, ModelNotFoundError
 from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
+from jina_rag.backends.llama_cpp.model import load_model
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.rag import make_reranker
 from jina_rag.testing import (
@@ -187,7 +189,7 @@ def test_a_passage_cannot_close_the_template(causal: Path) -> None:
 def test_a_cut_passage_keeps_the_end_of_the_template(causal: Path) -> None:
     word = "ma"  # two tokens
     scores = LlamaCppReranker(causal).score("What?", [word * 3000])
-    ids = LlamaCppReranker(causal)._model().vocabulary
-    room = TINY_SHAPE.context - len(ids.tokenize_special(_filled("What?", "")))
+    vocabulary = load_model(causal, "rank", LlamaCppOptions()).vocabulary
+    room = TINY_SHAPE.context - len(vocabulary.tokenize_special(_filled("What?", "")))
     kept = word * (room // 2) + word[: room % 2]
     assert scores == pytest.approx(_says_yes(causal, [_filled("What?", kept)]), abs=1e-4)

@@ -4,7 +4,9 @@ The project's own environment has no torch; tests/reference/README.md tells how 
 """
 
 import pickle
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,6 @@ import pytest
 from jina_rag import BackendError, Embedder, InputTooLongError, MissingDependencyError, ModelLoadError
 from jina_rag.agreement import vectors_agree
 from jina_rag.backends.registry import make_backend
-from jina_rag.backends.sentence_transformers import SentenceTransformersBackend
 from jina_rag.models import InputType
 from jina_rag.testing import TINY_SPEC
 from tests.reference.texts import TEXTS
@@ -45,10 +46,12 @@ class FullModel:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-def test_what_torch_cannot_compute_is_told_with_a_way_out() -> None:
-    backend = make_backend("sentence-transformers", TINY_SPEC)
-    assert isinstance(backend, SentenceTransformersBackend)
-    backend._model = FullModel()
+def test_what_torch_cannot_compute_is_told_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = SimpleNamespace(dtype=str, float32="float32", cuda=SimpleNamespace(is_available=lambda: False))
+    library = SimpleNamespace(SentenceTransformer=lambda *_, **__: FullModel())
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    backend = make_backend("sentence-transformers?model=full", TINY_SPEC)
     with pytest.raises(BackendError, match=r"out of memory.*sentence-transformers\?device=cpu"):
         backend.embed(["a"], max_tokens=10)
 

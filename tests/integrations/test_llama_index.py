@@ -35,6 +35,10 @@ class CountingEmbedding(JinaRagEmbedding):
 
     _texts: list[str] = PrivateAttr(default_factory=list)
 
+    @property
+    def texts(self) -> list[str]:
+        return self._texts
+
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         self._texts.extend(texts)
         return super()._get_text_embeddings(texts)
@@ -247,17 +251,17 @@ def test_the_pipelines_cache_is_per_model(tmp_path: Path) -> None:
 
     cache = IngestionCache()
     first, vectors = run(cache)
-    assert first._texts == [document.text for document in PLANETS]
+    assert first.texts == [document.text for document in PLANETS]
 
     cache.persist(str(tmp_path / "cache.json"))
     again, same_vectors = run(IngestionCache.from_persist_path(str(tmp_path / "cache.json")))
-    assert again._texts == []
+    assert again.texts == []
     assert same_vectors == vectors
 
     other, other_vectors = run(cache, quantization="F16")
-    assert other._texts == first._texts
+    assert other.texts == first.texts
     assert other_vectors != vectors
-    assert other_vectors == other.get_text_embedding_batch(other._texts[:2])
+    assert other_vectors == other.get_text_embedding_batch(other.texts[:2])
 
 
 @pytest.mark.parametrize("splitter", [[SentenceSplitter()], []], ids=["split", "whole"])
@@ -272,13 +276,13 @@ def test_only_changed_documents_are_embedded_again(client: ClientAPI, splitter: 
         disable_cache=True,
     )
     pipeline.run(documents=PLANETS)
-    model._texts.clear()
+    model.texts.clear()
     pipeline.run(documents=PLANETS)
-    assert model._texts == []
+    assert model.texts == []
 
     venus = "Venus is the hottest planet."
     pipeline.run(documents=[PLANETS[0], Document(id_="venus", text=venus)])
-    assert model._texts == [venus]
+    assert model.texts == [venus]
     stored = client.get_collection("planets").get()["documents"]
     assert stored is not None
     assert sorted(stored) == sorted([PLANETS[0].text, venus])

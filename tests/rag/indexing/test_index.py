@@ -15,7 +15,6 @@ from jina_rag.model_files import ensure_model_file
 from jina_rag.rag.indexing import ingest as ingestion
 from jina_rag.rag.indexing import parsing
 from jina_rag.rag.indexing.index import COLLECTION, AddProgress, DocumentIndex, load_index_embedder, read_index_settings
-from jina_rag.rag.indexing.ingest import Ingestion
 from jina_rag.rag.retrieval.retriever import Retriever
 from jina_rag.rag.retrieval.search import SearchOptions
 from jina_rag.rag.store.catalog import Catalog
@@ -308,10 +307,9 @@ def test_a_creation_that_was_killed_is_taken_up(
 
 
 DEATHS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "before anything": lambda patch: patch.setattr(Ingestion, "_write", _die),
+    "before anything": lambda patch: patch.setattr(Catalog, "replace", _die),
     "before any vector": lambda patch: patch.setattr(VectorStore, "upsert", _die),
     "between vectors": lambda patch: _die_at_the_second_group(patch),
-    "before the catalog": lambda patch: patch.setattr(Catalog, "replace", _die),
     "before the note is gone": lambda patch: patch.setattr(Catalog, "clear_dirty", _die),
 }
 
