@@ -12,10 +12,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from jina_rag.errors import InvalidDimensionsError, UnknownModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path  # costs a tenth of `import jina_rag`
 
 Task: TypeAlias = Literal["retrieval", "text-matching", "classification", "clustering"]
 InputType: TypeAlias = Literal["query", "document"]
@@ -81,7 +83,7 @@ class ModelFile:
     size_bytes: int | None = None
     sha256: str | None = None
     made_here: bool = False
-    path: Path | None = None
+    path: "Path | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +220,7 @@ def list_models() -> tuple[ModelSpec, ...]:
     return tuple({row.name: row for row in (*MODELS, *_registered.values())}.values())
 
 
-def register_model(spec: ModelSpec, path: Path | str | None = None) -> ModelSpec:
+def register_model(spec: ModelSpec, path: "Path | str | None" = None) -> ModelSpec:
     """Make a row of your own known by its name and aliases, wherever this process takes the name of a model.
 
     A later call replaces the row. For other processes, name in JINA_RAG_MODELS a TOML file with a table `[[models]]`
@@ -237,6 +239,8 @@ def register_model(spec: ModelSpec, path: Path | str | None = None) -> ModelSpec
         ModelNotFoundError, ModelLoadError: `path` is no GGUF file.
     """
     if path is not None:
+        from pathlib import Path
+
         spec = _with_file(spec, Path(path).expanduser().absolute())
     for name in _names(spec):
         row = _ROWS_BY_NAME.get(name) or _find_row(name)
@@ -261,7 +265,7 @@ def _without_files(spec: ModelSpec) -> ModelSpec:
     return replace(spec, files=(), default_quantization="")
 
 
-def _with_file(spec: ModelSpec, path: Path) -> ModelSpec:
+def _with_file(spec: ModelSpec, path: "Path") -> ModelSpec:
     from jina_rag.gguf_file import read_gguf_header
 
     file = ModelFile(quantization=read_gguf_header(path).quantization, filename=path.name, path=path)
@@ -275,6 +279,7 @@ def _read_models_file() -> None:
     if not (file := os.environ.get(MODELS_VARIABLE)):
         return
     import tomllib  # most processes need none
+    from pathlib import Path
 
     try:
         for row in tomllib.loads(Path(file).expanduser().read_text("utf-8"))["models"]:
