@@ -250,7 +250,7 @@ class DocumentIndex(IndexContents):
         """
         with self._writing() as writer:
             remembered = self._catalog.tracked_paths()
-            known = {document.source for document in self._catalog.documents()}
+            known = set(self._catalog.sources())
             known |= {failure.source for failure in self._catalog.failed()}
             if paths is None:
                 if not remembered:
@@ -293,7 +293,7 @@ class DocumentIndex(IndexContents):
             IndexFolderError: another process is writing, or the index is damaged.
         """
         with self._writing() as writer:
-            gone = [document.source for document in self._catalog.documents(name)]
+            gone = self._catalog.sources(name)
             writer.remove(gone)
             self._catalog.remove_tracked_paths(
                 item.path for item in self._catalog.tracked_paths() if item.collection == name

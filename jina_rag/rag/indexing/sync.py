@@ -117,10 +117,9 @@ class IndexWriter:
             `report` with that in it: a new file whose content is that of one that is gone has moved.
         """
         files = found.files.keys()
-        known = [document.source for document in self._catalog.documents()]
         gone = {
             source
-            for source in known
+            for source in self._catalog.sources()
             if source not in files and any(is_below(source, item.path) for item in tracked) and found.is_gone(source)
         }
         self.remove(sorted(gone))

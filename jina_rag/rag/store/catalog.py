@@ -130,6 +130,13 @@ class Catalog:
             )
             return [as_document(row) for row in rows]
 
+    def sources(self, collection: str | None = None) -> list[str]:
+        """The sources of all documents, or of those of one collection, in order."""
+        condition, parameters = Filters(collections=(collection,) if collection else ()).condition()
+        with self._read() as connection:
+            rows = connection.execute(f"SELECT source FROM documents WHERE {condition} ORDER BY source", parameters)  # noqa: S608 - ours
+            return [source for (source,) in rows]
+
     def collections(self) -> dict[str, int]:
         """How many documents there are in each collection."""
         with self._read() as connection:
