@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jina_rag.errors import ChecksumError, ModelNotFoundError
@@ -36,6 +37,7 @@ _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")  # of a file that git keeps itself: of "
 _FILE_NAME = re.compile(r"[0-9A-Za-z][\w.+-]{0,199}", re.ASCII)
 _QUICK_TIMEOUT_S = 3.0
 _TOO_MANY_REQUESTS = 429
+_factory_lock = Lock()
 
 
 def download_model_file(
@@ -133,6 +135,7 @@ class _HubFile:
         from huggingface_hub import get_hf_file_metadata
         from huggingface_hub.errors import FileMetadataError, HfHubHTTPError
 
+        _refuse_unsafe_names()
         with self._translated_errors():
             try:
                 record = get_hf_file_metadata(self.url)
@@ -174,7 +177,6 @@ class _HubFile:
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         def download() -> str:
-            _refuse_unsafe_names()
             return hf_hub_download(
                 self.repo_id,
                 self.file.filename,
@@ -183,6 +185,7 @@ class _HubFile:
                 force_download=force,
             )
 
+        _refuse_unsafe_names()
         quiet = nullcontext() if show_progress else disable_progress_bars()
         with self._translated_errors(size), quiet:
             return Path(_retried(download))
@@ -316,12 +319,29 @@ def _code(error: BaseException) -> int | None:
 
 
 def _refuse_unsafe_names() -> None:
-    """Have the hub's client refuse an ETag or commit that is no file name: it makes paths of both, "../" included."""
-    from huggingface_hub import get_session
+    """Have the hub's client refuse an ETag or commit that is no file name: it makes paths of both, "../" included.
 
-    hooks = get_session().event_hooks["response"]
-    if _check_names not in hooks:
-        hooks.append(_check_names)
+    The client renews its session after a broken connection, so its factory is wrapped: each session has the check.
+    """
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils import _http
+
+    with _factory_lock:
+        factory = _http._GLOBAL_CLIENT_FACTORY
+        if not isinstance(factory, _GuardedFactory):
+            set_client_factory(_GuardedFactory(factory))
+
+
+@dataclass(frozen=True)
+class _GuardedFactory:
+    """Makes the hub's sessions as another factory does, with a check of each answer."""
+
+    factory: Callable[[], Any]
+
+    def __call__(self) -> Any:  # noqa: ANN401 - of the client's HTTP library
+        session = self.factory()
+        session.event_hooks["response"].append(_check_names)
+        return session
 
 
 def _check_names(response: Any) -> None:  # noqa: ANN401 - of the client's HTTP library

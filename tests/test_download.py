@@ -13,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import huggingface_hub
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+from huggingface_hub.utils import _http
 
 from jina_rag import Embedder, download, model_files
 from jina_rag.errors import ChecksumError, ModelLoadError, ModelNotFoundError, UnknownModelError
@@ -179,20 +182,43 @@ def test_an_etag_that_is_no_checksum_is_refused(hub: Hub, tmp_path: Path, etag: 
     """Also one that only the client's own request gets: it makes a path of it."""
     hub.etags = [None] * from_request + [etag] * 10
     folder = tmp_path / "a" / "b" / "c" / "cache"
-    if from_request == 0:
+    if not etag or "/" in etag:
+        for allow_unverified in (False, True):
+            with pytest.raises(ModelNotFoundError, match="unsafe name"):
+                ensure_model_file(SPEC, cache_dir=folder, allow_unverified=allow_unverified)
+    elif from_request == 0:
         with pytest.raises(ChecksumError, match=r"names no checksum.*--allow-unverified"):
             ensure_model_file(SPEC, cache_dir=folder)
         assert "GET" not in hub.methods
         with suppress(ModelNotFoundError):
             ensure_model_file(SPEC, cache_dir=folder, allow_unverified=True)
-    elif "/" in etag:
-        with pytest.raises(ModelNotFoundError, match="unsafe name"):
-            ensure_model_file(SPEC, cache_dir=folder)
     else:
         with suppress(ModelNotFoundError):
             ensure_model_file(SPEC, cache_dir=folder)
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(folder)]
     assert outside == []
+
+
+def test_a_session_that_the_client_renews_is_guarded_too(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a connection that was not made the client closes its session and opens another by itself."""
+    failing = [False, True]  # the request for the record, and the first of the download
+
+    class Flaky(httpx2.HTTPTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            if failing and failing.pop(0):
+                raise httpx2.ConnectError("broken", request=request)
+            return super().handle_request(request)
+
+    monkeypatch.setattr(_http, "_GLOBAL_CLIENT_FACTORY", lambda: httpx2.Client(transport=Flaky()))
+    huggingface_hub.close_session()
+    hub.etags = [None, *["../../../../outside"] * 10]
+    folder = tmp_path / "a" / "b" / "c" / "cache"
+    with pytest.raises(ModelNotFoundError, match="unsafe name"):
+        ensure_model_file(SPEC, cache_dir=folder)
+    assert failing == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(folder)]
 
 
 def test_a_file_without_checksum_is_taken_when_told_so(hub: Hub, content: bytes, tmp_path: Path) -> None:
