@@ -10,7 +10,6 @@ from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from threading import Event
-from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
@@ -19,6 +18,7 @@ from jina_rag.agreement import AGREEMENT, vectors_agree
 from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
 from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+from jina_rag.closeable import Closeable
 from jina_rag.config import EmbedderConfig
 from jina_rag.errors import BackendError, FingerprintMismatchError, InvalidTextError, TextError, text_positions_from
 from jina_rag.fingerprint import Fingerprint
@@ -45,7 +45,7 @@ class EmbeddingResult:
     truncated: tuple[int, ...]
 
 
-class Embedder:
+class Embedder(Closeable):
     """An embedding model, ready to use. Safe to call from many threads; pickles as its configuration.
 
     >>> embedder = Embedder.from_pretrained("all-MiniLM-L6-v2")
@@ -396,14 +396,6 @@ class Embedder:
     def close(self) -> None:
         """Give back the model's memory, unless another embedder uses it too; the next call loads it again."""
         self._backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         quantization = f":{self.quantization}" if self.quantization else ""

@@ -52,19 +52,20 @@ def measure(
     found.spec.check_dimensions(dimensions)
     steps = Steps(on_progress, total=len(_MIX) * (rounds + 1) + rounds)
     warnings = busy_machine()
-    with steps.at("Loading"), Process() as process:
+    steps.begin("Loading")
+    with Process() as process:
         loaded = process.load(found, options, dimensions)
-        with steps.at("Warming up"):
-            once = [process.documents(*_shape(name, found.spec), steps=steps) for name in _MIX]
-            units = units_of_a_round(Timing.total(once).seconds)
+        steps.begin("Warming up")
+        once = [process.documents(*_shape(name, found.spec), steps=steps) for name in _MIX]
+        units = units_of_a_round(Timing.total(once).seconds)
         timings: dict[str, list[Timing]] = {name: [] for name in _MIX}
         queries: list[float] = []
-        with steps.at("Measuring"):
-            for _ in range(rounds):
-                for name in _MIX:
-                    timings[name].append(process.documents(*_shape(name, found.spec, units), steps=steps))
-                queries += process.queries(-(-N_QUERIES // rounds))
-                steps.done()
+        steps.begin("Measuring")
+        for _ in range(rounds):
+            for name in _MIX:
+                timings[name].append(process.documents(*_shape(name, found.spec, units), steps=steps))
+            queries += process.queries(-(-N_QUERIES // rounds))
+            steps.done()
         peak = process.peak_bytes()
     totals = [Timing.total(turn) for turn in zip(*timings.values(), strict=True)]
     speed = Spread.of([timing.tokens_per_s for timing in totals])

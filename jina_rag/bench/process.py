@@ -6,11 +6,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
 from jina_rag.bench.files import FoundModel
 from jina_rag.bench.progress import Steps
+from jina_rag.closeable import Closeable
 from jina_rag.errors import BackendError
 from jina_rag.models import InputType
 
@@ -45,7 +45,7 @@ class Timing:
         )
 
 
-class Process:
+class Process(Closeable):
     """A process with one model in it, which answers one request after another, each a line of JSON."""
 
     def __init__(self) -> None:
@@ -114,12 +114,8 @@ class Process:
         lines = self._log.read().decode(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), f"code {code}")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End it, whatever it is doing."""
         self._process.kill()
         self._process.communicate()
         self._log.close()

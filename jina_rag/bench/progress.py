@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,10 @@ class Steps:
         self._on_progress, self._total = on_progress, total
         self._stage, self._done = "", 0
 
-    def at(self, stage: str) -> "Steps":
+    def begin(self, stage: str) -> None:
         """Begin a stage."""
         self._stage = stage
         self._tell()
-        return self
 
     def done(self) -> None:
         """Count one step."""
@@ -39,9 +37,3 @@ class Steps:
     def _tell(self) -> None:
         if self._on_progress:
             self._on_progress(BenchProgress(self._stage, self._done, self._total))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None

@@ -60,15 +60,15 @@ def sweep(
     passages = _PASSAGES[parameter]
     with ExitStack() as stack:
         processes = {name: stack.enter_context(Process()) for name in configurations}
-        with steps.at("Loading"):
-            slowest = 0.0
-            for name, (candidate, options) in configurations.items():
-                processes[name].load(candidate, options, None)
-                slowest = max(slowest, processes[name].documents(PASSAGE_TOKENS, passages, steps=steps).seconds)
-        with steps.at("Measuring in turns"):
-            turns = _turns(processes, passages * units_of_a_round(slowest), rounds, steps)
-        with steps.at("Comparing vectors"):
-            fidelity = _fidelity(processes, steps) if parameter == "quantization" else {}
+        steps.begin("Loading")
+        slowest = 0.0
+        for name, (candidate, options) in configurations.items():
+            processes[name].load(candidate, options, None)
+            slowest = max(slowest, processes[name].documents(PASSAGE_TOKENS, passages, steps=steps).seconds)
+        steps.begin("Measuring in turns")
+        turns = _turns(processes, passages * units_of_a_round(slowest), rounds, steps)
+        steps.begin("Comparing vectors")
+        fidelity = _fidelity(processes, steps) if parameter == "quantization" else {}
         measured = {
             name: Measured(
                 timings=turns[name],

@@ -1,22 +1,19 @@
-"""What a model costs on this machine: `bench` and `quantize`."""
+"""What a model costs on this machine: `bench`."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jina_rag.cli.app import MODELS, app, examples
 from jina_rag.cli.options import DimensionsOption, JsonOption, QuantizationOption
-from jina_rag.cli.output import print_fields, print_json, print_notice, print_table, relative, shortened
+from jina_rag.cli.output import print_fields, print_json, print_notice, print_table, relative
+from jina_rag.cli.progress import stage_bar
 from jina_rag.formatting import duration, file_size
-from jina_rag.models import QUANTIZABLE, parse_model_name
 
 if TYPE_CHECKING:
-    from jina_rag.bench import BenchProgress, BenchResult, CorpusCost, Spread, SweepResult, SweepRow
+    from jina_rag.bench import BenchResult, CorpusCost, Spread, SweepResult, SweepRow
 
 _FIDELITY_NOTE = (
     "FIDELITY is how near a file's vectors come to those of {reference}, the most exact file here (mean cosine), and "
@@ -76,7 +73,7 @@ def bench(
         return
     from jina_rag.bench import measure
 
-    with _bar() as show:
+    with stage_bar() as show:
         result = measure(
             model or "auto", quantization=quantization, dimensions=dimensions, rounds=rounds or 5, on_progress=show
         )
@@ -93,102 +90,12 @@ def bench(
 def _sweep(parameter: SweepParameter, model: str, quantization: str | None, rounds: int, *, as_json: bool) -> None:
     from jina_rag.bench import sweep
 
-    with _bar() as show:
+    with stage_bar() as show:
         result = sweep(parameter.value, model, quantization=quantization, rounds=rounds, on_progress=show)
     if as_json:
         print_json({**asdict(result), "level_with_best": list(result.level_with_best), "advised": result.advised})
         return
     _print_sweep(result)
-
-
-@app.command(
-    rich_help_panel=MODELS,
-    epilog=examples(
-        "jina-rag quantize jina-v5-small BF16",
-        "jina-rag add notes --model jina-v5-small --quantization BF16",
-        "jina-rag quantize model-F16.gguf Q4_0",
-    ),
-)
-def quantize(
-    source: Annotated[str, typer.Argument(metavar="NAME|PATH.gguf", help="A model by its name, or its exact file.")],
-    quantization: Annotated[
-        str, typer.Argument(metavar="TYPE", help=f"How to store the weights: {', '.join(QUANTIZABLE)}.")
-    ],
-    target: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[TARGET]",
-            help="The new file. Left out: for a name, a place in the cache where it is "
-            "found by --quantization TYPE; for a file, beside it.",
-        ),
-    ] = None,
-    allow_requantize: Annotated[
-        bool, typer.Option("--allow-requantize", help="Take a file that is quantised already, losing exactness twice.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
-) -> None:
-    """Store a model's weights in a type that its authors don't offer.
-
-    Whether that pays on this machine, `jina-rag bench --sweep quantization` says.
-    """
-    from jina_rag.locations import quantized_model_path
-    from jina_rag.model_files import ensure_quantization_source
-    from jina_rag.quantize import quantize_file
-
-    spec = None if source.endswith(".gguf") else parse_model_name(source)[0]
-    path = Path(source) if spec is None else ensure_quantization_source(spec, quantization, on_notice=print_notice)
-    usual = _beside(path, quantization) if spec is None else quantized_model_path(spec, quantization)
-    with _tensor_bar(quantization) as on_progress:
-        made = quantize_file(
-            path,
-            target or usual,
-            quantization,
-            allow_requantize=allow_requantize,
-            force=force,
-            on_progress=on_progress,
-        )
-    typer.echo(made.path)
-    usage = f"Embedder.from_file({str(made.path)!r}, MODEL) in Python"
-    if spec is not None and target is None:
-        usage = f"--model {source} --quantization {made.quantization}"
-    sizes = f"{file_size(made.size_bytes)}, made of {file_size(made.source_bytes)}"
-    print_notice(f"{sizes} in {duration(made.seconds)}. Use it with: {usage}")
-
-
-def _beside(path: Path, quantization: str) -> Path:
-    from jina_rag.bench.files import split_name
-
-    return path.with_name(f"{split_name(path)[0]}-{quantization.upper()}.gguf")
-
-
-@contextmanager
-def _tensor_bar(quantization: str) -> "Iterator[Callable[[int, int], None]]":
-    from jina_rag.bench import BenchProgress
-
-    with _bar() as show:
-        yield lambda done, total: show(BenchProgress(f"Making {quantization.upper()}", done, total))
-
-
-@contextmanager
-def _bar() -> "Iterator[Callable[[BenchProgress], None]]":
-    """A bar on stderr, if that is a terminal: what is being done, how far it is, the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("Starting", total=None)
-
-        def show(state: "BenchProgress") -> None:
-            progress.update(task, description=shortened(state.stage, 30), completed=state.done, total=state.total)
-
-        yield show
 
 
 def _print_result(result: "BenchResult") -> None:

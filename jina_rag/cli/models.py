@@ -1,6 +1,7 @@
-"""Models: `models`, `download` and `embed`."""
+"""Models: `models`, `download`, `embed` and `quantize`."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,8 @@ from jina_rag.cli.opening import load_embedder
 from jina_rag.cli.options import BackendOption, DimensionsOption, JsonOption, ModelOption, QuantizationOption
 from jina_rag.cli.output import print_json, print_notice, print_table, shortened, shown
 from jina_rag.cli.progress import counting_bar
-from jina_rag.models import list_models, parse_model_name
+from jina_rag.formatting import duration, file_size
+from jina_rag.models import QUANTIZABLE, list_models, parse_model_name
 
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
@@ -98,6 +100,60 @@ def embed(
         typer.echo(f"{' '.join(f'{number:7.4f}' for number in vector[:4])} ...  {shortened(text, 60)}")
 
 
+@app.command(
+    rich_help_panel=MODELS,
+    epilog=examples(
+        "jina-rag quantize jina-v5-small BF16",
+        "jina-rag add notes --model jina-v5-small --quantization BF16",
+        "jina-rag quantize model-F16.gguf Q4_0",
+    ),
+)
+def quantize(
+    source: Annotated[str, typer.Argument(metavar="NAME|PATH.gguf", help="A model by its name, or its exact file.")],
+    quantization: Annotated[
+        str, typer.Argument(metavar="TYPE", help=f"How to store the weights: {', '.join(QUANTIZABLE)}.")
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[TARGET]",
+            help="The new file. Left out: for a name, a place in the cache where it is "
+            "found by --quantization TYPE; for a file, beside it.",
+        ),
+    ] = None,
+    allow_requantize: Annotated[
+        bool, typer.Option("--allow-requantize", help="Take a file that is quantised already, losing exactness twice.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+) -> None:
+    """Store a model's weights in a type that its authors don't offer.
+
+    Whether that pays on this machine, `jina-rag bench --sweep quantization` says.
+    """
+    from jina_rag.locations import quantized_model_path
+    from jina_rag.model_files import ensure_quantization_source
+    from jina_rag.quantize import quantize_file
+
+    spec = None if source.endswith(".gguf") else parse_model_name(source)[0]
+    path = Path(source) if spec is None else ensure_quantization_source(spec, quantization, on_notice=print_notice)
+    usual = _beside(path, quantization) if spec is None else quantized_model_path(spec, quantization)
+    with counting_bar(f"Making {quantization.upper()}", None, "tensors") as on_progress:
+        made = quantize_file(
+            path,
+            target or usual,
+            quantization,
+            allow_requantize=allow_requantize,
+            force=force,
+            on_progress=on_progress,
+        )
+    typer.echo(made.path)
+    usage = f"Embedder.from_file({str(made.path)!r}, MODEL) in Python"
+    if spec is not None and target is None:
+        usage = f"--model {source} --quantization {made.quantization}"
+    sizes = f"{file_size(made.size_bytes)}, made of {file_size(made.source_bytes)}"
+    print_notice(f"{sizes} in {duration(made.seconds)}. Use it with: {usage}")
+
+
 def _embed_with_bar(embedder: "Embedder", texts: list[str], *, as_query: bool) -> "FloatArray":
     done = 0
     with counting_bar("Embedding", len(texts), "texts") as show:
@@ -116,3 +172,9 @@ def _lines_of_stdin() -> list[str]:
             "Give some texts, or pipe lines in: cat lines.txt | jina-rag embed", param_hint="TEXTS"
         )
     return sys.stdin.read().splitlines()
+
+
+def _beside(path: Path, quantization: str) -> Path:
+    from jina_rag.bench.files import split_name
+
+    return path.with_name(f"{split_name(path)[0]}-{quantization.upper()}.gguf")

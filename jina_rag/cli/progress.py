@@ -11,6 +11,7 @@ from jina_rag.formatting import duration
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from jina_rag.bench import BenchProgress, BenchProgressCallback
     from jina_rag.rag.indexing.index import AddProgress, AddProgressCallback
 
 
@@ -77,6 +78,21 @@ def adding_bar() -> "Iterator[AddProgressCallback]":
                 completed=state.bytes_done,
                 counts=", ".join(counts),
             )
+
+        yield show
+
+
+@contextmanager
+def stage_bar() -> "Iterator[BenchProgressCallback]":
+    """A bar: the stage of a measurement, how far it is, the time left."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with _progress(*columns) as progress:
+        task = progress.add_task("Starting", total=None)
+
+        def show(state: "BenchProgress") -> None:
+            progress.update(task, description=shortened(state.stage, 30), completed=state.done, total=state.total)
 
         yield show
 

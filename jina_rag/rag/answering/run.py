@@ -5,9 +5,9 @@ from collections.abc import Generator as PythonGenerator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Literal, TypeAlias
 
+from jina_rag.closeable import Closeable
 from jina_rag.errors import GenerationError
 from jina_rag.rag.answering.follow_ups import keep_evidence
 from jina_rag.rag.answering.types import NO_ANSWER, Answer, Generator, Timings, Turn
@@ -54,7 +54,7 @@ class Found:
 Event: TypeAlias = Stage | Found | Text | CitationMark
 
 
-class AnswerRun:
+class AnswerRun(Closeable):
     """An answer on its way. Iterate over it for its events; `answer` is what there is of it, at any time.
 
     Closing it, also by leaving a `with` block, stops all work; what had come stays. One thread at a time may iterate.
@@ -101,14 +101,6 @@ class AnswerRun:
         except BaseException:  # also StopIteration, or Ctrl-C: whatever it was, there will be no more events
             self._end()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop, if it is not over."""

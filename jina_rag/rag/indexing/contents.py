@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TextIO
 
 import numpy as np
 
+from jina_rag.closeable import Closeable
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.check import Problem, doctor
@@ -22,7 +22,7 @@ from jina_rag.rag.store.types import IndexedDocument
 from jina_rag.vectors import FloatArray
 
 
-class IndexContents:
+class IndexContents(Closeable):
     """The documents, chunks and vectors of an index, to be looked at. Safe to use from many threads.
 
     What another process adds or removes is seen at once.
@@ -146,14 +146,6 @@ class IndexContents:
     def close(self) -> None:
         """Give back files."""
         self._catalog.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _bytes_on_disk(folder: Path) -> int:

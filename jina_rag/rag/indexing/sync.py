@@ -23,13 +23,13 @@ class Plan:
     Attributes:
         tasks: Files that are new, or may have changed.
         unchanged: Sources to be left alone.
-        moved_to: Sources that have not changed and go into another collection, with its name.
+        new_collections: For sources that have not changed and go into another collection, its name.
         failed: Files that have failed before and not changed since.
     """
 
     tasks: list[FileTask] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
-    moved_to: dict[str, str] = field(default_factory=dict)
+    new_collections: dict[str, str] = field(default_factory=dict)
     failed: list[FailedDocument] = field(default_factory=list)
 
 
@@ -52,7 +52,7 @@ def make_plan(found: ScanResult, known: Mapping[str, IndexedDocument], failed: M
         elif document.collection == collection:
             plan.unchanged.append(source)
         else:
-            plan.moved_to[source] = collection
+            plan.new_collections[source] = collection
     return plan
 
 
@@ -87,8 +87,8 @@ class IndexWriter:
         """Add what is new or has changed; nothing goes. Arguments and errors as those of `DocumentIndex.add`."""
         known = {document.source: document for document in self._catalog.documents()}
         plan = make_plan(found, known, {} if retry_failed else {item.source: item for item in self._catalog.failed()})
-        if plan.moved_to:
-            self._catalog.move(plan.moved_to)
+        if plan.new_collections:
+            self._catalog.set_collections(plan.new_collections)
             self._follow()
         result = IngestionResult()
         if plan.tasks:
@@ -99,7 +99,7 @@ class IndexWriter:
                 self._catalog.forget_unused_vectors()
         report = SyncReport(
             added=tuple(result.added),
-            updated=tuple(sorted([*result.updated, *plan.moved_to])),
+            updated=tuple(sorted([*result.updated, *plan.new_collections])),
             unchanged=tuple(sorted([*plan.unchanged, *result.unchanged])),
             failed=(*found.lost, *sorted([*plan.failed, *result.failed], key=lambda item: item.source)),
             n_chunks=result.n_chunks,

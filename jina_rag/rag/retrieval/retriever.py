@@ -5,9 +5,9 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Self, TypeAlias
 
+from jina_rag.closeable import Closeable
 from jina_rag.rag.indexing.index import DocumentIndex, load_index_embedder
 from jina_rag.rag.retrieval.rerank import Reranker, make_reranker
 from jina_rag.rag.retrieval.search import SearchOptions, SearchResult, search
@@ -15,7 +15,7 @@ from jina_rag.rag.retrieval.search import SearchOptions, SearchResult, search
 _Parts: TypeAlias = tuple[DocumentIndex, Reranker | None]
 
 
-class Retriever:
+class Retriever(Closeable):
     """Finds the passages of an index that answer a query. Safe to use from many threads.
 
     One that `open` made pickles and copies as its arguments.
@@ -89,14 +89,6 @@ class Retriever:
         with self._lock:
             self._parts = None
             self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[Callable[[Path | str], Self], tuple[Path | str]]:
         if self._arguments is None:

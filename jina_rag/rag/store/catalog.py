@@ -328,10 +328,10 @@ class Catalog:
                 journal.mark_dirty(connection, _delete(connection, source))
             _forget_unused_vectors(connection)
 
-    def move(self, moved_to: Mapping[str, str]) -> None:
-        """Put documents into other collections, named by source."""
+    def set_collections(self, collections: Mapping[str, str]) -> None:
+        """Put documents, named by source, into other collections."""
         with self._write() as connection:
-            for source, collection in moved_to.items():
+            for source, collection in collections.items():
                 connection.execute("UPDATE documents SET collection = ? WHERE source = ?", [collection, source])
                 ids = connection.execute("SELECT id FROM chunks WHERE source = ?", [source]).fetchall()
                 journal.mark_dirty(connection, [id_ for (id_,) in ids])
