@@ -85,7 +85,7 @@ def draw_closest(answer: Answer, number: int) -> None:
     st.caption("What came closest, perhaps in other words:")
     for place, result in enumerate(answer.passages, start=1):
         draw_chip(place, result, number, verified=None)
-        about = make_snippet(result.chunk.text, answer.rewritten or answer.question, EXCERPT)
+        about = make_snippet(result.chunk.text, answer.rewritten or answer.question, EXCERPT).text
         st.caption(escape(about))
 
 

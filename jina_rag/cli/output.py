@@ -72,7 +72,7 @@ def print_result(
     typer.secho(f"[{number}]", bold=True, nl=False)
     typer.echo(f" {place(result.chunk)}" + (f"  ({note})" if note else ""))
     around = bool(result.before or result.after)
-    text = make_snippet(result.chunk.text, query, length) if length and not around else result.chunk.text
+    text = make_snippet(result.chunk.text, query, length).text if length and not around else result.chunk.text
     for chunk in result.before:
         _print_text(chunk.text, "    ", dim=True)
     _print_text(text, "  > " if around else "    ")

@@ -102,7 +102,7 @@ class Outcome:
         """Whether the expected phrase is in the answer or, if there is none, in what is shown to have come closest."""
         closest = () if self.answer.answered else self.answer.passages
         return self.says_it or any(
-            self._stands_in(make_snippet(result.chunk.text, self.question.question, PASSAGE_LENGTH))
+            self._stands_in(make_snippet(result.chunk.text, self.question.question, PASSAGE_LENGTH).text)
             for result in closest
         )
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from jina_rag.embedder import Embedder
-from jina_rag.rag.text.sentences import sentence_spans
+from jina_rag.rag.text.sentences import find_sentences
 from jina_rag.vectors import FloatArray
 
 _MAX_CACHED = 8192
@@ -30,23 +30,21 @@ class ScoredSentence(NamedTuple):
 def most_similar_sentences(question: str, texts: Sequence[str], embedder: Embedder) -> list[ScoredSentence | None]:
     """The sentence of each text that is most similar to a question; None for a text without sentences.
 
-    Sentences are embedded as documents, with their white space made single blanks; the latest vectors are cached. A
-    question that is longer than the model reads counts by its beginning.
+    Sentences are embedded as documents, rows of tables behind the names of their columns; headings are not sentences.
+    The latest vectors are cached. A question that is longer than the model reads counts by its beginning.
 
     Raises:
         InvalidTextError: the question or a text cannot be written as UTF-8.
         BackendError: the model failed.
         MissingDependencyError: the package sentencex is not installed.
     """
-    spans = [sentence_spans(text) for text in texts]
-    sentences = [
-        " ".join(text[start:end].split()) for text, own in zip(texts, spans, strict=True) for start, end in own
-    ]
-    if not sentences:
+    sentences = [[each for each in find_sentences(text) if each.kind in ("sentence", "row")] for text in texts]
+    lines = [sentence.text for own in sentences for sentence in own]
+    if not lines:
         return [None] * len(texts)
     asking = Embedder(embedder.backend, embedder.spec, dimensions=embedder.dimensions, truncate=True)
-    similarities = iter((_vectors(sentences, embedder) @ asking.embed_query(question)).tolist())
-    scored = [[ScoredSentence(start, end, next(similarities)) for start, end in own] for own in spans]
+    similarities = iter((_vectors(lines, embedder) @ asking.embed_query(question)).tolist())
+    scored = [[ScoredSentence(each.start, each.end, next(similarities)) for each in own] for own in sentences]
     return [max(own, key=lambda sentence: sentence.similarity, default=None) for own in scored]
 
 

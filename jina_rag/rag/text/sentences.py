@@ -1,92 +1,151 @@
-"""Sentences of a passage, without the marks of Markdown around them."""
+"""Sentences of plain text and Markdown, and where they are."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Literal, NamedTuple, TypeAlias
 
 from jina_rag.errors import MissingDependencyError
 
-_ITEM = re.compile(r"[ \t]*(?:[-*+•>]|\d{1,2}[.)])[ \t]+|[ \t]*(?=\|)")
-"""The beginning of a line that goes on from none before it: a list item, a quote, a table row.
+_EACH_LINE = re.compile("^.*$", re.MULTILINE)
+_SENTENCE_END = re.compile(r"[.!?…。！？؟۔।][\"'”’»)\]*_]*$")
+_CELL_END = re.compile(r"(?<!\\)\|")
 
-A longer number that ends a sentence is a year that was wrapped onto this line, not an item's.
-"""
+_Kind: TypeAlias = Literal["blank", "rule", "underline", "heading", "header", "row", "item", "prose"]
+_KINDS: dict[_Kind, re.Pattern[str]] = {
+    "blank": re.compile(r"\s*$"),
+    "rule": re.compile(r"\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-*+:?[ \t]*+)+$"),  # below a table's header
+    "underline": re.compile(r"(?:-{3,}|={3,}|\*{3,}|_{3,})[ \t]*$"),
+    "heading": re.compile(r"#{1,6}(?:[ \t]+|$)"),
+    "row": re.compile(r"(?=\|)"),
+    "item": re.compile(r"(?:[-*+•>]|\d{1,2}[.)])[ \t]+"),  # a longer number is a year, wrapped onto this line
+}
+"""How lines begin behind white space; what is none of these is prose."""
 
-_HEADING = re.compile(r"[ \t]*(?:#{1,6}(?:[ \t]|$)|[-*_=]{3,}[ \t]*$)")
-_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)+$")
-_ENDS = tuple(".!?…。！？؟۔।")
-_LONGEST_LABEL = 8  # words
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, an item of a list, a row of a table, or a heading.
+
+    Attributes:
+        start: Where it begins, in characters, behind the mark of an item or heading.
+        end: Where it ends.
+        text: It, on one line; a row as its cells, each behind the name of its column: "Ticket: Adult; Price: £9".
+        kind: "heading" is one of Markdown, or a line of prose without the mark that ends a sentence, in a text that has
+            sentences; "header" names the columns of a table.
+    """
+
+    start: int
+    end: int
+    text: str
+    kind: Literal["sentence", "row", "header", "heading"]
 
 
-def split_sentences(text: str, *, keep_labels: bool = False) -> list[str]:
-    """The sentences of a text in order, each word for word as it stands there but on one line.
-
-    List items and rows of tables count as sentences. Headings and labels, which tell nothing by themselves, do not.
-
-    Args:
-        text: Plain text or Markdown.
-        keep_labels: Keep short pieces that end without a full stop. In an answer they are no labels.
+def find_sentences(text: str) -> list[Sentence]:
+    """The sentences and headings of a text, in order; those without a letter or digit are left out.
 
     Raises:
         MissingDependencyError: the package sentencex is not installed.
     """
+    found = [(sentence, block) for block in _blocks(text) for sentence in _sentences_of(block, text)]
+    if any(sentence.kind in ("sentence", "row") for sentence, _ in found):
+        return [sentence for sentence, _ in found]
+    return [replace(sentence, kind="sentence") if block.kind == "prose" else sentence for sentence, block in found]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Where the sentences and headings of a text are: (start, end) in characters. Raises as `find_sentences` does."""
+    return [(sentence.start, sentence.end) for sentence in find_sentences(text)]
+
+
+def split_sentences(text: str, *, keep_labels: bool = False) -> list[str]:
+    """The sentences of a text on one line each, with or without its headings. Raises as `find_sentences` does."""
+    return [
+        " ".join(text[each.start : each.end].split())
+        for each in find_sentences(text)
+        if keep_labels or each.kind in ("sentence", "row")
+    ]
+
+
+class _Block(NamedTuple):
+    """A paragraph, an item, a row with the names of its columns, or a heading."""
+
+    kind: _Kind
+    start: int
+    end: int
+    columns: Sequence[str] = ()
+
+
+def _blocks(text: str) -> Iterator[_Block]:
+    block: _Block | None = None
+    columns: Sequence[str] | None = None  # of the table at hand
+    for line in _EACH_LINE.finditer(text):
+        kind, indent = _kind_of(line[0])
+        if kind == "prose" and columns is not None:
+            kind = "row"
+        if block and kind == "prose" and block.kind in ("prose", "item"):
+            block = block._replace(end=line.end())
+            continue
+        if block:
+            yield block._replace(kind=_kind_above(kind, block, text))
+        if kind == "rule":
+            columns = _cells(text[block.start : block.end]) if block else ()
+        elif kind != "row":
+            columns = None
+        has_text = kind not in ("blank", "rule", "underline")
+        block = _Block(kind, line.start() + indent, line.end(), columns or ()) if has_text else None
+    if block:
+        yield block
+
+
+def _kind_of(line: str) -> tuple[_Kind, int]:
+    """What a line is, and where its text begins."""
+    indent = len(line) - len(line.lstrip(" \t"))
+    found = ((kind, match.end()) for kind, begin in _KINDS.items() if (match := begin.match(line, indent)))
+    return next(found, ("prose", indent))
+
+
+def _kind_above(kind: _Kind, block: _Block, text: str) -> _Kind:
+    """What a block is that a line of some kind comes after."""
+    if kind == "underline" and block.kind == "prose" and "\n" not in text[block.start : block.end]:
+        return "heading"
+    return "header" if kind == "rule" else block.kind
+
+
+def _sentences_of(block: _Block, text: str) -> Iterator[Sentence]:
+    content = text[block.start : block.end]
+    is_row = block.kind in ("row", "header")
+    place = block.start
+    for piece in [content] if is_row else _segments(content):
+        line = _named_cells(piece, block.columns) if is_row else " ".join(piece.split())
+        start, end = place + len(piece) - len(piece.lstrip()), place + len(piece.rstrip())
+        if any(map(str.isalnum, line)):
+            yield Sentence(start, end, line, _kind_of_sentence(block.kind, line))
+        place += len(piece)
+
+
+def _segments(text: str) -> Iterator[str]:
     try:
         from sentencex import segment  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingDependencyError.for_extra("sentencex", "rag") from error
 
-    blocks = list(_blocks(text))
-    kinds = ["", *(kind for _, kind in blocks), ""]
-    return [
-        sentence
-        for place, (block, kind) in enumerate(blocks, start=1)
-        # It knows the marks that end a sentence in all scripts; the language only tells which abbreviations don't.
-        for piece in segment("en", block)
-        if (sentence := piece.strip())
-        and (keep_labels or _is_item(kind, kinds[place - 1], kinds[place + 1]) or not _is_label(sentence))
-    ]
+    # It knows the marks that end a sentence in all scripts; the language only says which abbreviations don't.
+    yield from segment("en", text.replace("\n", " "))
 
 
-def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """Where the sentences of `split_sentences`, and the labels, stand in a text: (start, end) in characters, in order.
-
-    Raises as `split_sentences` does.
-    """
-    spans: list[tuple[int, int]] = []
-    place = 0
-    for sentence in split_sentences(text, keep_labels=True):
-        # There it is on one line; here it may be wrapped.
-        found = re.compile(r"\s+".join(map(re.escape, sentence.split()))).search(text, place)
-        if found:
-            spans.append(found.span())
-            place = found.end()
-    return spans
+def _kind_of_sentence(kind: _Kind, line: str) -> Literal["sentence", "row", "header", "heading"]:
+    if kind in ("row", "header", "heading"):
+        return kind
+    return "heading" if kind == "prose" and not _SENTENCE_END.search(line) else "sentence"
 
 
-def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Paragraphs, list items and table rows, each on one line, and its kind: "item", "numbered" or none."""
-    lines: list[str] = []
-    kind = ""
-    for line in [*text.split("\n"), ""]:
-        item = _ITEM.match(line)
-        if not line.strip() or item or _HEADING.match(line) or _TABLE_RULE.match(line):
-            # The row above a table's rule names its columns.
-            if lines and not _TABLE_RULE.match(line):
-                yield " ".join(" ".join(lines).split()), kind
-            lines, kind = [], ""
-            if item and not _TABLE_RULE.match(line):
-                lines, kind = [line[item.end() :]], "numbered" if any(map(str.isdigit, item[0])) else "item"
-        else:
-            lines.append(line)
+def _named_cells(row: str, columns: Sequence[str]) -> str:
+    named = zip_longest(columns, _cells(row), fillvalue="")
+    return "; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell)
 
 
-def _is_item(kind: str, kind_before: str, kind_after: str) -> bool:
-    """Whether a block is an item of a list. A number alone, with none above or below it, counts a heading."""
-    return kind == "item" or (kind == "numbered" and "numbered" in (kind_before, kind_after))
-
-
-def _is_label(piece: str) -> bool:
-    """Whether a piece of a paragraph is no sentence: no letters, or short, without a full stop and without a number."""
-    if not any(character.isalnum() for character in piece):
-        return True
-    is_short = len(piece.split()) <= _LONGEST_LABEL and not any(character.isdigit() for character in piece)
-    return is_short and not piece.rstrip("\"'”’»)]*_").endswith(_ENDS)
+def _cells(row: str) -> list[str]:
+    cells = _CELL_END.split(row.strip().removeprefix("|").removesuffix("|"))
+    return [" ".join(cell.replace("\\|", "|").split()) for cell in cells]
