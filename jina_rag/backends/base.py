@@ -109,6 +109,10 @@ class Message(TypedDict):
     content: str
 
 
+MIN_SHARE_OF_YES_AND_NO = 0.1
+"""A model whose first word is less likely than this to be one of the two is not answering with them."""
+
+
 class ChatModel(Protocol):
     """A language model. Safe to call from many threads; nothing is loaded or asked before the first call."""
 
@@ -125,6 +129,14 @@ class ChatModel(Protocol):
         Raises:
             ContextTooSmallError: the model can't read so much at once.
             GenerationError: the model can't be reached, or can't answer.
+        """
+
+    def yes_probability(self, messages: Sequence[Message]) -> float:
+        """How likely the next turn is Yes and not No, from 0 to 1: p(Yes) / (p(Yes) + p(No)) of its first token.
+
+        Raises:
+            ContextTooSmallError: the model can't read so much at once.
+            GenerationError: the model can't be reached, or answers with neither.
         """
 
     def close(self) -> None:

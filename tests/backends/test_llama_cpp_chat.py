@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from time import sleep
 from typing import Any
 
 import llama_cpp
+import numpy as np
 import pytest
 
 from jina_rag.backends.base import Message
@@ -173,6 +174,68 @@ def test_one_who_waits_can_leave(smollm2: LlamaCppChatModel) -> None:
     second.close()
     first.close()
     assert "".join(smollm2.stream(SAY_HELLO))
+
+
+def _claim(claim: str) -> list[Message]:
+    passage = "The keeper almost drowned in 1921, and the lighthouse has 112 steps. " * 6
+    return [{"role": "user", "content": f"{passage}\n\nClaim: {claim}\n\nDoes the passage state it? Yes or No?"}]
+
+
+def test_yes_against_no_is_the_softmax_of_the_next_token(smollm2: LlamaCppChatModel) -> None:
+    messages: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is 2 + 2 = 4?"}]
+    prompt = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in messages)
+    reference = llama_cpp.Llama(str(bundled_chat_model()), n_ctx=256, logits_all=True, verbose=False)
+    reference.eval(reference.tokenize(f"{prompt}<|im_start|>assistant\n".encode(), add_bos=False, special=True))
+    shares = np.exp(reference.scores[reference.n_tokens - 1].astype(np.float64))
+
+    def share(word: str) -> float:
+        spellings = (f"{blank}{form}" for form in (word, word.lower(), word.upper()) for blank in ("", " "))
+        return float(shares[list({reference.tokenize(one.encode(), add_bos=False)[0] for one in spellings})].sum())
+
+    expected = share("Yes") / (share("Yes") + share("No"))
+    assert smollm2.yes_probability(messages) == pytest.approx(expected, abs=1e-3)
+
+
+def test_what_was_read_is_not_read_again(smollm2: LlamaCppChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read: list[int] = []
+    really = llama_cpp.Llama.eval
+
+    def count(self: llama_cpp.Llama, tokens: Sequence[int]) -> None:
+        n_read.append(len(tokens))
+        really(self, tokens)
+
+    "".join(smollm2.stream(SAY_HELLO))
+    monkeypatch.setattr(llama_cpp.Llama, "eval", count)
+    first = smollm2.yes_probability(_claim("It has 112 steps."))
+    n_first = sum(n_read)
+    assert n_first > 100
+    n_read.clear()
+    second = smollm2.yes_probability(_claim("It has 12 steps."))
+    assert sum(n_read) < 30
+    assert first != second
+    # A recurrent memory refuses to be cut, and everything is read again.
+    monkeypatch.setattr(llama_cpp, "llama_memory_seq_rm", lambda *_: False)
+    n_read.clear()
+    assert smollm2.yes_probability(_claim("It has 112 steps.")) == pytest.approx(first, abs=1e-3)
+    assert sum(n_read) > n_first
+
+
+def test_a_model_that_answers_with_neither_word_is_explained(smollm2: LlamaCppChatModel) -> None:
+    with pytest.raises(GenerationError, match="neither Yes nor No"):
+        smollm2.yes_probability([{"role": "user", "content": "Write a poem about the sea. Begin with: The"}])
+
+
+def test_a_judgement_waits_for_its_turn(smollm2: LlamaCppChatModel) -> None:
+    answer: Any = smollm2.stream(SAY_HELLO)
+    next(answer)
+    done: list[float] = []
+    thread = threading.Thread(target=lambda: done.append(smollm2.yes_probability(_claim("It has 112 steps."))))
+    thread.start()
+    next(answer)
+    assert not done
+    answer.close()
+    thread.join()
+    assert done
 
 
 def test_control_tokens_in_a_text_are_only_text(smollm2: LlamaCppChatModel, monkeypatch: pytest.MonkeyPatch) -> None:

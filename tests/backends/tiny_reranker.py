@@ -119,6 +119,11 @@ def tokens(text: str) -> list[int]:
 
 def score(ids: list[int], shape: Shape = SHAPE, *, seed: int = 0) -> float:
     """What the network gives a pair, by its first label."""
+    return float(outputs(ids, shape, seed=seed)[0])
+
+
+def outputs(ids: list[int], shape: Shape = SHAPE, *, seed: int = 0) -> Array:
+    """What the network gives a pair, by label."""
     w = weights(shape, seed=seed)
     x = w["token_embd.weight"][ids] + w["token_types.weight"][0] + w["position_embd.weight"][: len(ids)]
     x = _norm(x, w, "token_embd_norm")
@@ -127,7 +132,7 @@ def score(ids: list[int], shape: Shape = SHAPE, *, seed: int = 0) -> float:
         x = _norm(x + _attention(x, w, block, shape.heads), w, f"{block}.attn_output_norm")
         inner = _dense(_gelu(_dense(x, w, f"{block}.ffn_up")), w, f"{block}.ffn_down")
         x = _norm(x + inner, w, f"{block}.layer_output_norm")
-    return float(_dense(np.tanh(_dense(x[0], w, "cls")), w, "cls.output")[0])
+    return _dense(np.tanh(_dense(x[0], w, "cls")), w, "cls.output")
 
 
 def _attention(x: Array, w: dict[str, Array], block: str, heads: int) -> Array:

@@ -55,12 +55,13 @@ class FixedRetriever(Retriever):
 
 
 class ScriptedModel:
-    """A chat model that gives a fixed answer and remembers what it was asked."""
+    """A chat model that gives a fixed answer, or a fixed probability of Yes, and remembers what it was asked."""
 
     name = "scripted"
 
-    def __init__(self, *pieces: str, context: int = 10**6) -> None:
+    def __init__(self, *pieces: str, context: int = 10**6, yes: float = 0.0) -> None:
         self.pieces = pieces
+        self.yes = yes
         self.context = context
         self.asked: list[Sequence[Message]] = []
         self.n_closed = 0
@@ -71,6 +72,10 @@ class ScriptedModel:
     def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:  # noqa: ARG002
         self.asked.append(messages)
         yield from self.pieces
+
+    def yes_probability(self, messages: Sequence[Message]) -> float:
+        self.asked.append(messages)
+        return self.yes
 
     def close(self) -> None:
         self.n_closed += 1

@@ -10,7 +10,9 @@ from threading import Condition, Lock
 from time import monotonic
 from typing import Any
 
-from jina_rag.backends.base import Message, WaitCallback
+import numpy as np
+
+from jina_rag.backends.base import MIN_SHARE_OF_YES_AND_NO, Message, WaitCallback
 from jina_rag.backends.llama_cpp.chat_template import ChatTemplate
 from jina_rag.backends.llama_cpp.library import collected_errors, reason, route_log
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
@@ -60,6 +62,16 @@ class LlamaCppChatModel:
         """The file's name, without its ending."""
         return self.path.stem
 
+    @property
+    def n_parameters(self) -> int:
+        """How many weights it has.
+
+        Raises:
+            GenerationError: the file is damaged.
+        """
+        with self._translated_errors():
+            return read_gguf_header(self.path).n_parameters
+
     def fits(self, messages: Sequence[Message]) -> bool:
         """Whether the messages leave room for an answer of `MAX_ANSWER_TOKENS`, by the model's own tokens."""
         model = self._load()
@@ -86,6 +98,25 @@ class LlamaCppChatModel:
             model = self._load()
             with self._translated_errors():
                 yield from model.answer(messages)
+        finally:
+            self._queue.leave(place)
+
+    def yes_probability(self, messages: Sequence[Message]) -> float:
+        """How likely the next turn begins with Yes and not with No; nothing is written.
+
+        One forward pass over what the model has not read yet: a prompt that begins as the last one did costs its rest
+        alone. It waits in the queue of the answers.
+
+        Raises:
+            GenerationError: as for `stream`, or the model begins its turn with something else.
+        """
+        place = self._queue.join()
+        try:
+            for _ in self._wait(place, None):
+                pass
+            model = self._load()
+            with self._translated_errors():
+                return model.yes_probability(messages)
         finally:
             self._queue.leave(place)
 
@@ -180,6 +211,8 @@ class _LoadedChatModel:
         self.n_ctx: int = min(self._llama.n_ctx(), llama_model_n_ctx_train(self._llama.model))
         self._special = self._find_special()
         self._bos_token = self._text_of(self._llama.token_bos())
+        yes, no = self._first_tokens("Yes"), self._first_tokens("No")
+        self._yes, self._no = list(yes - no), list(no - yes)
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
         """The prompt as tokens. Control tokens come from the template alone, never from what somebody wrote."""
@@ -191,11 +224,8 @@ class _LoadedChatModel:
     def answer(self, messages: Sequence[Message]) -> Iterator[str]:
         """Read the prompt bit by bit, then write until the model ends its turn or the context is full."""
         llama, prompt = self._llama, self.tokenize(messages)
-        if len(prompt) >= self.n_ctx:
-            raise ValueError(f"the conversation has {len(prompt)} tokens and it reads {self.n_ctx}")
-        llama.reset()
-        for start in range(0, len(prompt) - 1, PROMPT_TOKENS_AT_A_TIME):
-            llama.eval(prompt[start : min(start + PROMPT_TOKENS_AT_A_TIME, len(prompt) - 1)])
+        # In whole steps, so that a prompt is computed in the same batches each time and the answer stays the same.
+        for _ in self._read(prompt, len(prompt) - 1, multiple_of=PROMPT_TOKENS_AT_A_TIME):
             yield ""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a letter may be cut in two by tokens
         limit = min(MAX_ANSWER_TOKENS, self.n_ctx - len(prompt))
@@ -204,6 +234,55 @@ class _LoadedChatModel:
                 break
             yield decoder.decode(llama.detokenize([token], prev_tokens=prompt))
         yield decoder.decode(b"", final=True)
+
+    def yes_probability(self, messages: Sequence[Message]) -> float:
+        """Read the prompt and compare the two words as its next token, in any spelling of theirs."""
+        prompt = self.tokenize(messages)
+        for _ in self._read(prompt, len(prompt)):
+            pass
+        yes, no = self._shares(self._yes), self._shares(self._no)
+        if yes + no < MIN_SHARE_OF_YES_AND_NO:
+            raise ValueError("it answers neither Yes nor No at once, as models that think first do")
+        return yes / (yes + no)
+
+    def _read(self, prompt: list[int], stop: int, *, multiple_of: int = 1) -> Iterator[None]:
+        """Read a prompt up to a token, without the beginning that is in the key-value cache already."""
+        if len(prompt) >= self.n_ctx:
+            raise ValueError(f"the conversation has {len(prompt)} tokens and it reads {self.n_ctx}")
+        for start in range(self._keep_prefix(prompt[: stop - 1], multiple_of), stop, PROMPT_TOKENS_AT_A_TIME):
+            self._llama.eval(prompt[start : min(start + PROMPT_TOKENS_AT_A_TIME, stop)])
+            yield
+
+    def _keep_prefix(self, prompt: list[int], multiple_of: int) -> int:
+        """Cut the cache to the longest prefix that it shares with this prompt, and say how many tokens that has."""
+        from llama_cpp import llama_get_memory, llama_memory_seq_rm
+
+        llama = self._llama
+        n_shared = 0
+        for token, read in zip(prompt, llama.input_ids[: llama.n_tokens].tolist(), strict=False):
+            if token != read:
+                break
+            n_shared += 1
+        n_shared -= n_shared % multiple_of
+        # A recurrent memory can't be cut, only cleared.
+        if n_shared and llama_memory_seq_rm(llama_get_memory(llama.ctx), -1, n_shared, -1):
+            llama.n_tokens = n_shared
+        else:
+            llama.reset()
+        return int(llama.n_tokens)
+
+    def _first_tokens(self, word: str) -> set[int]:
+        """The tokens that a word may begin with: capitalised or not, with a blank before it or without."""
+        spellings = (f"{blank}{form}" for blank in ("", " ") for form in (word, word.lower(), word.upper()))
+        return {self._llama.tokenize(each.encode(), add_bos=False)[0] for each in spellings}
+
+    def _shares(self, tokens: list[int]) -> float:
+        """How likely the next token is one of these, by the softmax over the vocabulary."""
+        from llama_cpp import llama_get_logits_ith
+
+        logits = np.ctypeslib.as_array(llama_get_logits_ith(self._llama.ctx, -1), (self._llama.n_vocab(),))
+        weights = np.exp(logits.astype(np.float64) - logits.max())
+        return float(weights[tokens].sum() / weights.sum())
 
     def _ends(self, token: int) -> bool:
         from llama_cpp import llama_model_get_vocab, llama_vocab_is_eog

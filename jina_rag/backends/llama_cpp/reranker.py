@@ -1,57 +1,18 @@
-"""A reranking model in a GGUF file, through llama.cpp's rank pooling.
+"""A reranking model in a GGUF file: how well a passage answers a question."""
 
-The pair is put together as the model was trained: by the template named "rerank" in its file (Qwen3-Reranker), else as
-the tokenizer joins two texts, `<s> question </s></s> passage </s>` (bge, Jina) or `[CLS] question [SEP] passage [SEP]`.
-
-Source: llama.cpp `tools/server/server-common.cpp` (format_prompt_rerank) and `src/llama-graph.cpp` (build_pooling).
-Here it differs from there in three ways: a passage that spells special tokens can't steer the template, a WordPiece
-pair keeps the closing [SEP] that its model was trained with, and files that have no head to score with are refused.
-"""
-
-import logging
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from jina_rag.backends.base import TokenArray, truncate_tokens
-from jina_rag.backends.llama_cpp.model import LoadedModel, load_model
-from jina_rag.backends.llama_cpp.options import LlamaCppOptions
-from jina_rag.errors import BackendError, ModelLoadError, ModelNotFoundError
-from jina_rag.gguf_file import GgufHeader
+from jina_rag.backends.llama_cpp.cross_encoder import CrossEncoder, TokenPair, fill_template
+from jina_rag.backends.llama_cpp.model import LoadedModel
+from jina_rag.errors import BackendError, ModelLoadError
 from jina_rag.vectors import FloatArray
 
 MAX_QUERY_SHARE = 0.5
 """A question that takes more than this share of what the model reads is refused: too little of a passage would fit."""
 
-_HEADLESS = "jina-bert-v2"  # its one scoring layer is called `cls`, where others have `cls` below `cls.output`
 
-_logger = logging.getLogger("jina_rag")
-
-
-class LlamaCppReranker:
-    """Scores pairs with a GGUF file, loaded at the first need and shared with every reranker of the same file."""
-
-    def __init__(self, path: Path, *, options: LlamaCppOptions | None = None) -> None:
-        """Name a file; it is not loaded yet.
-
-        Args:
-            path: A reranking model, ending in .gguf.
-            options: How to run it.
-
-        Raises:
-            ModelNotFoundError: there is no such file.
-        """
-        if not path.is_file():
-            raise ModelNotFoundError(f"There is no reranking model {path}. Check the path.")
-        self.path = path
-        self.options = options or LlamaCppOptions()
-        self._loaded: LoadedModel | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's name, without its ending."""
-        return self.path.stem
+class LlamaCppReranker(CrossEncoder):
+    """Scores pairs of question and passage."""
 
     def score(self, query: str, texts: Sequence[str]) -> FloatArray:
         """Score texts, those that are too long by their beginning, which the log says.
@@ -62,81 +23,25 @@ class LlamaCppReranker:
             BackendError: the query takes more than half of what the model reads, or llama.cpp failed.
         """
         model = self._model()
-        limit = model.max_tokens
         n_query_tokens = len(_pair(model, query, "").tokens)
-        if n_query_tokens > MAX_QUERY_SHARE * limit:
+        if n_query_tokens > MAX_QUERY_SHARE * model.max_tokens:
             raise BackendError(
-                f"The question takes {n_query_tokens:,} of the {limit:,} tokens that {self.name} reads, so "
+                f"The question takes {n_query_tokens:,} of the {model.max_tokens:,} tokens that {self.name} reads, so "
                 "little of a passage would fit. Ask a shorter question, or leave the reranker out."
             )
-        pairs = [_pair(model, query, text) for text in texts]
-        if n_cut := sum(len(pair.tokens) > limit for pair in pairs):
-            _logger.info("%s read only the beginning of %d of %d passages.", self.name, n_cut, len(texts))
-        tokens = [
-            truncate_tokens(pair.tokens, max_tokens=limit, n_suffix_tokens=pair.n_suffix_tokens) for pair in pairs
-        ]
-        return model.pooled_rows(tokens)[:, 0].copy()  # of a model that says "yes" or "no", how likely it says "yes"
+        rows = self._rows([_pair(model, query, text) for text in texts])
+        return rows[:, 0].copy()  # of a model that says "yes" or "no", how likely it says "yes"
 
-    def close(self) -> None:
-        """Let go of the model; its memory is given back once no other reranker holds it."""
-        self._loaded = None
-
-    def _model(self) -> LoadedModel:
-        if self._loaded is None or self._loaded.pid != os.getpid():
-            loaded = load_model(self.path, "rank", self.options)
-            _check_head(self.path, loaded.header)
-            _check_labels(self.path, loaded.labels)
-            _warn_of_segments(self.name, loaded.header)
-            self._loaded = loaded
-        return self._loaded
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_loaded": None}
+    def _check_labels(self, model: LoadedModel) -> None:
+        """Refuse a model that sorts texts into classes."""
+        labels = model.labels
+        if len(labels) > 1 and labels[0].lower() != "yes":
+            raise ModelLoadError(
+                f"{self.path} tells {', '.join(labels[:5])} apart and does not score pairs. Name a reranking model."
+            )
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """A question and a passage as tokens, the last `n_suffix_tokens` of which stand after the passage."""
-
-    tokens: TokenArray
-    n_suffix_tokens: int
-
-
-def _pair(model: LoadedModel, query: str, text: str) -> _Pair:
-    vocabulary = model.vocabulary
+def _pair(model: LoadedModel, query: str, text: str) -> TokenPair:
     if model.rerank_template:
-        parts = model.rerank_template.partition("{document}")  # first: the question may spell that too
-        before, _, after = (part.replace("{query}", vocabulary.escape_special(query)) for part in parts)
-        # In one piece, because a blank before the passage belongs to its first word.
-        tokens = vocabulary.tokenize_special(before + vocabulary.escape_special(text) + after)
-        return _Pair(tokens, len(vocabulary.tokenize_special(after)))
-    return _Pair(vocabulary.pair(query, text), len(vocabulary.suffix))
-
-
-def _check_head(path: Path, header: GgufHeader) -> None:
-    """Refuse a model without a layer that scores: llama.cpp would give a number of its vector for a score."""
-    heads = {"cls.output.weight"} | ({"cls.weight"} if header.architecture == _HEADLESS else set())
-    if not heads & header.tensor_names:
-        raise ModelLoadError(
-            f"{path} is no reranking model: it has no layer that scores pairs. Name one, such as a GGUF of "
-            "bge-reranker-v2-m3, jina-reranker or Qwen3-Reranker."
-        )
-
-
-def _check_labels(path: Path, labels: Sequence[str]) -> None:
-    """Refuse a model that sorts texts into classes."""
-    if len(labels) > 1 and labels[0].lower() != "yes":
-        raise ModelLoadError(
-            f"{path} tells {', '.join(labels[:5])} apart and does not score pairs. Name a reranking model."
-        )
-
-
-def _warn_of_segments(name: str, header: GgufHeader) -> None:
-    """Say that llama.cpp takes both texts of a pair for the first; only tokenizers of BERT's kind number them."""
-    told = header.metadata.get
-    if told("tokenizer.ggml.model") == "bert" and told("tokenizer.ggml.token_type_count", 2) != 1:
-        _logger.warning(
-            "%s was trained to be told where the question ends and the passage begins, which llama.cpp does not do: "
-            "its scores are not its authors'. Rerankers of the bge, Jina and Qwen families have no such trouble.",
-            name,
-        )
+        return fill_template(model, model.rerank_template, query, text)
+    return TokenPair(model.vocabulary.pair(query, text), len(model.vocabulary.suffix))

@@ -8,8 +8,8 @@ import numpy as np
 from jina_rag.backends.base import WaitCallback
 from jina_rag.embedder import Embedder
 from jina_rag.rag.answering.follow_ups import rewrite_follow_up
-from jina_rag.rag.answering.prompts import as_data
 from jina_rag.rag.answering.types import NO_ANSWER, Turn
+from jina_rag.rag.citations.fence import as_data
 from jina_rag.rag.retrieval.search import SearchResult
 from jina_rag.rag.retrieval.sentence_scorer import Sentence, SentenceScorer, SentenceScores, split_passage, stems_of
 from jina_rag.rag.text.tokens import content_stems

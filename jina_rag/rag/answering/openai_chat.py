@@ -1,16 +1,23 @@
 """`OpenAIChatModel`: a language model behind an OpenAI-compatible address."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from jina_rag.backends.base import Message, WaitCallback
+from jina_rag.backends.base import MIN_SHARE_OF_YES_AND_NO, Message, WaitCallback
 from jina_rag.errors import ContextTooSmallError, GenerationError, MissingDependencyError
 
 if TYPE_CHECKING:
     from openai import OpenAI
+    from openai.types.chat import ChatCompletion
+    from openai.types.chat.chat_completion import Choice
+
+
+_MAX_LOGPROBS = 20  # OpenAI, Ollama and vLLM refuse more
+_MAX_TOKENS_OF_WORD = 4
 
 
 class OpenAIChatModel:
@@ -40,6 +47,7 @@ class OpenAIChatModel:
         self._api_key = api_key
         self._timeout = timeout
         self._max_retries = max_retries
+        self._takes_logprobs = True
 
     @property
     def name(self) -> str:
@@ -73,10 +81,50 @@ class OpenAIChatModel:
                     if chunk.choices and (piece := chunk.choices[0].delta.content):
                         yield piece
 
+    def yes_probability(self, messages: Sequence[Message]) -> float:
+        """How likely the next turn begins with Yes and not with No, by the server's `logprobs`.
+
+        A server that doesn't give them answers with one word, at temperature 0, which counts as 1.0 or 0.0.
+
+        Raises:
+            GenerationError: as for `stream`, or the model answers with neither.
+        """
+        client = self._client
+        turns: Any = list(messages)
+        with self._translated_errors():
+            model = self._model or client.models.list().data[0].id
+            choices = self._first_word(client, model, turns).choices
+        probability = _yes_probability(choices[0]) if choices else None
+        if probability is None:
+            raise GenerationError(
+                f"{self.name} answers neither Yes nor No, so it can't say whether a passage states a claim. Name "
+                "another model, one that does not think before it answers."
+            )
+        return probability
+
     def close(self) -> None:
         """Close the connections; the next answer opens new ones."""
         if client := self.__dict__.pop("_client", None):
             client.close()
+
+    def _first_word(self, client: "OpenAI", model: str, turns: Any) -> "ChatCompletion":  # noqa: ANN401
+        """The shortest answer, with the probabilities of its words if the server can give them."""
+        import openai
+
+        options: dict[str, Any] = {
+            "model": model,
+            "messages": turns,
+            "temperature": 0,
+            "max_tokens": _MAX_TOKENS_OF_WORD,
+        }
+        if self._takes_logprobs:
+            try:
+                return client.chat.completions.create(**options, logprobs=True, top_logprobs=_MAX_LOGPROBS)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if _is_about_context(error):
+                    raise
+                self._takes_logprobs = False  # or something else is wrong, which the next request meets too
+        return client.chat.completions.create(**options)
 
     @cached_property
     def _client(self) -> "OpenAI":
@@ -139,3 +187,18 @@ def _is_about_context(error: Exception) -> bool:
     """Whether a server refused because the conversation is too long, in the words of OpenAI, llama-server and vLLM."""
     text = str(error).lower()
     return getattr(error, "status_code", None) == 400 and "context" in text and ("exceed" in text or "length" in text)
+
+
+def _yes_probability(choice: "Choice") -> float | None:
+    """The share of Yes in the probabilities of both words; the word itself where there are none; None for neither."""
+    shares = {"yes": 0.0, "no": 0.0}
+    for token in ((choice.logprobs and choice.logprobs.content) or ())[:1]:
+        for one in (token.top_logprobs or ())[:_MAX_LOGPROBS]:
+            word = str(one.token).strip().lower()
+            if word in shares and isinstance(one.logprob, float) and one.logprob <= 0:  # servers may send anything
+                shares[word] += math.exp(one.logprob)
+    if sum(shares.values()) < MIN_SHARE_OF_YES_AND_NO:
+        begins = str(choice.message.content or "").strip().lower()
+        shares = {word: float(begins.startswith(word)) for word in shares}
+    total = sum(shares.values())
+    return shares["yes"] / total if total else None
