@@ -42,16 +42,15 @@ def doctor(folder: Path | str) -> list[Problem]:
     if not catalog.path.is_file():
         raise IndexFolderError(f"No index at {folder}: make one with `jina-rag add PATH`.")
     try:
-        try:
-            refuse_links(folder)
-            damage = catalog.check() if catalog.exists() else ["it is empty"]
-        except IndexFolderError as error:
-            damage = [str(error)]
-        if damage:
-            return [_damaged_catalog(folder, damage)]
-        return [*_problems_of_catalog(folder, catalog), *_problems_of_vectors(folder, catalog)]
+        refuse_links(folder)
+        damage = catalog.check() if catalog.exists() else ["it is empty"]
+        if not damage:
+            return [*_problems_of_catalog(folder, catalog), *_problems_of_vectors(folder, catalog)]
+    except IndexFolderError as error:  # what SQLite takes for whole may hold text that nothing can read
+        damage = [str(error)]
     finally:
         catalog.close()
+    return [_damaged_catalog(folder, damage)]
 
 
 def _problems_of_catalog(folder: Path, catalog: Catalog) -> Iterator[Problem]:

@@ -60,6 +60,12 @@ def _overwrite(path: Path) -> None:
         file.write(b"\xa7" * (size // 3))
 
 
+def _write_undecodable_text(path: Path) -> None:
+    """What SQLite's own check does not find."""
+    with database(path.parent) as connection:
+        connection.execute("UPDATE chunks SET id = CAST(x'c3ff' AS TEXT) WHERE number = 1")
+
+
 def _other_vectors(folder: Path) -> None:
     shutil.rmtree(folder / "chroma")
     (folder.parent / "1.txt").write_text("Another text.")
@@ -170,10 +176,11 @@ def test_a_rebuild_that_dies_before_chroma_follows_has_the_new_model(
     assert doctor(folder_of_many) == []
 
 
-def test_a_damaged_catalog_is_found(index: DocumentIndex, notes: Path) -> None:
+@pytest.mark.parametrize("damage", [_overwrite, _write_undecodable_text])
+def test_a_damaged_catalog_is_found(index: DocumentIndex, notes: Path, damage: Callable[[Path], None]) -> None:
     index.add([notes])
     index.close()
-    _overwrite(index.folder / "index.sqlite3")
+    damage(index.folder / "index.sqlite3")
     (problem,) = doctor(index.folder)
     assert "is damaged" in problem.what
     assert problem.remedy.startswith(f"mv {index.folder} {index.folder}.damaged")
