@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+UV_VERSION := 0.13.9
 PORT ?= 8501
 SECONDS ?= 1200
 
@@ -48,9 +49,9 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-constraints: $(VENV)/.test  ## renew the pins that both commands install
+constraints: $(VENV)/.test  ## renew the pins, and the hashes of the files, that both commands install
 	$(UV) pip compile pyproject.toml --all-extras --group test --group benchmarks --upgrade --python-version 3.11 \
-	    --no-header --no-annotate --quiet | grep -v '^-e' > constraints.txt
+	    --generate-hashes --no-header --no-annotate --quiet | grep -v '^-e' > constraints.txt
 
 clean:
 	rm -rf $(VENV) .jina-rag
@@ -58,7 +59,7 @@ clean:
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit("jina_rag needs Python 3.11 or newer: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(VENV)/.app: $(UV) pyproject.toml constraints.txt
 	@echo "Installing. llama.cpp is built from source the first time, which takes some minutes."

@@ -138,6 +138,13 @@ print(json.dumps([sys.modules[{package.module!r}].__file__, jina_rag.__file__, j
     assert version == jina_rag.__version__
 
 
+def test_every_pin_has_a_checksum() -> None:
+    """uv compares a file only with the checksums that it is given."""
+    pins = (ROOT / "constraints.txt").read_text().replace("\\\n", "").splitlines()
+    assert [pin for pin in pins if "--hash=sha256:" not in pin] == []
+    assert len(pins) > 200
+
+
 def _distribution(wheel: Path) -> PathDistribution:
     name, version, *_ = wheel.name.split("-")
     return PathDistribution(ZipPath(wheel, f"{name}-{version}.dist-info/"))
