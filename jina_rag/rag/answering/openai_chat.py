@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
     from openai.types.chat.chat_completion import Choice
 
+MAX_RESPONSE_BYTES = 16_000_000
+"""Of an answer: tens of thousands of tokens, each of which comes with some 300 bytes of JSON."""
 
 _MAX_LOGPROBS = 20  # OpenAI, Ollama and vLLM refuse more
 _MAX_TOKENS_OF_WORD = 4
@@ -129,12 +131,37 @@ class OpenAIChatModel:
     @cached_property
     def _client(self) -> "OpenAI":
         try:
-            from openai import OpenAI, Timeout
+            from openai import DefaultHttpxClient, OpenAI, Timeout
         except ImportError as error:
             raise MissingDependencyError.for_extra("openai", "rag") from error
 
-        timeout = Timeout(self._timeout, connect=min(10.0, self._timeout))
-        return OpenAI(base_url=self._address, api_key=self._api_key, timeout=timeout, max_retries=self._max_retries)
+        return OpenAI(
+            base_url=self._address,
+            api_key=self._api_key,
+            timeout=Timeout(self._timeout, connect=min(10.0, self._timeout)),
+            max_retries=self._max_retries,
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=DefaultHttpxClient(event_hooks={"response": [self._limit_body]}),
+        )
+
+    def _limit_body(self, response: Any) -> None:  # noqa: ANN401 - httpx's or httpx2's, by the version of openai
+        """Have the body end with an error where it gets larger than any answer: the client reads and keeps it all."""
+        if response.headers.get("content-encoding", "identity") != "identity":  # its size would say nothing
+            raise GenerationError(f"{self.base_url} compresses its answers unasked. Check the address.")
+        whole = response.stream
+
+        def parts(_limited: object) -> Iterator[bytes]:
+            n_bytes = 0
+            for part in whole:
+                n_bytes += len(part)
+                if n_bytes > MAX_RESPONSE_BYTES:
+                    raise GenerationError(
+                        f"{self.base_url} writes without end. Check the address, or name another model."
+                    )
+                yield part
+
+        members = {"__init__": lambda _: None, "__iter__": parts, "close": lambda _: whole.close()}
+        response.stream = type("Limited", (type(whole),), members)()  # the client takes its own kind of stream alone
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -148,6 +175,8 @@ class OpenAIChatModel:
                 "smaller model."
             ) from error
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, GenerationError):
+                raise error.__cause__ from None
             raise GenerationError(
                 f"Can't reach {self.base_url}. Is it running? Start the server, or check the address."
             ) from error

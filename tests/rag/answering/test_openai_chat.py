@@ -5,7 +5,7 @@ import secrets
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -44,6 +44,9 @@ class _Server(BaseHTTPRequestHandler):
         if body["model"] == "endless":
             self._write_until_the_reader_leaves()
             return
+        if body["model"] in ("flood", "packed"):
+            self._flood(is_packed=body["model"] == "packed")
+            return
         if body["model"] == "silent":
             self.server_is_done.wait(5)
             return
@@ -72,6 +75,16 @@ class _Server(BaseHTTPRequestHandler):
                 self.reader_left.set()
                 return
             self.reader_left.wait(0.005)
+
+    def _flood(self, *, is_packed: bool) -> None:
+        """One line, or one object, that does not end."""
+        self.send_response(200)
+        if is_packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(1000):
+                self.wfile.write(b'data: {"id": "' + b" " * 1_000_000)
 
     def _send(self, status: int, body: dict[str, Any]) -> None:
         content = json.dumps(body).encode()
@@ -161,3 +174,13 @@ def test_a_server_that_falls_silent_is_not_waited_for() -> None:
         model = OpenAIChatModel(url, "silent", timeout=0.2, max_retries=0)
         with pytest.raises(GenerationError, match=r"silent for 0\.2 seconds"):
             list(model.stream(MESSAGES))
+
+
+@pytest.mark.parametrize(("model", "message"), [("flood", "writes without end"), ("packed", "compresses")])
+def test_no_answer_fills_the_memory(model: str, message: str) -> None:
+    with _serving() as url:
+        chat = OpenAIChatModel(url, model, max_retries=0)
+        with pytest.raises(GenerationError, match=message):
+            list(chat.stream(MESSAGES))
+        with pytest.raises(GenerationError, match=message):
+            chat.yes_probability(MESSAGES)
