@@ -25,13 +25,20 @@ from service import errors_shown, service
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag import Answer, SearchResult
+from jina_rag.rag.answering.types import NO_LANGUAGE_MODEL
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.citations.claims import Claim, find_cited_spans
+from jina_rag.rag.citations.claims import Verdict, find_cited_spans
 from jina_rag.rag.retrieval.snippets import make_snippet
 from jina_rag.rag.text.cleaning import remove_invisible
 
 USER, ASSISTANT = ":material/person:", ":material/menu_book:"
-VERIFIED, UNVERIFIED = ":material/verified:", ":material/help:"
+CHECKED, UNCHECKED = ":material/verified:", ":material/help:"
+VERDICTS: dict[Verdict, tuple[str, str]] = {
+    "quoted": (CHECKED, "Quoted: the passage has it word for word."),
+    "supported": (CHECKED, "Supported: a language model found it in the passage."),
+    "not found": (UNCHECKED, "Not found: the passage may not say so."),
+    "unchecked": (UNCHECKED, "Unchecked: nobody compared it with the passage."),
+}
 EXCERPT = 240  # characters
 LARGE = 900  # pixels
 LARGE_STYLE = f"""<style>
@@ -52,13 +59,16 @@ def draw_answer(answer: Answer, number: int) -> None:
     with st.chat_message("assistant", avatar=ASSISTANT):
         if answer.rewritten:
             st.caption(f":material/reply: Understood as: {escape(answer.rewritten)}")
-        st.markdown(answer_markdown(answer.text, len(answer.passages)))
+        if answer.text:
+            st.markdown(answer_markdown(answer.text, len(answer.passages)))
         if answer.stopped:
             st.caption(":material/stop_circle: Stopped early.")
         if answer.answered:
             draw_sources(answer, number)
-        elif answer.passages:
+        elif answer.text and answer.passages:
             draw_closest(answer, number)
+        elif not answer.stopped:
+            draw_highlights(answer, number)
         draw_tools(answer, number)
 
 
@@ -74,40 +84,51 @@ def draw_sources(answer: Answer, number: int) -> None:
         return
     with st.container(horizontal=True, gap="small"):
         for citation in answer.citations:
-            draw_chip(citation.number, citation.result, number, verified=citation.verified, claims=answer.claims)
-    st.caption(f"{VERIFIED if answer.verified else UNVERIFIED} {verdict(answer)}")
+            spans = find_cited_spans(answer.claims, citation.number, citation.result.chunk)
+            draw_chip(citation.number, citation.result, number, verdict=citation.verdict, spans=spans)
+    st.caption(f"{CHECKED if answer.checked else UNCHECKED} {verdict(answer)}")
     for objection in objections(answer):
-        st.caption(f"{UNVERIFIED} {objection}")
+        st.caption(f"{UNCHECKED} {objection}")
 
 
 def draw_closest(answer: Answer, number: int) -> None:
     """The closest passages, where the documents have no answer or say it in other words."""
     st.caption("What came closest, perhaps in other words:")
     for place, result in enumerate(answer.passages, start=1):
-        draw_chip(place, result, number, verified=None)
+        draw_chip(place, result, number)
         about = make_snippet(result.chunk.text, answer.rewritten or answer.question, EXCERPT).text
         st.caption(escape(about))
 
 
+def draw_highlights(answer: Answer, number: int) -> None:
+    """Without a language model: the passages with the sentence of each that fits the question best, best first."""
+    st.caption(NO_LANGUAGE_MODEL if answer.passages else "Nothing was found. Try other words or fewer filters.")
+    for highlight in answer.highlights:
+        result = answer.passages[highlight.number - 1]
+        span = highlight.start, highlight.end
+        draw_chip(highlight.number, result, number, spans=[span])
+        st.caption(escape(result.chunk.text[slice(*span)]))
+
+
 def draw_chip(
-    place: int, result: SearchResult, number: int, *, verified: bool | None, claims: Sequence[Claim] = ()
+    place: int,
+    result: SearchResult,
+    number: int,
+    *,
+    verdict: Verdict | None = None,
+    spans: Sequence[tuple[int, int]] = (),
 ) -> None:
-    """A button that opens a passage. None: the answer does not rest on it."""
-    icon, told = {
-        True: (VERIFIED, "Verified: the passage says so."),
-        False: (UNVERIFIED, "Not verified: the passage may not say so."),
-        None: (":material/description:", "Not cited."),
-    }[verified]
-    label = chip_label(place, result.chunk) + (" · not verified" if verified is False else "")
+    """A button that opens a passage in which `spans` are marked. Without a verdict, nothing cites it."""
+    icon, told = VERDICTS[verdict] if verdict else (":material/description:", "Not cited.")
+    label = chip_label(place, result.chunk) + (f" · {verdict}" if verdict else "")
     if st.button(label, key=f"passage-{number}-{place}", icon=icon, help=f"{told} Open the passage."):
-        show_passage(place, result, told, claims)
+        show_passage(place, result, told, spans)
 
 
 @st.dialog("Passage", width="small", position="right", icon=":material/description:")
-def show_passage(place: int, result: SearchResult, told: str, claims: Sequence[Claim]) -> None:
+def show_passage(place: int, result: SearchResult, told: str, cited: Sequence[tuple[int, int]]) -> None:
     """A passage in its place: on the page of the PDF, or between the lines around it. What is cited is marked."""
     chunk = result.chunk
-    cited = find_cited_spans(claims, place, chunk)
     st.markdown(f"**{place} · {escape(place_of(chunk))}**")
     st.caption(f"{told} Similarity to the question: {result.similarity:.2f}.")
     if is_pdf(chunk):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 from escaping import escape, escape_answer
 from private_files import disk_errors, open_private
@@ -16,6 +17,7 @@ from jina_rag.rag import Answer, SearchResult
 from jina_rag.rag.answering.run import Stage
 from jina_rag.rag.answering.types import Timings
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.citations.claims import Verdict
 from jina_rag.rag.citations.marks import CitationMark, CitationStream
 from jina_rag.rag.citations.source_context import SourceContext, page_image, passage_boxes, read_source_context
 from jina_rag.rag.text.cleaning import remove_invisible
@@ -26,9 +28,10 @@ MARGIN = 700
 _STAGES = {
     "understanding": "Understanding the question",
     "searching": "Searching your documents",
-    "reading": "Reading the passages",
     "waiting": "Waiting",
+    "reading": "Reading the passages",
     "answering": "Answering",
+    "checking": "Checking the answer",
 }
 
 
@@ -103,9 +106,7 @@ def stage_label(stage: Stage) -> str:
 
 def stage_times(timings: Timings) -> list[str]:
     """What happened and how long it took, a line for each stage that took any time."""
-    times = (
-        (name, getattr(timings, name)) for name in ("understanding", "searching", "waiting", "reading", "answering")
-    )
+    times = ((name, getattr(timings, name)) for name in _STAGES)
     return [f"{_STAGES[name]}: {seconds(taken)}" for name, taken in times if taken]
 
 
@@ -115,27 +116,24 @@ def seconds(taken: float) -> str:
 
 
 def verdict(answer: Answer) -> str:
-    """How much of an answer stands in the passages that it cites, in one sentence."""
-    n_checked = sum(claim.verified for claim in answer.claims)
+    """How many claims of an answer have each verdict, in one sentence."""
     if not answer.claims:
         return "There is nothing in this answer to check."
-    if answer.verified:
-        return "Checked: every sentence stands in a passage that it cites."
-    return f"Checked: {n_checked} of {counted(len(answer.claims), 'sentence')} stand in a passage that they cite."
+    verdicts = [claim.verdict for claim in answer.claims]
+    counts = [f"{n} {name}" for name in get_args(Verdict) if (n := verdicts.count(name))]
+    return f"{counted(len(verdicts), 'claim')}: {', '.join(counts)}."
 
 
 def objections(answer: Answer) -> Iterator[str]:
-    """What an answer says and no passage that it cites does: Markdown for each claim, with what is missing."""
+    """The claims of an answer that are neither quoted nor supported, as Markdown, with what is missing."""
     for claim in answer.claims:
-        if not claim.verified:
-            said = f"“{escape(claim.text)}”"
-            missing = ", ".join(f"**{escape(word)}**" for word in claim.missing)
-            if not claim.numbers:
-                yield f"Cites nothing: {said}"
-            elif missing:
-                yield f"Not found in what it cites: {missing} of {said}"
-            else:
-                yield f"Not found in what it cites: {said}"
+        if claim.verdict in ("quoted", "supported"):
+            continue
+        name = "Unchecked" if claim.verdict == "unchecked" else "Not found"
+        missing = ", ".join(f"**{escape(part)}**" for part in claim.missing)
+        if not claim.numbers:
+            name += ", cites nothing"
+        yield f"{name}: {f'{missing} in ' if missing else ''}“{escape(claim.text)}”"
 
 
 def rank_table(answer: Answer) -> str:

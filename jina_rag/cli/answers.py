@@ -5,15 +5,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from jina_rag.cli.output import NOTHING_FOUND, print_result, print_results, printable
+from jina_rag.cli.output import NOTHING_FOUND, PASSAGE_LENGTH, print_result, print_results, printable
 from jina_rag.cli.progress import working
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jina_rag.rag.answering.run import AnswerRun, Event
     from jina_rag.rag.answering.types import Answer
-    from jina_rag.rag.citations.claims import Claim
 
 _STAGES = {
     "understanding": "Understanding the question",
@@ -21,6 +18,7 @@ _STAGES = {
     "reading": "Reading the passages",
     "waiting": "Waiting for {n_ahead} other answers",
     "answering": "Answering",
+    "checking": "Checking the answer",
 }
 
 
@@ -38,44 +36,54 @@ def print_answer(run: "AnswerRun", *, quietly: bool = False) -> "Answer":
                     _print_event(event, stages)
         except KeyboardInterrupt:
             run.close()
-    if not quietly:
+    if not quietly and run.answer.text:
         typer.echo()
     return run.answer
 
 
 def print_sources(answer: "Answer", length: int | None = None) -> None:
-    """The passages that an answer cites and what is wrong with them; without citations, those that were found.
+    """The passages that an answer cites, each with its verdict; without an answer, those that were found.
 
     Args:
         answer: The answer.
         length: How many characters of a cited passage to show, those that it is cited for; None shows all.
     """
-    query = answer.rewritten or answer.question
-    if not answer.answered:
-        if answer.stopped:
-            return
-        if not answer.passages:
-            typer.echo(NOTHING_FOUND, err=True)
-            return
-        typer.echo("\nThe passages that come closest:")
-        print_results(answer.passages, query)
+    if answer.answered:
+        _print_cited(answer, length)
+    elif answer.stopped:
         return
+    elif not answer.passages:
+        typer.echo(NOTHING_FOUND, err=True)
+    elif answer.text:
+        typer.echo("\nThe passages that come closest:")
+        print_results(answer.passages, answer.rewritten or answer.question)
+    else:
+        _print_highlights(answer)
+
+
+def _print_cited(answer: "Answer", length: int | None) -> None:
     typer.echo()
     for citation in answer.citations:
         claims = [claim for claim in answer.claims if citation.number in claim.numbers]
-        note = "" if citation.verified else _doubt(claims)
+        missing = dict.fromkeys(part for claim in claims for part in claim.missing)
+        note = f"not found: {', '.join(missing)}" if missing else citation.verdict
         print_result(citation.number, citation.result, note, length, " ".join(claim.text for claim in claims))
     for number in answer.unknown_numbers:
         typer.secho(f"[{number}] is no passage that was found.", fg=typer.colors.YELLOW)
     if not answer.citations and answer.passages:
         typer.echo("The answer cites no passage: check it yourself. These were found:")
-        print_results(answer.passages, query)
+        print_results(answer.passages, answer.rewritten or answer.question)
 
 
-def _doubt(claims: "Sequence[Claim]") -> str:
-    """What these claims say and no passage that they cite does."""
-    missing = [word for claim in claims for word in claim.missing]
-    return f"not found there: {', '.join(dict.fromkeys(missing))}" if missing else "not all of it stands there"
+def _print_highlights(answer: "Answer") -> None:
+    """The passages with the sentence of each that fits the question best, best first."""
+    from jina_rag.rag.answering.types import NO_LANGUAGE_MODEL
+
+    typer.echo(NO_LANGUAGE_MODEL)
+    for highlight in answer.highlights:
+        result = answer.passages[highlight.number - 1]
+        sentence = result.chunk.text[highlight.start : highlight.end]
+        print_result(highlight.number, result, f"similarity {highlight.similarity:.2f}", PASSAGE_LENGTH, sentence)
 
 
 class _Stages:

@@ -36,7 +36,8 @@ def chat(llm: LlmOption = "extractive", flags: SearchFlags = DEFAULT_SEARCH) -> 
     from jina_rag.rag.answering.conversation import Conversation
 
     with open_pipeline(flags, llm) as pipeline:
-        print_notice(f"Answer model: {pipeline.generator.name}. Ask a question, or type /help. Ctrl-D quits.")
+        model = pipeline.generator.name if pipeline.generator else "none"
+        print_notice(f"Answer model: {model}. Ask a question, or type /help. Ctrl-D quits.")
         conversation = Conversation(pipeline)
         for line in _lines():
             if line in ("/quit", "/exit"):

@@ -74,7 +74,7 @@ def ask(
     if answer.stopped:
         typer.echo("Stopped.", err=True)
         raise typer.Exit(INTERRUPTED)
-    if not answer.answered:
+    if not (answer.answered or answer.highlights):
         raise typer.Exit(NOTHING)
 
 

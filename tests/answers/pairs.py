@@ -1,6 +1,7 @@
-"""How well the check of claims tells true ones from false ones, on labelled pairs of claim and passage.
+"""How well the check of claims tells what a passage states from what it does not, on labelled pairs of both.
 
-`python -m tests.answers.pairs` prints precision and recall, and the share of each kind of claim that passes.
+`python -m tests.answers.pairs` prints precision and recall of string comparison alone, the share of each kind of claim
+that is quoted, and the share that has a number, name or quotation which is missing in its passage.
 
 `pairs.jsonl` has 537 claims about 46 passages written for this purpose, half of them stated by their passage. A false
 one swaps roles, negates, drops a condition or an "almost", "only" or "except", changes a number or a name, or adds what
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from jina_rag.rag.citations.support import is_supported
+from jina_rag.rag.citations.missing import find_missing
+from jina_rag.rag.citations.quotes import QuotableText
 
 PAIRS = Path(__file__).with_name("pairs.jsonl")
 
@@ -38,26 +40,38 @@ def read_pairs(half: str | None = None) -> list[Pair]:
 
 
 def report(pairs: Iterable[Pair], passes: Callable[[Pair], bool]) -> str:
-    """Precision and recall of a check, and how much of each kind it lets pass."""
+    """Precision and recall of a check, and for how many of each kind it is true."""
     counts: dict[tuple[bool, str], list[int]] = defaultdict(lambda: [0, 0])
     for pair in pairs:
+        passed = passes(pair)
         for key in ((pair.supported, pair.kind), (pair.supported, "all")):
-            counts[key][0] += passes(pair)
+            counts[key][0] += passed
             counts[key][1] += 1
     true_positives, positives = counts[True, "all"]
     n_passed = true_positives + counts[False, "all"][0]
     lines = [f"precision {true_positives / max(1, n_passed):.2f}, recall {true_positives / positives:.2f}", ""]
-    for (supported, kind), (passed, total) in sorted(counts.items(), reverse=True):
-        lines.append(f"{'stated' if supported else 'not stated':<11} {kind:<11} {passed:>3} of {total:>3} pass")
+    for (supported, kind), (n, total) in sorted(counts.items(), reverse=True):
+        lines.append(f"{'stated' if supported else 'not stated':<11} {kind:<11} {n:>3} of {total:>3}")
     return "\n".join(lines)
 
 
+def is_quoted(pair: Pair) -> bool:
+    """Whether the passage has the claim word for word."""
+    return QuotableText(pair.passage).find(pair.claim) is not None
+
+
+def has_missing(pair: Pair) -> bool:
+    """Whether the claim has a number, name or quotation that the passage has not."""
+    return bool(find_missing(pair.claim, [pair.passage]))
+
+
 def main() -> str:
-    """Measure the check that answers go through."""
+    """Measure string comparison, which answers go through first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--half", choices=("development", "unseen"), default=None)
     pairs = read_pairs(parser.parse_args().half)
-    return report(pairs, lambda pair: is_supported(pair.claim, pair.passage))
+    shares_missing = report(pairs, has_missing).partition("\n\n")[2]
+    return f"quoted: {report(pairs, is_quoted)}\n\nsomething is missing in the passage:\n{shares_missing}"
 
 
 if __name__ == "__main__":

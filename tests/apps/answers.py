@@ -90,8 +90,8 @@ class Outcome:
         return any(place.is_in(result) for place in self.question.passages for result in self.answer.passages[:1])
 
     @property
-    def verified(self) -> bool:
-        return self.answer.verified
+    def checked(self) -> bool:
+        return self.answer.checked
 
     @property
     def says_it(self) -> bool:
@@ -141,12 +141,12 @@ def _report(groups: Sequence[str], answered: Sequence[Outcome], unanswered: Sequ
         bad = [o for o in unanswered if o.question.language == "en" and o.question.split in splits]
         near = [outcome for outcome in bad if outcome.question.near]
         yield f"{group}: {len(good)} English questions with an answer, {len(cross)} of them across documents"
-        for name in ("found", "finds_it_first", "cites_a_right_passage", "says_it", "says_or_shows_it", "verified"):
+        for name in ("found", "finds_it_first", "cites_a_right_passage", "says_it", "says_or_shows_it", "checked"):
             yield f"  {name.replace('_', ' '):24} {share(good, name):.2f}"
         yield f"  cites all right passages, across documents {share(cross, 'cites_all_right_passages'):.2f}"
         yield f"{group}: {declined(bad):.2f} of {len(bad)} questions without an answer declined"
         yield f"  {declined(near):.2f} of the {len(near)} near misses"
-        yield f"  {share(bad, 'verified'):.2f} answered all the same, and nothing says that it isn't verified"
+        yield f"  {share(bad, 'checked'):.2f} answered all the same, and all of it quoted or supported"
     for language in ("de", "fr", "es", "ja", "ar", "en"):
         others = [o for o in answered if o.question.language == language and not o.question.is_english]
         if others:

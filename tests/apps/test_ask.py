@@ -88,9 +88,9 @@ def test_answer_cites_a_passage_that_opens_in_its_place(app: AppTest) -> None:
     assert "23.5 volts" in answers(app)[0]
     assert ":blue-badge[1]" in answers(app)[0]
     chip = app.button(key="passage-0-1")
-    assert chip.label.replace("\\", "") == "1 · lamp-manual.pdf, p. 4"
+    assert chip.label.replace("\\", "") == "1 · lamp-manual.pdf, p. 4 · quoted"
     assert chip.icon == ":material/verified:"
-    assert "every sentence stands" in captions(app)
+    assert " quoted." in captions(app)
     checked(chip.click().run())
     assert any("lamp-manual.pdf, page 4" in text.value.replace("\\", "") for text in app.markdown)
     assert "Similarity to the question: 0." in captions(app)
@@ -197,22 +197,22 @@ def test_follow_up_shows_how_it_was_understood(app: AppTest) -> None:
     assert "55 degrees" in answers(app)[1]
 
 
-def test_unverified_citations_look_different(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchecked_citations_look_different(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     say(monkeypatch, "The lamp was a gift of the queen. [1]")
     ask(app, E7)
     chip = app.button(key="passage-0-1")
     assert chip.icon == ":material/help:"
-    assert chip.label.endswith("not verified")
-    assert "0 of 1 sentence" in captions(app)
-    assert "Not found in what it cites: “The lamp was a gift of the queen" in captions(app)
+    assert chip.label.endswith(" · unchecked")
+    assert "1 claim: 1 unchecked." in captions(app)
+    assert "Unchecked: “The lamp was a gift of the queen" in captions(app)
 
 
-def test_words_that_no_passage_has_are_named(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    say(monkeypatch, "The battery voltage is below 23.5 volts at noon on Sunday. [1] Nothing else.")
+def test_numbers_that_no_passage_has_are_named(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "The battery voltage is below 23.7 volts. [1] Nothing else.")
     ask(app, E7)
     told = captions(app)
-    assert "Not found in what it cites: **noon**, **Sunday** of “The battery voltage is below" in told
-    assert "Cites nothing: “Nothing else.”" in told
+    assert "Not found: **23.7** in “The battery voltage is below" in told
+    assert "Unchecked, cites nothing: “Nothing else.”" in told
 
 
 @pytest.mark.parametrize(("text", "warning"), [("At noon.", "cites no passage"), ("At noon. [9]", "do not exist: 9")])

@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.backends.base import Message, WaitCallback
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.citations.judges import JudgedPair
 from jina_rag.rag.indexing.index import DocumentIndex
 from jina_rag.rag.retrieval.retriever import Retriever
 from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
@@ -52,6 +53,24 @@ class FixedRetriever(Retriever):
 
     def retrieve(self, query: str, options: SearchOptions | None = None) -> list[SearchResult]:  # noqa: ARG002
         return list(self.found)
+
+
+class FixedJudge:
+    """A judge that finds every claim in the passages with certain words, and remembers what it was asked."""
+
+    name = "fixed"
+    threshold = 0.5
+
+    def __init__(self, probabilities: Mapping[str, float]) -> None:
+        self.probabilities = probabilities
+        self.asked: list[JudgedPair] = []
+
+    def judge(self, pairs: Sequence[JudgedPair]) -> list[float]:
+        self.asked += pairs
+        return [max([0.1, *(p for words, p in self.probabilities.items() if words in pair.passage)]) for pair in pairs]
+
+    def close(self) -> None:
+        pass
 
 
 class ScriptedModel:

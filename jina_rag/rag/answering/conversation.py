@@ -6,7 +6,8 @@ from threading import Lock
 
 from jina_rag.rag.answering.pipeline import RagPipeline
 from jina_rag.rag.answering.run import AnswerRun
-from jina_rag.rag.answering.types import Answer, Turn
+from jina_rag.rag.answering.types import NO_LANGUAGE_MODEL, Answer, Turn
+from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.retrieval.search import SearchOptions
 from jina_rag.rag.text.cleaning import inert_markdown, remove_invisible
 
@@ -71,12 +72,19 @@ def _markdown_blocks(answer: Answer) -> Iterator[str]:
     yield f"## {inert_markdown(answer.question)}"
     if answer.rewritten:
         yield f"*Understood as: {inert_markdown(answer.rewritten)}*"
-    yield inert_markdown(answer.text) + (" *(stopped)*" if answer.stopped else "")
+    if answer.text:
+        yield inert_markdown(answer.text) + (" *(stopped)*" if answer.stopped else "")
     for citation in answer.citations:
-        chunk = citation.result.chunk
-        page = f", page {chunk.page}" if chunk.page else ""
-        mark = "verified" if citation.verified else "not verified"
-        shown = remove_invisible(chunk.text)
-        fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", shown)), 3)
-        text = f"{fence}text\n{shown}\n{fence}"
-        yield f"[{citation.number}] {inert_markdown(chunk.title)}{page} ({mark})\n\n{text}"
+        yield _markdown_passage(citation.number, citation.result.chunk, citation.verdict)
+    if answer.highlights:
+        yield NO_LANGUAGE_MODEL
+    for highlight in answer.highlights:
+        chunk = answer.passages[highlight.number - 1].chunk
+        yield _markdown_passage(highlight.number, chunk, f"similarity {highlight.similarity:.2f}")
+
+
+def _markdown_passage(number: int, chunk: Chunk, note: str) -> str:
+    page = f", page {chunk.page}" if chunk.page else ""
+    shown = remove_invisible(chunk.text)
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", shown)), 3)
+    return f"[{number}] {inert_markdown(chunk.title)}{page} ({note})\n\n{fence}text\n{shown}\n{fence}"

@@ -9,26 +9,36 @@ from jina_rag.closeable import Closeable
 from jina_rag.rag.answering.factory import make_generator
 from jina_rag.rag.answering.run import AnswerRun
 from jina_rag.rag.answering.types import Answer, Generator, Turn
+from jina_rag.rag.citations.judges import Judge
 from jina_rag.rag.retrieval.retriever import Retriever
 from jina_rag.rag.retrieval.search import SearchOptions
 
 
 class RagPipeline(Closeable):
-    """Questions answered from one index by one generator. Safe to call from many threads.
+    """Questions answered from one index by one language model, or by passages alone. Safe to call from many threads.
 
     `ask` does all at once. A page that shows the answer while it is written iterates over what `start` gives.
     """
 
-    def __init__(self, retriever: Retriever, generator: Generator, *, options: SearchOptions | None = None) -> None:
+    def __init__(
+        self,
+        retriever: Retriever,
+        generator: Generator | None,
+        *,
+        judge: Judge | None = None,
+        options: SearchOptions | None = None,
+    ) -> None:
         """Take ready parts; `open` fetches them.
 
         Args:
             retriever: Finds the passages.
-            generator: Writes the answer.
+            generator: Writes the answer; None shows the passages with their best sentences and says nothing.
+            judge: Reads the claims of an answer that are not quoted; None leaves them unchecked.
             options: How many passages to find and how, where a question doesn't say; None for the defaults.
         """
         self.retriever = retriever
         self.generator = generator
+        self.judge = judge
         self.options = options or SearchOptions()
         self._opened = ExitStack()
 
@@ -76,7 +86,7 @@ class RagPipeline(Closeable):
         history: Sequence[Turn] = (),
         on_end: Callable[[Answer], None] | None = None,
     ) -> AnswerRun:
-        """Begin to answer; what is returned tells stages, passages, text and marks as they come.
+        """Begin to answer; what is returned gives stages, passages, text and marks as they come.
 
         Args:
             question: What to answer.
@@ -87,8 +97,8 @@ class RagPipeline(Closeable):
         Raises:
             GenerationError: the question is blank.
         """
-        return AnswerRun(question, self.retriever, self.generator, options or self.options, history, on_end)
+        return AnswerRun(question, self.retriever, self.generator, options or self.options, history, on_end, self.judge)
 
     def ask(self, question: str, options: SearchOptions | None = None) -> Answer:
-        """The whole answer: search, write and check. Raises as `Retriever.retrieve` and `Generator.stream` do."""
+        """The whole answer: search, write and check. Raises as `AnswerRun` does."""
         return self.start(question, options=options).finish()

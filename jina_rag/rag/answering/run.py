@@ -13,14 +13,16 @@ from jina_rag.rag.answering.follow_ups import keep_evidence
 from jina_rag.rag.answering.types import NO_ANSWER, Answer, Generator, Timings, Turn
 from jina_rag.rag.citations.attribution import AttributionStream
 from jina_rag.rag.citations.claims import ClaimChecker
+from jina_rag.rag.citations.judges import Judge
 from jina_rag.rag.citations.marks import AnswerPart, CitationMark, Text
+from jina_rag.rag.retrieval.highlights import Highlight, best_sentences
 from jina_rag.rag.retrieval.retriever import Retriever
 from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
 
 KEPT_PASSAGES = 3
 """How many passages of the turn before a follow-up may rest on, beside those that are found for it."""
 
-StageName: TypeAlias = Literal["understanding", "searching", "reading", "waiting", "answering"]
+StageName: TypeAlias = Literal["understanding", "searching", "reading", "waiting", "answering", "checking"]
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,18 @@ Event: TypeAlias = Stage | Found | Text | CitationMark
 class AnswerRun(Closeable):
     """An answer on its way. Iterate over it for its events; `answer` is what there is of it, at any time.
 
-    Closing it, also by leaving a `with` block, stops all work; what had come stays. One thread at a time may iterate.
+    Closing it, also by leaving a `with` block, stops all work; what is written stays. One thread at a time may iterate.
     """
 
     def __init__(
         self,
         question: str,
         retriever: Retriever,
-        generator: Generator,
+        generator: Generator | None,
         options: SearchOptions,
         history: Sequence[Turn] = (),
         on_end: Callable[[Answer], None] | None = None,
+        judge: Judge | None = None,
     ) -> None:
         """Begin; `RagPipeline.start` does.
 
@@ -82,8 +85,10 @@ class AnswerRun(Closeable):
         self._options = options
         self._history = tuple(history)
         self._on_end = on_end
+        self._judge = judge
         self._found = Found(())
         self._checker = ClaimChecker(())
+        self._highlights: tuple[Highlight, ...] = ()
         self._pieces: list[str] = []
         self._clock = _Clock()
         self._n_ahead: int | None = None  # news from the queue
@@ -95,7 +100,7 @@ class AnswerRun(Closeable):
         return self
 
     def __next__(self) -> Event:
-        """The next event. Raises as `Retriever.retrieve` and `Generator.stream` do."""
+        """The next event. Raises as `Retriever.retrieve`, `Generator.stream` and `Judge.judge` do."""
         try:
             return next(self._events)
         except BaseException:  # also StopIteration, or Ctrl-C: whatever it was, there will be no more events
@@ -115,7 +120,7 @@ class AnswerRun(Closeable):
 
     @property
     def answer(self) -> Answer:
-        """What has come so far, checked. Each claim is checked once, however often this is read."""
+        """What there is so far. Each claim is compared and judged once, however often this is read."""
         return self._answer or self._make_answer()
 
     def _make_answer(self, *, stopped: bool = False) -> Answer:
@@ -128,7 +133,9 @@ class AnswerRun(Closeable):
             rewritten=self._found.rewritten,
             kept=self._found.kept,
             stopped=stopped,
-            generator=self._generator.name,
+            generator=self._generator.name if self._generator else "",
+            judge=self._judge.name if self._judge and self._generator else "",
+            highlights=self._highlights,
             timings=self._clock.timings(),
         )
 
@@ -137,12 +144,12 @@ class AnswerRun(Closeable):
             return
         self._clock.begin(None)
         self._answer = self._make_answer(stopped=not self._whole)
-        if self._on_end and self._pieces:
+        if self._on_end and (self._whole or self._pieces):
             self._on_end(self._answer)
 
     def _run(self) -> PythonGenerator[Event, None, None]:
         rewritten = None
-        if self._history:
+        if self._history and self._generator:
             yield self._begin("understanding")
             rewritten = self._generator.rewrite(self._question, self._history)
         yield self._begin("searching")
@@ -150,7 +157,13 @@ class AnswerRun(Closeable):
         self._checker = ClaimChecker(self._found.passages, rewritten or self._question)
         yield self._found
         yield self._begin("reading")
-        yield from self._write()
+        if self._generator:
+            yield from self._write(self._generator)
+            self._whole = True
+            yield from self._check()
+        elif self._found.passages:
+            embedder = self._retriever.index.embedder
+            self._highlights = tuple(best_sentences(self._question, self._found.passages, embedder))
         self._whole = True
 
     def _search(self, rewritten: str | None) -> Found:
@@ -161,11 +174,11 @@ class AnswerRun(Closeable):
         passages = keep_evidence(self._question, passages, self._history, KEPT_PASSAGES)
         return Found(tuple(passages), rewritten, tuple(r.chunk.id for r in passages if r.chunk.id not in found))
 
-    def _write(self) -> Iterator[Event]:
+    def _write(self, generator: Generator) -> Iterator[Event]:
         marks = AttributionStream(self._checker)
         history = self._history if self._found.rewritten else ()  # a change of subject doesn't drag the old one along
         question = self._found.rewritten or self._question
-        pieces = self._generator.stream(question, self._found.passages, history, self._on_wait)
+        pieces = generator.stream(question, self._found.passages, history, self._on_wait)
         whole = False
         try:
             with _closing(pieces):
@@ -179,6 +192,12 @@ class AnswerRun(Closeable):
         finally:
             rest = self._kept(marks.close(whole=whole))  # what was held back counts too if the reader left
         yield from rest
+
+    def _check(self) -> Iterator[Event]:
+        """Let the judge read what is not quoted."""
+        if self._judge and self.answer.claims:
+            for place, _ in enumerate(self._checker.judge("".join(self._pieces), self._judge)):
+                yield Text("") if place else self._begin("checking")
 
     def _kept(self, parts: Sequence[AnswerPart]) -> Sequence[AnswerPart]:
         self._pieces += [part.text for part in parts]

@@ -7,10 +7,14 @@ from typing import Protocol
 
 from jina_rag.backends.base import WaitCallback
 from jina_rag.rag.citations.claims import Citation, Claim, find_citations, find_unknown_numbers
+from jina_rag.rag.retrieval.highlights import Highlight
 from jina_rag.rag.retrieval.search import SearchResult
 
 NO_ANSWER = "The documents don't say."
-"""What every generator says when the passages don't answer the question."""
+"""What a language model is told to say when the passages don't answer the question."""
+
+NO_LANGUAGE_MODEL = "No language model is connected: these passages fit your question best."
+"""What is said above the passages where nothing writes answers."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Timings:
         waiting: For other answers of the same language model.
         reading: Until the first word of the answer.
         answering: From then to the end.
+        checking: The judge, reading claims and passages.
     """
 
     understanding: float = 0.0
@@ -45,11 +50,12 @@ class Timings:
     waiting: float = 0.0
     reading: float = 0.0
     answering: float = 0.0
+    checking: float = 0.0
 
     @property
     def total(self) -> float:
         """All of it."""
-        return self.understanding + self.searching + self.waiting + self.reading + self.answering
+        return sum(asdict(self).values())
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,15 @@ class Answer:
 
     Attributes:
         question: As it was asked.
-        text: The answer, citing passages as [1].
+        text: The answer, citing passages as [1]; empty if there is no language model.
         passages: All passages that it was written from, best first; [1] is the first.
-        claims: What it says, claim by claim, each checked; claims that cite nothing among them.
+        claims: What it says, claim by claim, each with a verdict; claims that cite nothing among them.
         rewritten: How a follow-up was understood; None for a question of its own.
         kept: Ids of the passages that were not found for this question but kept from the turn before.
         stopped: Whether the reader stopped it before its end.
-        generator: What wrote it.
+        generator: The language model that wrote it; empty if there is none.
+        judge: What read the claims that are not quoted; empty if nothing did.
+        highlights: Without a language model, the sentence of each passage that fits the question best, best first.
         timings: How long each stage took; None if nobody measured.
     """
 
@@ -76,6 +84,8 @@ class Answer:
     kept: tuple[str, ...] = ()
     stopped: bool = False
     generator: str = ""
+    judge: str = ""
+    highlights: tuple[Highlight, ...] = ()
     timings: Timings | None = field(default=None, compare=False)
 
     @cached_property
@@ -90,13 +100,14 @@ class Answer:
 
     @property
     def answered(self) -> bool:
-        """Whether the documents had an answer."""
-        return NO_ANSWER not in self.text
+        """Whether a language model found an answer in the documents."""
+        return bool(self.text.strip()) and NO_ANSWER not in self.text
 
     @property
-    def verified(self) -> bool:
-        """Whether every claim stands in a passage that it cites."""
-        return self.answered and bool(self.claims) and all(claim.verified for claim in self.claims)
+    def checked(self) -> bool:
+        """Whether every claim is quoted from a passage that it cites, or supported by one."""
+        verdicts = {claim.verdict for claim in self.claims}
+        return self.answered and bool(verdicts) and verdicts <= {"quoted", "supported"}
 
     def as_dict(self) -> dict[str, object]:
         """All of it in plain types, for JSON."""
@@ -105,11 +116,11 @@ class Answer:
             "rewritten": self.rewritten,
             "answer": self.text,
             "answered": self.answered,
-            "verified": self.verified,
+            "checked": self.checked,
             "stopped": self.stopped,
-            "claims": [{**asdict(claim), "verified": claim.verified} for claim in self.claims],
+            "claims": [asdict(claim) for claim in self.claims],
             "citations": [
-                {"number": citation.number, "verified": citation.verified, "id": citation.result.chunk.id}
+                {"number": citation.number, "verdict": citation.verdict, "id": citation.result.chunk.id}
                 for citation in self.citations
             ],
             "unknown_numbers": list(self.unknown_numbers),
@@ -117,7 +128,9 @@ class Answer:
                 {"number": number, "kept": result.chunk.id in self.kept, **asdict(result)}
                 for number, result in enumerate(self.passages, start=1)
             ],
+            "highlights": [asdict(highlight) for highlight in self.highlights],
             "generator": self.generator,
+            "judge": self.judge,
             "timings": asdict(self.timings) if self.timings else None,
         }
 

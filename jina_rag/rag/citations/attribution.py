@@ -1,81 +1,67 @@
 """Marks put where they belong while an answer is written.
 
-Small language models find the right words and then write the wrong number behind them, or none. Which passage says what
-a sentence says can be looked up, so a mark that names none of them is moved to the first that does, or to one that says
-most of it where those that are cited say next to nothing. Where no passage does, the mark stays as it is. What no
-passage says whole is unverified wherever its mark stands.
+Small language models copy a sentence and write the wrong number behind it, or none. A mark is moved only to a passage
+that has the sentence before it word for word; any other stays as it is.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from jina_rag.rag.citations.claims import ClaimChecker, behind_sentence, split_claims
-from jina_rag.rag.citations.marks import AnswerPart, CitationMark, CitationStream, Text, is_between_marks
-from jina_rag.rag.text.tokens import content_stems
+from jina_rag.rag.citations.claims import ClaimChecker, split_claims
+from jina_rag.rag.citations.marks import AnswerPart, CitationMark, CitationStream, Text, split_marks
 
-_ENOUGH = 4  # words; of fewer, most is little
-_MOST = 0.75  # of a claim's words
-_FAR = 0.4  # so much more of them than in the passages that it cites
+_ENDS_OF_SENTENCES = (".", "!", "?", "。", "！", "？", "\n")
 
 
 class AttributionStream:
-    """`CitationStream` with its marks checked: text passes unchanged, and so do marks that name what supports them."""
+    """`CitationStream` with marks moved to the passages that are quoted; text passes unchanged."""
 
     def __init__(self, checker: ClaimChecker) -> None:
         """Begin the answer whose claims `checker` checks."""
         self._checker = checker
         self._stream = CitationStream(len(checker.passages))
-        self._since_mark = ""
-        self._marked = ""  # the claim before the last mark
+        self._text = ""
 
     def feed(self, piece: str) -> list[AnswerPart]:
         """The parts that are certain now."""
-        return [self._attributed(part) for part in self._stream.feed(piece)]
+        return self._attributed(self._stream.feed(piece))
 
     def close(self, *, whole: bool = True) -> list[AnswerPart]:
         """The parts that were held back, at the end of the answer.
 
         Args:
-            whole: Whether the answer is at its end. Then a last sentence without a mark gets one, if a passage says
-                what it says; in one that was broken off, the sentence may be half.
+            whole: Whether the answer is at its end. Then a last sentence without a mark gets one, if a passage has it
+                word for word; in one that was broken off, the sentence may be half.
         """
-        parts = [self._attributed(part) for part in self._stream.close()]
-        unmarked = behind_sentence(self._marked, self._since_mark) if self._marked else self._since_mark
-        if whole and (number := self._best_passage(split_claims(unmarked)[-1])):
-            parts += [Text(" "), CitationMark(f"[{number}]", (number,))]
-        self._since_mark = self._marked = ""
-        return parts
+        parts = self._attributed(self._stream.close(), at_end=whole)
+        return [*parts, *self._mark_for_the_rest()] if whole else parts
 
-    def _attributed(self, part: AnswerPart) -> AnswerPart:
-        if isinstance(part, Text):
-            self._since_mark += part.text
-            return part
-        text, self._since_mark = self._since_mark, ""
-        if is_between_marks(text):
-            return part  # one more for the claim before it
-        self._marked = claim = split_claims(text)[-1]
-        number = self._best_passage(claim, part.numbers)
-        return CitationMark(f"[{number}]", (number,)) if number else part
+    def _attributed(self, parts: Sequence[AnswerPart], *, at_end: bool = False) -> list[AnswerPart]:
+        attributed = []
+        for part, next_part in pairwise([*parts, Text("\n" if at_end else "")]):
+            new = self._moved(part, next_part) if isinstance(part, CitationMark) else part
+            self._text += new.text
+            attributed.append(new)
+        return attributed
 
-    def _best_passage(self, claim: str, cited: Sequence[int] = ()) -> int | None:
-        """The first passage that says what the claim says; None if it cites one, or if there is none.
+    def _moved(self, mark: CitationMark, next_part: AnswerPart) -> CitationMark:
+        """The mark, moved if the sentence before it is over and another passage is quoted."""
+        *_, (claim, cited) = split_claims(self._line() + mark.text)
+        is_over = claim.endswith(_ENDS_OF_SENTENCES) or next_part.text.startswith(_ENDS_OF_SENTENCES)
+        if not is_over or self._checker.quoting(claim, cited):
+            return mark
+        return self._mark(claim) or mark
 
-        Where none says a bare name or number of what was asked, it is looked for by itself: it stays unverified, but
-        can be read where it stands.
-        """
-        n_words = 0 if "`" in claim else len(content_stems(claim))  # code says nothing
-        for question in dict.fromkeys((self._checker.question, "")):
-            if self._checker.supporting(claim, cited, question):
-                return None
-            supporting = self._checker.supporting(claim, question=question) if n_words else ()
-            if supporting and (n_words > 1 or len(supporting) == 1):  # a single word may stand in many
-                return supporting[0]
-        return self._far_closer_passage(claim, cited) if cited and n_words >= _ENOUGH else None
+    def _mark_for_the_rest(self) -> list[AnswerPart]:
+        claims = split_claims(self._line())
+        is_text = isinstance(split_marks(self._text + " [1]")[-1], CitationMark) and "`" not in self._line()
+        if is_text and claims and not claims[-1][1] and (mark := self._mark(claims[-1][0])):
+            return [Text(" "), mark]
+        return []
 
-    def _far_closer_passage(self, claim: str, cited: Sequence[int]) -> int | None:
-        """The passage that says most of the claim where those that it cites say next to nothing of it."""
-        numbers = range(1, len(self._checker.passages) + 1)
-        shares = {number: self._checker.support(claim, number).share for number in numbers}
-        best = max(shares, key=lambda number: shares[number], default=0)
-        own = max((shares[number] for number in cited if number in shares), default=0.0)
-        is_far_closer = best and shares[best] >= _MOST and shares[best] - own >= _FAR
-        return best if is_far_closer else None
+    def _mark(self, claim: str) -> CitationMark | None:
+        quoting = self._checker.quoting(claim)
+        return CitationMark(f"[{quoting[0]}]", quoting[:1]) if quoting else None
+
+    def _line(self) -> str:
+        return self._text.rpartition("\n")[2]

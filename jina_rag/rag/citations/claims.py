@@ -1,52 +1,49 @@
-"""What an answer says, claim by claim, and whether the passages that it cites say so."""
+"""What an answer says, claim by claim, and what was found out about each: quoted, supported, not found or unchecked."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from bisect import bisect
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.citations.judges import Judge, JudgedPair
 from jina_rag.rag.citations.marks import CitationMark, is_between_marks, split_marks
-from jina_rag.rag.citations.support import Support, find_support, is_bare, is_supported
+from jina_rag.rag.citations.missing import find_missing
+from jina_rag.rag.citations.quotes import QuotableText
 from jina_rag.rag.retrieval.search import SearchResult
-from jina_rag.rag.text.sentences import sentence_spans, split_sentences
-from jina_rag.rag.text.tokens import UNSPACED, content_stems
+from jina_rag.rag.text.sentences import sentence_spans
 
-_MOST = 0.5  # of a claim's words: if fewer stand in a passage, it tells little which others don't
-_MAX_SENTENCES_OF_CLAIM = 4  # neighbours in a passage that one claim may sum up
-_AROUND_WORDS = ".,;:!?…()[]{}<>*_`'\"“”„«»‘’¿¡。、"
-_PIECE = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
-_BEFORE_SENTENCES = " \t\n.,;:!?。、"
-_SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…", ":")
+Verdict: TypeAlias = Literal["quoted", "supported", "not found", "unchecked"]
+"""What was found out about a claim.
+
+"quoted": a cited passage has it word for word as a whole sentence, line or clause. "supported": a judge read the claim
+and a cited passage and found it there. "not found": a judge did not, or no cited passage has one of its numbers, names
+or quotations. "unchecked": it cites no passage, or nobody read it.
+"""
+
+_WEAKEST_FIRST: tuple[Verdict, ...] = ("not found", "unchecked", "supported", "quoted")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A piece of an answer that says one thing, and the passages that it names for it.
+    """A sentence, heading, list item or table row of an answer, or a part of one with marks of its own.
 
     Attributes:
-        text: As it stands in the answer, without the marks.
-        numbers: What it cites; empty if it cites nothing.
-        supporting: Those of the numbers whose passages say what it says.
-        verbatim: Whether it stands in one of them word for word.
-        support: The largest share of its words that stand together in one of them, from 0 to 1.
-        missing: The words, as they are written in it, that the best passage doesn't say with the others; of a bare name
-            or number also those of the question. None if it is verified, if the words are there and mean another
-            thing, or if it is more than half of them.
-        question: What it answers, if that is known.
+        text: As it is in the answer, without the marks.
+        numbers: The passages that it cites, from 1; empty if it cites none.
+        verdict: What was found out about it.
+        sources: Those of the numbers whose passages quote or support it.
+        missing: Its numbers, names and quotations that no cited passage has, by `find_missing`.
+        probability: That the best cited passage states it, says the judge; None if no judge read it.
     """
 
     text: str
     numbers: tuple[int, ...]
-    supporting: tuple[int, ...]
-    verbatim: bool
-    support: float
+    verdict: Verdict
+    sources: tuple[int, ...] = ()
     missing: tuple[str, ...] = ()
-    question: str = ""
-
-    @property
-    def verified(self) -> bool:
-        """Whether at least one passage that it cites says it. A claim that cites nothing is not verified."""
-        return bool(self.supporting)
+    probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,81 +51,96 @@ class Citation:
     """A passage that an answer cites.
 
     Attributes:
-        number: As it stands in the answer, counted from 1.
+        number: As it is in the answer, counted from 1.
         result: The passage.
-        verified: Whether everything that the answer cites it for stands in it, by `is_supported`.
+        verdict: The weakest one about what the answer cites it for.
     """
 
     number: int
     result: SearchResult
-    verified: bool
+    verdict: Verdict
 
 
 class ClaimChecker:
-    """Checks the claims of one answer against its passages; each pair of claim and passage is compared once."""
+    """Checks the claims of one answer against its passages; each claim and passage are compared and judged once."""
 
     def __init__(self, passages: Sequence[SearchResult], question: str = "") -> None:
         """Take what an answer is written from.
 
         Args:
             passages: [1] is the first.
-            question: What it answers. A bare name or number can only be checked together with it; see `find_support`.
+            question: What it answers, which judges read with each claim.
         """
         self.passages = tuple(passages)
-        self.question = question
-        self._found: dict[tuple[str, int, str], Support] = {}
+        self._question = question
+        self._quotable: dict[int, QuotableText] = {}
+        self._quoting: dict[tuple[str, int], bool] = {}
+        self._probabilities: dict[tuple[str, int], float] = {}
+        self._threshold = 1.0
 
     def claims(self, answer: str) -> list[Claim]:
-        """What an answer says, claim by claim, each checked against the passages that it cites.
+        """What an answer says, claim by claim, with what is known of each by now.
+
+        Every visible line is a claim or several: headings, labels, items and the rows of tables too.
 
         Args:
             answer: With its marks.
         """
-        return [self._checked(text, numbers) for text, numbers in _claims(answer)]
+        return [self._checked(text, numbers) for text, numbers in split_claims(answer)]
 
-    def support(self, claim: str, number: int, question: str | None = None) -> Support:
-        """How far a passage says what a claim says.
+    def judge(self, answer: str, judge: Judge) -> Iterator[None]:
+        """Let a judge read the cited claims that are neither quoted nor miss anything, passage by passage.
+
+        Yields before each passage, so that whoever waits can stop. Then `claims` knows what it found.
+
+        Raises:
+            GenerationError: the judge can't be reached, or can't answer.
+        """
+        self._threshold = judge.threshold
+        unread = [claim for claim in self.claims(answer) if claim.verdict == "unchecked"]
+        for number, result in enumerate(self.passages, start=1):
+            texts = list(dict.fromkeys(claim.text for claim in unread if number in claim.numbers))
+            if not texts:
+                continue
+            yield
+            passage = _with_headings(result)
+            read = judge.judge([JudgedPair(text, passage, self._question) for text in texts])
+            self._probabilities.update({(text, number): found for text, found in zip(texts, read, strict=True)})
+
+    def quoting(self, claim: str, numbers: Sequence[int] | None = None) -> tuple[int, ...]:
+        """The numbers of the passages that have a claim word for word, as `QuotableText.find` says.
 
         Args:
-            claim: A sentence or a part of one, without marks.
-            number: The passage's, from 1.
-            question: What the claim answers; None for the answer's own question.
+            claim: Without marks.
+            numbers: Which passages to compare, in this order; None compares all. Unknown ones are left out.
         """
-        asked = self.question if question is None else question
-        key = claim, number, asked if is_bare(claim) else ""
-        if key not in self._found:
-            result = self.passages[number - 1]
-            self._found[key] = find_support(claim, result.text_with_context, _above(result.chunk), asked)
-        return self._found[key]
-
-    def supporting(
-        self, claim: str, numbers: Sequence[int] | None = None, question: str | None = None
-    ) -> tuple[int, ...]:
-        """The numbers of the passages that say what a claim says, in the order in which they are looked at.
-
-        Args:
-            claim: A sentence or a part of one, without marks.
-            numbers: Which passages to look at; None looks at all. Numbers that no passage has are left out.
-            question: As for `support`.
-        """
-        numbers = range(1, len(self.passages) + 1) if numbers is None else numbers
-        return tuple(n for n in self._known(numbers) if self.support(claim, n, question).share == 1.0)
+        numbers = range(1, len(self.passages) + 1) if numbers is None else self._known(numbers)
+        return tuple(number for number in numbers if self._is_quoted(claim, number))
 
     def _known(self, numbers: Sequence[int]) -> list[int]:
         return [number for number in numbers if 1 <= number <= len(self.passages)]
 
+    def _is_quoted(self, claim: str, number: int) -> bool:
+        if number not in self._quotable:
+            self._quotable[number] = QuotableText(self.passages[number - 1].text_with_context)
+        if (claim, number) not in self._quoting:
+            self._quoting[claim, number] = self._quotable[number].find(claim) is not None
+        return self._quoting[claim, number]
+
     def _checked(self, text: str, numbers: tuple[int, ...]) -> Claim:
-        found = [self.support(text, number) for number in self._known(numbers)]
-        best = max(found, key=lambda support: support.share, default=Support(0.0))
-        return Claim(
-            text,
-            numbers,
-            supporting=self.supporting(text, numbers),
-            verbatim=any(support.verbatim for support in found),
-            support=best.share,
-            missing=_as_written(best.missing, f"{text} {self.question}") if best.share >= _MOST else (),
-            question=self.question,
-        )
+        known = self._known(numbers)
+        if sources := self.quoting(text, known):
+            return Claim(text, numbers, "quoted", sources)
+        if not (known and text):
+            return Claim(text, numbers, "unchecked")
+        missing = find_missing(text, [_with_headings(self.passages[number - 1]) for number in known])
+        if missing:
+            return Claim(text, numbers, "not found", missing=missing)
+        read = {number: p for number in known if (p := self._probabilities.get((text, number))) is not None}
+        if not read:
+            return Claim(text, numbers, "unchecked")
+        sources = tuple(number for number, probability in read.items() if probability >= self._threshold)
+        return Claim(text, numbers, "supported" if sources else "not found", sources, (), max(read.values()))
 
 
 def find_citations(claims: Sequence[Claim], passages: Sequence[SearchResult]) -> list[Citation]:
@@ -140,12 +152,15 @@ def find_citations(claims: Sequence[Claim], passages: Sequence[SearchResult]) ->
         claims: What the answer says.
         passages: What it was written from; [1] is the first.
     """
-    verified: dict[int, bool] = {}
+    verdicts: dict[int, list[Verdict]] = {}
     for claim in claims:
         for number in claim.numbers:
             if 1 <= number <= len(passages):
-                verified[number] = verified.get(number, True) and number in claim.supporting
-    return [Citation(number, passages[number - 1], verified[number]) for number in verified]
+                verdicts.setdefault(number, []).append(_verdict_on(claim, number))
+    return [
+        Citation(number, passages[number - 1], min(found, key=_WEAKEST_FIRST.index))
+        for number, found in verdicts.items()
+    ]
 
 
 def find_unknown_numbers(claims: Sequence[Claim], n_passages: int) -> list[int]:
@@ -154,49 +169,45 @@ def find_unknown_numbers(claims: Sequence[Claim], n_passages: int) -> list[int]:
 
 
 def find_cited_spans(claims: Sequence[Claim], number: int, chunk: Chunk) -> list[tuple[int, int]]:
-    """Where the passage with this number says what an answer cites it for: its sentences, (start, end) in its text.
+    """Where the passage with this number is quoted, (start, end) in its text: in order, without overlaps.
 
-    In order, without overlaps. None for claims that the passage does not support, and for those that its neighbours do.
+    None for claims that are quoted from its neighbours, and for those that are not quoted: nobody knows where a passage
+    supports them.
     """
-    sentences = sentence_spans(chunk.text)
-    supported = (claim for claim in claims if number in claim.supporting)
-    found = {span for claim in supported if (span := _shortest_support(claim, sentences, chunk))}
-    return _without_overlaps(sorted(found))
+    text = QuotableText(chunk.text)
+    quoted = (claim for claim in claims if claim.verdict == "quoted" and number in claim.sources)
+    return _without_overlaps(sorted({span for claim in quoted if (span := text.find(claim.text))}))
 
 
-def split_claims(text: str) -> list[str]:
-    """The sentences of what stands before a mark, at least one; the mark is the last one's."""
-    text = text.lstrip(_BEFORE_SENTENCES).rstrip()
-    return split_sentences(text, keep_labels=True) or [text]
+def split_claims(answer: str) -> list[tuple[str, tuple[int, ...]]]:
+    """The claims of an answer without its marks, each with the numbers that it cites.
+
+    A mark belongs to the sentence before it on its line, to the one behind it if there is none, and to the last one
+    above if the line has none at all. A sentence with several marks is cut behind each; what is left is the last one's.
+    """
+    text, marks = _apart(answer)
+    claims: list[tuple[str, tuple[int, ...]]] = []
+    begin = 0
+    for line in text.split("\n"):
+        here = [(place - begin, numbers) for place, numbers in marks if begin <= place <= begin + len(line)]
+        begin += len(line) + 1
+        claims += (found := _claims_of_line(line, here))
+        if here and not found:
+            last, before = claims.pop() if claims else ("", ())
+            claims.append((last, tuple(dict.fromkeys([*before, *(n for _, numbers in here for n in numbers)]))))
+    return claims
 
 
-def behind_sentence(claim: str, text: str) -> str:
-    """The text behind a claim's marks, without what its sentence goes on with: Mars is red [1] because of rust."""
-    return _split_first_sentence(text)[1] if _goes_on(claim, text) else text
+def _verdict_on(claim: Claim, number: int) -> Verdict:
+    """The verdict on a claim as far as one of its passages goes: another one may quote or support it."""
+    if number in claim.sources or not claim.sources:
+        return claim.verdict
+    return "unchecked" if claim.verdict == "quoted" else "not found"
 
 
-def _as_written(stems: Collection[str], text: str) -> tuple[str, ...]:
-    """For each of these stems the first word of a text that has it."""
-    written: dict[str, str] = {}
-    for piece in _PIECE.findall(text):
-        for stem in content_stems(piece):
-            if stem in stems:
-                written.setdefault(stem, piece.strip(_AROUND_WORDS))
-    return tuple(dict.fromkeys(written.values()))
-
-
-def _above(chunk: Chunk) -> str:
-    """The title and the headings that a passage stands under."""
-    return f"{chunk.title} {chunk.heading or ''}"
-
-
-def _shortest_support(claim: Claim, sentences: Sequence[tuple[int, int]], chunk: Chunk) -> tuple[int, int] | None:
-    """The fewest neighbouring sentences of a passage that say what a claim says."""
-    for n in range(1, min(len(sentences), _MAX_SENTENCES_OF_CLAIM) + 1):
-        for (start, _), (_, end) in zip(sentences, sentences[n - 1 :], strict=False):
-            if is_supported(claim.text, chunk.text[start:end], _above(chunk), claim.question):
-                return start, end
-    return None
+def _with_headings(result: SearchResult) -> str:
+    """A passage under its title and headings."""
+    return "\n\n".join(filter(None, (result.chunk.title, result.chunk.heading, result.text_with_context)))
 
 
 def _without_overlaps(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -209,48 +220,52 @@ def _without_overlaps(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]
     return merged
 
 
-def _claims(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Each claim of an answer, and the numbers behind it."""
-    claim: str = ""
-    numbers: tuple[int, ...] = ()  # the last cited claim: its sentence may go on behind the numbers
-    for text, next_numbers in _segments(answer):
-        if numbers and _goes_on(claim, text):
-            rest, text = _split_first_sentence(text)
-            if not text.strip() and next_numbers:
-                rest, text = "", rest  # Mars is red [1] and Venus is hot [2]
-            claim += rest
-        if numbers:
-            yield claim.strip(), numbers
-        *uncited, claim = split_claims(text)
-        yield from ((sentence, ()) for sentence in uncited if not sentence.endswith(":"))
-        numbers = next_numbers
-    if claim and not numbers:
-        yield claim, ()
-
-
-def _segments(answer: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The text before each group of marks with the group's numbers, and the text behind the last one with none."""
-    text: str = ""
-    numbers: tuple[int, ...] = ()
-    for part in split_marks(answer):
+def _apart(answer: str) -> tuple[str, list[tuple[int, tuple[int, ...]]]]:
+    """The text of an answer and, for each group of marks, its place in it and its numbers."""
+    text = ""
+    marks: list[tuple[int, tuple[int, ...]]] = []
+    parts = split_marks(answer)
+    for before, part, behind in zip([None, *parts], parts, [*parts[1:], None], strict=False):
         if isinstance(part, CitationMark):
-            numbers = tuple(dict.fromkeys((*numbers, *part.numbers)))
-        elif numbers and is_between_marks(part.text):
+            text = text.rstrip(" \t")
+            marks.append((len(text), part.numbers))
+        elif isinstance(before, CitationMark) and isinstance(behind, CitationMark) and is_between_marks(part.text):
             continue  # [1] and [2]
         else:
-            if numbers:
-                yield text, numbers
-            text, numbers = part.text, ()
-    yield text, numbers
-    if numbers:
-        yield "", ()
+            text += " " * (isinstance(before, CitationMark) and part.text[:1].isalnum()) + part.text
+    return text, marks
 
 
-def _goes_on(claim: str, text: str) -> bool:
-    """Whether the text behind a group of marks continues the sentence before it."""
-    return not claim.rstrip("\"'”’»)*_ ").endswith(_SENTENCE_ENDS) and bool(re.match(r"[ \t]*[,;:–—-]?[ \t]*\w", text))
+def _claims_of_line(line: str, marks: Sequence[tuple[int, tuple[int, ...]]]) -> list[tuple[str, tuple[int, ...]]]:
+    indent = len(line) - len(line.lstrip(" \t#"))  # headings count
+    spans = [(indent + start, indent + end) for start, end in sentence_spans(line[indent:])]
+    spans = [(start, end) for start, end in spans if any(map(str.isalnum, line[start:end]))]
+    starts = [start for start, _ in spans]
+    claims: list[tuple[str, tuple[int, ...]]] = []
+    for number, (start, end) in enumerate(spans):
+        own = [mark for mark in marks if max(bisect(starts, mark[0]) - 1, 0) == number]
+        claims += _cut_at_marks(line, start, end, own)
+    return claims
 
 
-def _split_first_sentence(text: str) -> tuple[str, str]:
-    end = re.search(r"[.!?](?=\s|$)|[。！？…]|\n", text)
-    return (text[: end.end()], text[end.end() :]) if end else (text, "")
+def _cut_at_marks(
+    line: str, start: int, end: int, marks: Sequence[tuple[int, tuple[int, ...]]]
+) -> list[tuple[str, tuple[int, ...]]]:
+    """The parts of a sentence that end with marks; what is behind the last mark belongs to the last part."""
+    parts: list[tuple[int, tuple[int, ...]]] = []  # where each begins, and its numbers
+    ahead: tuple[int, ...] = ()  # numbers with no word before them
+    begin = start
+    for place, numbers in marks:
+        if re.search(r"\w", line[begin:place]):
+            parts.append((begin, ahead + numbers))
+            begin, ahead = place, ()
+        elif parts:
+            parts[-1] = parts[-1][0], parts[-1][1] + numbers
+        else:
+            ahead += numbers
+    parts = parts or [(start, ahead)]
+    ends = [begin for begin, _ in parts[1:]] + [end]
+    return [
+        (line[begin:until].strip(), tuple(dict.fromkeys(numbers)))
+        for (begin, numbers), until in zip(parts, ends, strict=True)
+    ]

@@ -176,7 +176,7 @@ def test_a_conversation_can_be_kept_and_cleared(town: RagPipeline) -> None:
     text = conversation.as_markdown()
     assert text.startswith("## When was the bridge built?\n")
     assert "*Understood as: And how long is it? (bridge, built)*" in text
-    assert "(verified)\n\n```text\nThe bridge over" in text
+    assert "(quoted)\n\n```text\nThe bridge over" in text
     again = Conversation(town, conversation.turns)
     conversation.clear()
     assert conversation.turns == []
@@ -200,7 +200,7 @@ HOSTILE = st.lists(st.sampled_from([*PIECES, *"\\![]()<>`~:&*_ \na\u200b", "```"
 @example("", "```", "")
 def test_exported_markdown_loads_and_runs_nothing(question: str, said: str, passage: str) -> None:
     (result,) = passages(f"{passage} Mars.")
-    claim = Claim("Mars.", (1,), (1,), verbatim=True, support=1.0)
+    claim = Claim("Mars.", (1,), "quoted", (1,))
     answer = Answer(question, f"{said} [1]", (result,), (claim,), rewritten=said)
     conversation = Conversation(RagPipeline(FixedRetriever([]), ChatGenerator(ScriptedModel(""))), [answer, answer])
     tokens = MarkdownIt("commonmark").parse(conversation.as_markdown())

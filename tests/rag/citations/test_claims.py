@@ -8,14 +8,15 @@ from jina_rag.rag.citations.claims import (
     Citation,
     Claim,
     ClaimChecker,
+    Verdict,
     find_citations,
     find_cited_spans,
     find_unknown_numbers,
 )
+from jina_rag.rag.citations.judges import JudgedPair
 from jina_rag.rag.citations.marks import AnswerPart, CitationMark, CitationStream, Text, without_marks
 from jina_rag.rag.retrieval.search import SearchResult
-from tests.rag.citations.test_support import PASSAGE
-from tests.rag.conftest import passages
+from tests.rag.conftest import FixedJudge, passages
 
 
 def _stream(pieces: Iterable[str], n_passages: int | None = None) -> list[AnswerPart]:
@@ -33,12 +34,19 @@ def _merged(parts: Sequence[AnswerPart]) -> list[AnswerPart]:
     return merged
 
 
-def _claims(answer: str, found: Sequence[SearchResult], question: str = "") -> list[Claim]:
-    return ClaimChecker(found, question).claims(answer)
+def _claims(answer: str, found: Sequence[SearchResult] = ()) -> list[Claim]:
+    return ClaimChecker(found).claims(answer)
 
 
-def _citations(answer: str, found: Sequence[SearchResult], question: str = "") -> list[Citation]:
-    return find_citations(_claims(answer, found, question), found)
+def _judged(answer: str, found: Sequence[SearchResult], judge: FixedJudge, question: str = "") -> list[Claim]:
+    checker = ClaimChecker(found, question)
+    for _ in checker.judge(answer, judge):
+        pass
+    return checker.claims(answer)
+
+
+def _citations(answer: str, found: Sequence[SearchResult]) -> list[Citation]:
+    return find_citations(_claims(answer, found), found)
 
 
 def _marks(text: str) -> list[tuple[int, ...]]:
@@ -115,9 +123,9 @@ def test_text_is_not_held_back_longer_than_needed() -> None:
 def test_citations_come_once_each_in_the_order_of_the_answer() -> None:
     found = passages("Mars is red.", "Venus is hot.", "Ice is cold.")
     citations = _citations("Venus is hot. [2] Mars is red [1]. Venus is hot [2, 1].", found)
-    assert [(citation.number, citation.result, citation.verified) for citation in citations] == [
-        (2, found[1], True),
-        (1, found[0], False),  # the last sentence cites it for what it does not say
+    assert [(citation.number, citation.result, citation.verdict) for citation in citations] == [
+        (2, found[1], "quoted"),
+        (1, found[0], "unchecked"),  # the last sentence cites it for what it does not say
     ]
 
 
@@ -125,74 +133,115 @@ def test_citations_come_once_each_in_the_order_of_the_answer() -> None:
     ("answer", "claims"),
     [
         ("Mars is red. [1] Venus is hot. [2]", [("Mars is red.", (1,)), ("Venus is hot.", (2,))]),
-        ("Mars is red [1]. Venus is hot [2].", [("Mars is red", (1,)), ("Venus is hot", (2,))]),
+        ("Mars is red [1]. Venus is hot [2].", [("Mars is red.", (1,)), ("Venus is hot.", (2,))]),
         ("Mars is red.[1]\nVenus is hot.[2]", [("Mars is red.", (1,)), ("Venus is hot.", (2,))]),
+        ("Mars is red.[1]Venus is hot.[2]", [("Mars is red.", (1,)), ("Venus is hot.", (2,))]),
         ("- Mars is red [1]\n- Venus is hot [2]", [("Mars is red", (1,)), ("Venus is hot", (2,))]),
-        ("Mars is red [1] and Venus is hot [2].", [("Mars is red", (1,)), ("and Venus is hot", (2,))]),
+        ("Mars is red [1] and Venus is hot [2].", [("Mars is red", (1,)), ("and Venus is hot.", (2,))]),
         ("According to [1], Mars is red.", [("According to, Mars is red.", (1,))]),
+        ("[1] says that Mars is red [2].", [("says that Mars is red.", (1, 2))]),
         ("Mars is red [1] and made of cheese. Ice.", [("Mars is red and made of cheese.", (1,)), ("Ice.", ())]),
-        ("It is late. Mars is red [1][2] [3].", [("It is late.", ()), ("Mars is red", (1, 2, 3))]),
-        ("Mars is red [1], [2] and [3]. Good.", [("Mars is red", (1, 2, 3)), ("Good.", ())]),
+        ("Mars is red [1] – [2].", [("Mars is red –.", (1, 2))]),
+        ("It is late. Mars is red [1][2] [3].", [("It is late.", ()), ("Mars is red.", (1, 2, 3))]),
+        ("Mars is red [1], [2] and [3]. Good.", [("Mars is red.", (1, 2, 3)), ("Good.", ())]),
+        ("Mars is red.\n\n[1]", [("Mars is red.", (1,))]),
         ("Mars is red", [("Mars is red", ())]),
         ("[1]", [("", (1,))]),
         ("", []),
     ],
 )
 def test_a_number_belongs_to_the_claim_before_it(answer: str, claims: list[tuple[str, tuple[int, ...]]]) -> None:
-    assert [(claim.text, claim.numbers) for claim in _claims(answer, [])] == claims
-
-
-def test_a_claim_says_how_far_it_is_supported() -> None:
-    found = passages("Mars is red because of iron rust.", "Venus is hot.")
-    verbatim, reworded, false, uncited = _claims(
-        "Mars is red because of iron rust [1, 2]. Red Mars is rusty iron [1]? Mars is blue because of iron [1]. Hello.",
-        found,
-    )
-    assert (verbatim.verified, verbatim.verbatim, verbatim.supporting, verbatim.support) == (True, True, (1,), 1.0)
-    assert (reworded.verified, reworded.verbatim) == (False, False)  # "rusty" is another word
-    assert not false.verified
-    assert 0.5 < false.support < 1
-    assert not uncited.verified
-
-
-def test_a_bare_claim_is_checked_together_with_its_question() -> None:
-    found = passages("Mars has two moons. Two men walked on Venus.", "Two suns.")
-    (claim,) = _claims("Two [1, 2].", found, "How many moons does Mars have?")
-    assert claim.supporting == (1,)
-    assert [found[0].chunk.text[start:end] for start, end in find_cited_spans([claim], 1, found[0].chunk)] == [
-        "Mars has two moons."
-    ]
-    assert not _citations("Two [1].", found, "How many moons does Saturn have?")[0].verified
-
-
-def test_what_is_missing_in_a_script_without_blanks_is_told_by_character() -> None:
-    (claim,) = _claims("鐘の重さは32キログラムです。[1]", passages("鐘の重さは31キログラムです。"))
-    assert claim.missing == ("32",)
+    assert [(claim.text, claim.numbers) for claim in _claims(answer)] == claims
 
 
 @pytest.mark.parametrize(
-    ("answer", "missing"),
+    ("line", "claims"),
     [
-        ("“The great Ferry” sails from the pier at noon, on *Sunday*. [1]", ("great", "noon", "Sunday")),
-        (
-            "The lighthouse's ferry from the pier never sails [2, 1].",
-            ("lighthouse's", "sails"),
-        ),  # it does, says the passage
-        ("The ferry sails daily from the old pier at nine. [1]", ()),
-        ("The ferry sails from nine at old daily. [1]", ()),  # the words are there
-        ("At nine [1]", ("Sunday",)),  # the question's too
-        ("At noon the train stops at Crewe for the ferry. [1]", ()),  # too many
-        ("The train leaves at noon.", ()),
-        ("The train leaves at noon. [3]", ()),
+        ("## Mars is made of cheese", ["Mars is made of cheese"]),
+        ("Mars is made of cheese:", ["Mars is made of cheese:"]),
+        ("**Mars is made of cheese**", ["**Mars is made of cheese**"]),
+        ("| Mars is made of cheese | Yes |\n|---|---|", ["| Mars is made of cheese | Yes |"]),
+        ("| Planet |\n| --- |\n| Cheese |", ["| Planet |", "| Cheese |"]),
+        ("Mars is made of cheese\n===", ["Mars is made of cheese"]),
+        ("> Cheese", ["Cheese"]),
+        ("1. Cheese", ["Cheese"]),
+        ("* Cheese", ["Cheese"]),
+        ("Cheese", ["Cheese"]),
+        ("---\n***", []),
     ],
 )
-def test_what_is_missing_from_a_passage_is_told_as_it_is_written(answer: str, missing: tuple[str, ...]) -> None:
-    found = passages("The ferry sails daily from the old pier at nine.", "Mars is red.")
-    (claim,) = _claims(answer, found, "When does the ferry sail on Sunday?")
-    assert claim.missing == missing
+def test_every_visible_line_is_a_claim(line: str, claims: list[str]) -> None:
+    """An invented sentence passes in no disguise."""
+    found = _claims(f"Mars is red. [1]\n\n{line}\n\nMars is red. [1]", passages("Mars is red."))
+    assert [claim.verdict for claim in found] == ["quoted", *("unchecked" for _ in claims), "quoted"]
+    assert [claim.text for claim in found[1:-1]] == claims
 
 
-def test_numbers_without_a_passage_are_told_apart() -> None:
+@pytest.mark.parametrize(
+    ("claim", "verdict", "sources", "missing", "probability"),
+    [
+        ("Mars is red because of rust. [1, 2]", "quoted", (1,), (), None),
+        ("Rust makes Mars red. [2, 1]", "supported", (1,), (), 0.9),
+        ("Rust makes Mars red. [2]", "not found", (), (), 0.1),
+        ("In 1912 rust made Mars red. [1]", "not found", (), ("1912",), None),
+        ("Rust makes Mars red. [3]", "unchecked", (), (), None),
+        ("Rust makes Mars red.", "unchecked", (), (), None),
+        ("[1]", "unchecked", (), (), None),
+    ],
+)
+def test_each_claim_has_one_verdict(
+    claim: str, verdict: Verdict, sources: tuple[int, ...], missing: tuple[str, ...], probability: float | None
+) -> None:
+    found = passages("Mars is red because of rust.", "Venus is very hot.")
+    (checked,) = _judged(claim, found, FixedJudge({"Mars is red because of rust": 0.9}))
+    assert (checked.verdict, checked.sources, checked.missing, checked.probability) == (
+        verdict,
+        sources,
+        missing,
+        probability,
+    )
+
+
+def test_a_judge_reads_once_what_is_cited_and_not_quoted() -> None:
+    found = passages("Mars is red because of rust.", "Venus is hot.")
+    judge = FixedJudge({"rust": 0.5})
+    answer = "Rust! [1] Mars is red because of rust. [1] Venus is a planet. [2, 9] Who knows? Rust! [1] In 1900. [2]"
+    verdicts = [claim.verdict for claim in _judged(answer, found, judge, "Why?")]
+    assert verdicts == ["supported", "quoted", "not found", "unchecked", "supported", "not found"]
+    assert judge.asked == [
+        JudgedPair("Rust!", "Title 1\n\nMars is red because of rust.", "Why?"),
+        JudgedPair("Venus is a planet.", "Title 2\n\nVenus is hot.", "Why?"),
+    ]
+
+
+def test_without_a_judge_nothing_is_supported() -> None:
+    (claim,) = _claims("Rust makes Mars red. [1]", passages("Mars is red because of rust."))
+    assert (claim.verdict, claim.probability) == ("unchecked", None)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "weakest"),
+    [
+        (["quoted", "quoted"], "quoted"),
+        (["quoted", "supported"], "supported"),
+        (["supported", "unchecked"], "unchecked"),
+        (["unchecked", "not found", "quoted"], "not found"),
+    ],
+)
+def test_a_citation_has_the_weakest_verdict(verdicts: list[Verdict], weakest: Verdict) -> None:
+    claims = [Claim("Mars is red.", (1,), verdict) for verdict in verdicts]
+    (citation,) = find_citations(claims, passages("Mars is red."))
+    assert citation.verdict == weakest
+
+
+def test_a_passage_counts_for_what_it_says_itself() -> None:
+    found = passages("Mars is red.", "Venus is hot.")
+    for verdict, of_the_other in (("quoted", "unchecked"), ("supported", "not found")):
+        claim = Claim("Mars is red.", (1, 2), verdict, (1,))  # type: ignore[arg-type]
+        assert [citation.verdict for citation in find_citations([claim], found)] == [verdict, of_the_other]
+
+
+def test_numbers_without_a_passage_are_kept_apart() -> None:
     answer = "Mars is red [1][7]. It is far [0]. See [12, 1]."
     assert [citation.number for citation in _citations(answer, passages("Mars is red."))] == [1]
     assert find_unknown_numbers(_claims(answer, passages("Mars is red.")), 1) == [0, 7, 12]
@@ -203,46 +252,41 @@ def test_other_brackets_are_no_citations() -> None:
     assert _citations("", passages("Mars is red.")) == []
 
 
-def test_a_number_without_a_claim_is_not_verified() -> None:
-    (citation,) = _citations("[1]", passages("Mars is red."))
-    assert not citation.verified
-
-
 def test_answers_can_be_had_without_their_marks() -> None:
     assert without_marks("Mars is red [1]. Venus [2, 3] is hot. [1]\nIce.") == "Mars is red. Venus is hot.\nIce."
+
+
+PASSAGE = "The main-\nland office is open. The tower has 142 steps – and no lift. Nobody touches\nthe handrail! Bye."
 
 
 @pytest.mark.parametrize(
     ("answer", "cited"),
     [
-        ("“Allow forty minutes,” says the guide. [1]", ["“Allow forty minutes,” says the guide."]),
-        ("An adult's return fare is £12. [1]", ["The return fare is £12 for adults and £6 for children."]),
+        ("The tower has 142 steps, and no lift [1].", ["The tower has 142 steps – and no lift."]),
+        ("The mainland office is open. [1]", ["The main-\nland office is open."]),
         (
-            "The tower has 142 steps [1], and nobody touches the handrail. [1]",
-            ["The tower has 142 steps – and no lift.", "Nobody touches the handrail."],
+            "Nobody touches the handrail. [1] The mainland office is open. [1]",
+            ["The main-\nland office is open.", "Nobody touches\nthe handrail!"],
         ),
         (
-            "In the mainland office a bicycle costs £3. [1]",
-            ["In the main-\nland office a bicycle costs £3, and there is room for six of them."],
-        ),
-        (
-            "The tower has 142 steps and no lift, so allow forty minutes. [1]",
-            ["The tower has 142 steps – and no lift. “Allow forty minutes,” says the guide."],
+            "The tower has 142 steps and no lift. Nobody touches the handrail. [1]",
+            ["Nobody touches\nthe handrail!"],  # the first sentence cites nothing
         ),
         ("The tower has 143 steps. [1]", []),
-        ("The tower has 142 steps. [2]", []),
-        ("The tower has 142 steps.", []),
+        ("The tower has steps. [1]", []),  # supported perhaps, and nobody knows where
+        ("The tower has 142 steps and no lift. [2]", []),
+        ("The tower has 142 steps and no lift.", []),
     ],
 )
-def test_what_an_answer_cites_is_found_in_its_place(answer: str, cited: list[str]) -> None:
+def test_what_an_answer_quotes_is_found_in_its_place(answer: str, cited: list[str]) -> None:
     found = passages(PASSAGE, "Another.")
     chunk = found[0].chunk
     spans = find_cited_spans(_claims(answer, found), 1, chunk)
     assert [chunk.text[start:end] for start, end in spans] == cited
 
 
-def test_cited_sentences_that_overlap_are_one() -> None:
+def test_quotations_that_overlap_are_one() -> None:
     found = passages("Mars is red. Venus is hot. Saturn has rings.")
-    claims = _claims("Mars is red. Venus is hot. [1] Venus is hot and Saturn has rings. [1] Venus is hot. [1]", found)
-    spans = find_cited_spans(claims, 1, found[0].chunk)
-    assert [found[0].chunk.text[start:end] for start, end in spans] == ["Venus is hot. Saturn has rings."]
+    claims = [Claim(text, (1,), "quoted", (1,)) for text in ("Mars is red. Venus is hot.", "Venus is hot.")]
+    claims.append(Claim("Venus is hot. Saturn has rings.", (1,), "quoted", (1,)))
+    assert find_cited_spans(claims, 1, found[0].chunk) == [(0, 44)]
