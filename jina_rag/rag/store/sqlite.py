@@ -100,7 +100,7 @@ class Database:
                 connection.sqlite.close()
                 raise
             self._give_back(connection)
-        except (sqlite3.DatabaseError, UnicodeEncodeError) as error:
+        except (sqlite3.DatabaseError, UnicodeError) as error:
             raise self._explained(error) from error
         except OSError as error:
             if create:
@@ -133,7 +133,7 @@ class Database:
         except sqlite3.OperationalError as error:
             connection.sqlite.close()
             log = self.path.with_name(f"{self.path.name}-wal")
-            if write or error.sqlite_errorcode & 0xFF not in _NEEDS_NO_WRITING or (log.exists() and log.stat().st_size):
+            if write or _code(error) not in _NEEDS_NO_WRITING or (log.exists() and log.stat().st_size):
                 raise
         except BaseException:
             connection.sqlite.close()
@@ -194,8 +194,13 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _explained(self, error: Exception) -> IndexFolderError:
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        code = _code(error)
         folder = self.path.parent
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_nearly_full(folder)):
             return IndexFolderError(disk_is_full(folder))
         return IndexFolderError(_MESSAGES.get(code, _UNUSABLE).format(path=self.path, error=error))
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 of an error that Python found, such as text that is not UTF-8."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF

@@ -60,12 +60,6 @@ def _overwrite(path: Path) -> None:
         file.write(b"\xa7" * (size // 3))
 
 
-def _write_undecodable_text(path: Path) -> None:
-    """What SQLite's own check does not find."""
-    with database(path.parent) as connection:
-        connection.execute("UPDATE chunks SET id = CAST(x'c3ff' AS TEXT) WHERE number = 1")
-
-
 def _other_vectors(folder: Path) -> None:
     shutil.rmtree(folder / "chroma")
     (folder.parent / "1.txt").write_text("Another text.")
@@ -84,6 +78,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no names": (lambda folder: _graph_file(folder, "index_metadata.pickle").unlink(), "can't be used"),
     "other vectors": (_other_vectors, "were not written on this machine"),
 }
+
+UNDECODABLE = (
+    "UPDATE chunks SET id = CAST(x'c3ff' AS TEXT) WHERE number = 1",  # SQLite's own check does not find it
+    "UPDATE sqlite_master SET name = CAST(x'c3ff' AS TEXT), sql = '?' WHERE name = 'meta'",  # is in its message
+    "UPDATE sqlite_master SET sql = sql || ' --' || CAST(x'c3ff' AS TEXT) WHERE name = 'meta'",
+)
 
 FAULTS = {
     "DELETE FROM lexical WHERE rowid < 4": "3 chunks that can't be found",
@@ -176,11 +176,16 @@ def test_a_rebuild_that_dies_before_chroma_follows_has_the_new_model(
     assert doctor(folder_of_many) == []
 
 
-@pytest.mark.parametrize("damage", [_overwrite, _write_undecodable_text])
-def test_a_damaged_catalog_is_found(index: DocumentIndex, notes: Path, damage: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("damage", [None, *UNDECODABLE])
+def test_a_damaged_catalog_is_found(index: DocumentIndex, notes: Path, damage: str | None) -> None:
     index.add([notes])
     index.close()
-    damage(index.folder / "index.sqlite3")
+    if damage is None:
+        _overwrite(index.folder / "index.sqlite3")
+    else:
+        with database(index.folder) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(damage)
     (problem,) = doctor(index.folder)
     assert "is damaged" in problem.what
     assert problem.remedy.startswith(f"mv {index.folder} {index.folder}.damaged")
