@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from jina_rag import Embedder
+from jina_rag import Embedder, LlamaCppOptions
 from jina_rag.rag.store.seal import DATA_VARIABLE
 from jina_rag.testing import TINY_SPEC, fake_embedder, write_tiny_gguf
+
+ONE_THREAD = LlamaCppOptions(n_threads=1)
+"""As quick for models so small; threads of several tests would wait for each other on the same cores."""
 
 EmbedderFactory = Callable[[], Embedder]
 
@@ -27,13 +30,13 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tiny_gguf: Path) -> Iterator[Embedder]:
-    with Embedder.from_file(tiny_gguf, TINY_SPEC, quantization="F32") as embedder:
+    with Embedder.from_file(tiny_gguf, TINY_SPEC, quantization="F32", options=ONE_THREAD) as embedder:
         yield embedder
 
 
 @pytest.fixture(scope="session")
 def minilm() -> Iterator[Embedder]:
-    with Embedder.from_pretrained("all-MiniLM-L6-v2") as embedder:
+    with Embedder.from_pretrained("all-MiniLM-L6-v2", options=ONE_THREAD) as embedder:
         yield embedder
 
 

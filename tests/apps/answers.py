@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from jina_rag import Embedder
+from jina_rag import Embedder, LlamaCppOptions
 from jina_rag.cli.output import PASSAGE_LENGTH
 from jina_rag.rag import Answer, DocumentIndex, RagPipeline, Retriever, SearchResult, make_generator, make_reranker
 from jina_rag.rag.retrieval.snippets import make_snippet
@@ -166,7 +166,7 @@ def main(groups: Sequence[str], llm: str | None, reranker: str | None) -> None:
     answered, unanswered = ([asked for asked in part if asked.split in splits] for part in load_questions())
     with (
         TemporaryDirectory() as folder,
-        Embedder.from_pretrained("all-MiniLM-L6-v2") as embedder,
+        Embedder.from_pretrained("all-MiniLM-L6-v2", options=LlamaCppOptions(n_threads=1)) as embedder,
         DocumentIndex.create_or_open(folder, embedder) as index,
     ):
         index.add([SAMPLES])

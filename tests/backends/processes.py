@@ -18,12 +18,12 @@ LLAMA_SERVER = os.environ.get("LLAMA_SERVER")
 
 _SERVE = """
 import sys
-from jina_rag import Embedder, get_model_spec
+from jina_rag import Embedder, LlamaCppOptions, get_model_spec
 from jina_rag.server.app import run
 from jina_rag.server.settings import ServerSettings
 from jina_rag.testing import TINY_SPEC
 spec = TINY_SPEC if sys.argv[3] == TINY_SPEC.name else get_model_spec(sys.argv[3])
-embedder = Embedder.from_file(sys.argv[1], spec, quantization="F32")
+embedder = Embedder.from_file(sys.argv[1], spec, quantization="F32", options=LlamaCppOptions(n_threads=1))
 run(embedder, ServerSettings(port=int(sys.argv[2])), on_ready=lambda url: None)
 """
 
@@ -52,6 +52,7 @@ def llama_cpp_python(gguf: Path, *, n_batch: int = 512) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(gguf), "--embedding", "true"]
     command += ["--port", str(port), "--n_ctx", str(n_batch), "--n_batch", str(n_batch), "--verbose", "false"]
+    command += ["--n_threads", "1", "--n_threads_batch", "1"]
     with _stopped(_started(command)) as process:
         yield wait_until_ready(process, port, "/v1/models")
 

@@ -27,7 +27,7 @@ def started() -> Iterator[list[Process]]:
 
 
 def test_kill_9_during_an_ingestion_loses_nothing(tiny: Embedder, tiny_gguf: Path, started: list[Process]) -> None:
-    texts = random_texts(1500, words=50)
+    texts = random_texts(600, words=50)
     port = free_port()
     started.append(start_ours(tiny_gguf, port))
     url = wait_until_ready(started[0], port, "/health")
@@ -36,7 +36,7 @@ def test_kill_9_during_an_ingestion_loses_nothing(tiny: Embedder, tiny_gguf: Pat
     def kill_and_start_again(n_more: int) -> None:
         nonlocal n_done
         n_done += n_more
-        if n_done > 300 and not killed.is_set():
+        if n_done > 100 and not killed.is_set():
             killed.set()
             started[0].kill()  # SIGKILL: nothing is finished, no connection is closed in order
             started[0].wait()

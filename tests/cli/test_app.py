@@ -113,7 +113,7 @@ def test_a_pipe_that_closes_early_is_no_error(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     for number in range(40):
-        (notes / f"{number}.txt").write_text(f"Planet number {number} is far away. " * 100)
+        (notes / f"{number}.txt").write_text("The planets are far away. " * 150)
     assert jina_rag("add", "notes", "--model", "minilm", cwd=tmp_path).returncode == 0
     command = [sys.executable, "-m", "jina_rag.cli", "export"]
     pipe = subprocess.PIPE

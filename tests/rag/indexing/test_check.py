@@ -28,20 +28,35 @@ with DocumentIndex.create_or_open(sys.argv[1], fake_embedder()) as index:
 """
 
 
+def _made_index(place: Path, n_documents: int) -> Path:
+    """An index of small documents, made by another process."""
+    (place / "moons").mkdir()
+    for number in range(n_documents):
+        (place / "moons" / f"{number}.txt").write_text(f"Moon {number} is covered in dust{number}.")
+    subprocess.run([sys.executable, "-c", ADD, str(place / "index"), str(place / "moons")], check=True)
+    return place / "index"
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds an index of 1,200 chunks, so many that Chroma has saved its graph."""
-    place = tmp_path_factory.mktemp("place")
-    (place / "many").mkdir()
-    for number in range(1200):
-        (place / "many" / f"{number}.txt").write_text(f"Moon {number} is covered in dust{number}.")
-    subprocess.run([sys.executable, "-c", ADD, str(place / "whole"), str(place / "many")], check=True)
-    return place
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So many chunks that Chroma has saved its graph."""
+    return _made_index(tmp_path_factory.mktemp("many"), 1200)
 
 
 @pytest.fixture
-def folder_of_many(place: Path, tmp_path: Path) -> Path:
-    return copy_of_index(place / "whole", tmp_path / "index")
+def folder_of_many(many: Path, tmp_path: Path) -> Path:
+    return copy_of_index(many, tmp_path / "index")
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So many chunks that a rebuild takes several steps."""
+    return _made_index(tmp_path_factory.mktemp("some"), 400)
+
+
+@pytest.fixture
+def folder_of_some(some: Path, tmp_path: Path) -> Path:
+    return copy_of_index(some, tmp_path / "index")
 
 
 def _graph_file(folder: Path, name: str) -> Path:
@@ -95,55 +110,59 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found_and_mended(folder_of_many: Path, embedder: Embedder, damage: str) -> None:
+def test_damage_is_found(folder_of_many: Path, damage: str) -> None:
     harm, message = DAMAGES[damage]
     harm(folder_of_many)
     problems = doctor(folder_of_many)
     assert message in problems[0].what
     assert all(problem.why for problem in problems)
     assert {problem.remedy for problem in problems} == {f"jina-rag rebuild --index {folder_of_many}"}
+
+
+@pytest.mark.parametrize("damage", ["no folder", "truncated graph", "other vectors"])
+def test_damage_is_mended_by_what_the_doctor_says(folder_of_many: Path, embedder: Embedder, damage: str) -> None:
+    DAMAGES[damage][0](folder_of_many)
     assert rebuild(folder_of_many, embedder) == 0
-    _assert_whole(folder_of_many, embedder)
+    _assert_whole(folder_of_many, embedder, 1200)
 
 
-def test_rows_that_disagree_are_found_and_mended(folder_of_many: Path, embedder: Embedder) -> None:
-    assert doctor(folder_of_many) == []
-    with DocumentIndex.open(folder_of_many, embedder) as index:
+def test_rows_that_disagree_are_found_and_mended(folder_of_some: Path, embedder: Embedder) -> None:
+    with DocumentIndex.open(folder_of_some, embedder) as index:
         sample = [chunk.id for chunk in index.sample(7)]
-    with chroma_collection(folder_of_many) as vectors, database(folder_of_many) as connection:
+    with chroma_collection(folder_of_some) as vectors, database(folder_of_some) as connection:
         vectors.delete(sample)
         vectors.add(ids=["stranger"], embeddings=np.ones((1, 64), np.float32), documents=["?"])
         for statement in FAULTS:
             connection.execute(statement)
-    found = "\n".join(problem.what for problem in doctor(folder_of_many))
+    found = "\n".join(problem.what for problem in doctor(folder_of_some))
     for message in (*FAULTS.values(), "chunks have no vector in Chroma", "vectors of chunks that the index does not"):
         assert message in found
-    rebuild(folder_of_many, embedder)
-    with DocumentIndex.open(folder_of_many, embedder) as index:
-        assert index.count_chunks() == 1198
+    rebuild(folder_of_some, embedder)
+    with DocumentIndex.open(folder_of_some, embedder) as index:
+        assert index.count_chunks() == 398
         index.sync()
-    _assert_whole(folder_of_many, embedder)
-    assert doctor(folder_of_many) == []
+    _assert_whole(folder_of_some, embedder, 400)
+    assert doctor(folder_of_some) == []
 
 
-def _assert_whole(folder: Path, embedder: Embedder) -> None:
+def _assert_whole(folder: Path, embedder: Embedder, n_chunks: int) -> None:
     with DocumentIndex.open(folder, embedder) as index:
-        assert index.count_chunks() == 1200
+        assert index.count_chunks() == n_chunks
         assert index.nearest(embedder.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
     whole_contents(folder)
 
 
 def test_rebuilding_embeds_nothing_that_is_kept(
-    folder_of_many: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+    folder_of_some: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.rmtree(folder_of_many / "chroma")
+    shutil.rmtree(folder_of_some / "chroma")
     monkeypatch.setattr(embedder, "embed_documents", _die)
     seen: list[tuple[int, int]] = []
-    assert rebuild(folder_of_many, embedder, lambda done, total: seen.append((done, total))) == 0
-    assert seen[-1] == (1200, 1200)
+    assert rebuild(folder_of_some, embedder, lambda done, total: seen.append((done, total))) == 0
+    assert seen[-1] == (400, 400)
 
 
-def test_rebuilding_goes_on_where_it_was_stopped(folder_of_many: Path) -> None:
+def test_rebuilding_goes_on_where_it_was_stopped(folder_of_some: Path) -> None:
     narrow, n_asked = fake_embedder(32), 0
 
     def stop_soon() -> bool:
@@ -152,28 +171,28 @@ def test_rebuilding_goes_on_where_it_was_stopped(folder_of_many: Path) -> None:
         return n_asked > 3
 
     with pytest.raises(IndexFolderError, match="was stopped, and the index is as it was"):
-        rebuild(folder_of_many, narrow, should_stop=stop_soon)
-    (problem,) = doctor(folder_of_many)
+        rebuild(folder_of_some, narrow, should_stop=stop_soon)
+    (problem,) = doctor(folder_of_some)
     assert problem.what == "A rebuild was interrupted."
-    with DocumentIndex.open(folder_of_many, fake_embedder()) as index:
-        assert index.count_chunks() == 1200
-    assert rebuild(folder_of_many, narrow) == 1200 - 3 * 128
-    assert doctor(folder_of_many) == []
+    with DocumentIndex.open(folder_of_some, fake_embedder()) as index:
+        assert index.count_chunks() == 400
+    assert rebuild(folder_of_some, narrow) == 400 - 3 * 128
+    assert doctor(folder_of_some) == []
 
 
 def test_a_rebuild_that_dies_before_chroma_follows_has_the_new_model(
-    folder_of_many: Path, monkeypatch: pytest.MonkeyPatch
+    folder_of_some: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     narrow = fake_embedder(32)
     with monkeypatch.context() as patch:
         patch.setattr(ChromaSide, "remake", _die)
         with pytest.raises(Killed):
-            rebuild(folder_of_many, narrow)
-    with DocumentIndex.open(folder_of_many, narrow) as index:
+            rebuild(folder_of_some, narrow)
+    with DocumentIndex.open(folder_of_some, narrow) as index:
         assert index.nearest(narrow.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
         index.sync()
-    whole_contents(folder_of_many)
-    assert doctor(folder_of_many) == []
+    whole_contents(folder_of_some)
+    assert doctor(folder_of_some) == []
 
 
 @pytest.mark.parametrize("damage", [None, *UNDECODABLE])

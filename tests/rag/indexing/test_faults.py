@@ -21,7 +21,7 @@ from jina_rag.rag.store.lock import LOCK
 from jina_rag.testing import fake_embedder
 from tests.index_files import database, whole_contents
 
-N_KILLS = int(os.environ.get("JINA_RAG_KILLS", "4"))
+N_KILLS = int(os.environ.get("JINA_RAG_KILLS", "2"))
 MEGABYTES = int(os.environ.get("JINA_RAG_DISK", "6"))
 
 ADD = """
