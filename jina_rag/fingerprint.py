@@ -19,7 +19,7 @@ class Fingerprint:
     """Everything that a vector depends on, besides the text.
 
     Where `weights` is the SHA-256 of a file, it says which model this is, and `model` and `quantization` only how that
-    was called. An engine that knows no checksum is told from others by all three.
+    was called. An engine that knows no checksum is distinguished from others by all three.
 
     Attributes:
         model: Name of the model's row.
@@ -75,7 +75,7 @@ class Fingerprint:
         return fingerprint
 
     def check(self, stored: "Fingerprint", *, where: str, remedy: str) -> None:
-        """Refuse to go on unless the index holds the same model's vectors, as `digest` tells.
+        """Refuse to go on unless the index holds the same model's vectors, by `digest`.
 
         Args:
             stored: What the index remembers.

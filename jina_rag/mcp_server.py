@@ -313,7 +313,7 @@ def _line(text: str) -> str:
 
 @contextmanager
 def _tool_errors() -> Iterator[None]:
-    """Tell the agent what our own errors say; any other is a bug, whose text stays in the log."""
+    """Pass the messages of our own errors to the agent; any other is a bug, whose text stays in the log."""
     try:
         yield
     except JinaRagError as error:

@@ -70,7 +70,7 @@ def quantize_file(
         quantization: One of `QUANTIZABLE`.
         allow_requantize: Take a source that is quantised already; its losses stay, and new ones come.
         force: Replace the target if there is one.
-        on_progress: Told of each tensor that is done.
+        on_progress: Called after each tensor.
 
     Raises:
         UnknownModelError: there is no such type.
@@ -206,7 +206,7 @@ def _explained(source: Path, lines: list[str], code: int) -> ModelLoadError:
 
 
 def _quantize_here(source: str, target: str, quantization: str, *switches: str) -> int:
-    """What the child process does; llama.cpp tells of it on stderr."""
+    """What the child process does; llama.cpp reports on stderr."""
     from llama_cpp import llama_cpp
 
     parameters = llama_cpp.llama_model_quantize_default_params()

@@ -1,4 +1,4 @@
-"""What the app tells the browser with every answer, so that its pages keep to themselves."""
+"""The headers of every response, by which the browser loads nothing from elsewhere and sends nothing there."""
 
 import base64
 import hashlib

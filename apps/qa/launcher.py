@@ -19,7 +19,7 @@ LOOPBACK = (HERE, "localhost", "::1")
 
 @dataclass(frozen=True)
 class Options:
-    """What the pages are told.
+    """What the command line sets for the pages.
 
     Attributes:
         index: The folder of the index.

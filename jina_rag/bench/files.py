@@ -102,7 +102,7 @@ def on_this_machine(found: FoundModel, on_progress: BenchProgressCallback | None
 
 
 def _siblings(path: Path) -> Iterator[tuple[Path, str]]:
-    """The files beside it of the same model, and how each stores the weights, as far as their names tell."""
+    """The files beside it of the same model, and how each stores the weights, as far as their names say."""
     stem, _ = split_name(path)
     for other in path.parent.glob("*.gguf"):
         other_stem, quantization = split_name(other)

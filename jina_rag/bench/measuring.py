@@ -41,7 +41,7 @@ def measure(
         dimensions: Cut vectors to this width; None keeps the full one.
         options: How llama.cpp is to run.
         rounds: How often to measure, at least 2.
-        on_progress: Told of each step.
+        on_progress: Called after each step.
 
     Raises:
         UnknownModelError, InvalidDimensionsError: the name, quantisation or width does not exist.

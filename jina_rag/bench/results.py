@@ -78,7 +78,7 @@ class BenchResult:
 
     Attributes:
         model: Name of the model's row, or of the file.
-        quantization: How the weights are stored; empty if the file's name doesn't tell.
+        quantization: How the weights are stored; empty if the file's name doesn't say.
         dimensions: Width of the vectors.
         path: The model's file.
         file_bytes: Its size.
@@ -198,7 +198,7 @@ class SweepResult:
     def advised(self) -> str:
         """Name of the one to take, of those that are level: the most exact file, or else what takes least.
 
-        Exactness is told in four digits; among files that are equal in that, the smallest.
+        Exactness is compared to four digits; among files that are equal in that, the smallest.
         """
         level = [row for row in self.rows if row.is_level]
         if self.parameter != "quantization":

@@ -44,7 +44,7 @@ def sweep(
         model: A name from `list_models()`, "auto", or the path of a GGUF file.
         quantization: For a sweep over something else; None takes the model's default.
         rounds: How often to measure each configuration.
-        on_progress: Told of each step.
+        on_progress: Called after each step.
 
     Raises:
         BackendError: there is only one configuration, or a process failed.

@@ -64,7 +64,7 @@ def add(
     from jina_rag.rag.documents import READERS, find_documents
     from jina_rag.rag.indexing.index import DocumentIndex
 
-    if not find_documents(paths, exclude or (), on_error=lambda *_: None):  # `add` will tell of these
+    if not find_documents(paths, exclude or (), on_error=lambda *_: None):  # `add` will report these
         places, kinds = ", ".join(paths), ", ".join(sorted(READERS))
         raise DocumentError(f"There are no documents in {places} (these kinds are read: {kinds}). Name another place.")
     embedder = embedder_for(index, model, quantization, dimensions, backend)

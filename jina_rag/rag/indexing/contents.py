@@ -1,4 +1,4 @@
-"""`IndexContents`: what an index holds, as its catalog tells. Neither the model nor Chroma is needed for that."""
+"""`IndexContents`: what an index holds, read from its catalog. Neither the model nor Chroma is needed for that."""
 
 import os
 from collections.abc import Iterable, Sequence

@@ -18,7 +18,7 @@ Duplicates = Mapping[str, Sequence[str]]
 
 @dataclass
 class Plan:
-    """What is to be done about files, as their sizes and times tell.
+    """What is to be done about files, judged by their sizes and times.
 
     Attributes:
         tasks: Files that are new, or may have changed.

@@ -6,7 +6,7 @@ English words to their stems (Porter). Scripts written without blanks (Chinese, 
 neighbours) would be one long word to it, so runs of them are stored as overlapping pairs of characters.
 
 The table keeps its own copy of the text in that form. A contentless table would be smaller, but deletes only what it is
-told again letter by letter, and another version of Unicode may spell it otherwise.
+given again letter by letter, and another version of Unicode may spell it otherwise.
 """
 
 import re

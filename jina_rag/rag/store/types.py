@@ -1,4 +1,4 @@
-"""What the catalog tells of documents and chunks."""
+"""Documents and chunks as the catalog stores them."""
 
 import hashlib
 from dataclasses import dataclass
