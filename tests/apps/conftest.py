@@ -57,6 +57,15 @@ def app_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def few_samples(app_modules: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:  # noqa: ARG001
+    """The app has three sample documents, which are read soon."""
+    few = tmp_path_factory.mktemp("samples")
+    for name in INDEXED:
+        shutil.copy(SAMPLES / name, few)
+    monkeypatch.setattr("service.SAMPLES", few)
+
+
+@pytest.fixture
 def open_app(app_modules: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenApp]:  # noqa: ARG001
     """`open_app(folder, *arguments)`: the app on an index folder, at its first page."""
     listens_at = config.get_option("server.address")

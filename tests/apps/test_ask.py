@@ -333,6 +333,7 @@ def test_filters_by_collection_and_kind(app: AppTest) -> None:
     assert all("safety\\-rules\\.md" in row for row in table.splitlines()[2:])
 
 
+@pytest.mark.usefixtures("few_samples")
 def test_first_start_reads_the_samples_and_then_answers(open_app: OpenApp, tmp_path: Path) -> None:
     app = open_app(tmp_path / "index")
     assert app.title[0].value == "Getting your documents ready"
@@ -342,6 +343,7 @@ def test_first_start_reads_the_samples_and_then_answers(open_app: OpenApp, tmp_p
     assert "23.5 volts" in answers(app)[0]
 
 
+@pytest.mark.usefixtures("few_samples")
 def test_no_index_and_no_samples(open_app: OpenApp, tmp_path: Path) -> None:
     app = open_app(tmp_path / "none", "--no-samples")
     assert "There are no documents yet" in app.info[0].value
@@ -388,6 +390,7 @@ def test_questions_are_answered_while_another_process_writes(open_app: OpenApp, 
     assert "23.5 volts" in answers(app)[0]
 
 
+@pytest.mark.usefixtures("few_samples")
 def test_first_start_while_another_process_holds_the_folder(open_app: OpenApp, tmp_path: Path) -> None:
     with sole_writer(tmp_path):
         app = wait_for(open_app(tmp_path), "Ask your documents")
