@@ -134,7 +134,7 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
     )
     parser.add_argument(
         "--reranker",
-        metavar="sentences|PATH.gguf|URL",
+        metavar="PATH.gguf|URL",
         default=os.environ.get(RERANKER_VARIABLE),
         help=f"what puts passages in order (what {RERANKER_VARIABLE} names, else none)",
     )

@@ -117,7 +117,7 @@ class Service:
 
     def _make_pipeline(self, llm: str | None) -> RagPipeline:
         if self._reranker is None and self._reranker_setting:
-            self._reranker = make_reranker(self._reranker_setting, self.index)
+            self._reranker = make_reranker(self._reranker_setting)
         retriever = Retriever(self.index, self._reranker)
         return RagPipeline(retriever, make_generator(llm, self.index))
 

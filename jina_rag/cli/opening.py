@@ -115,6 +115,6 @@ def open_retriever(folder: Path, backend: str | None = None, reranker: str | Non
 
     with (
         open_index(folder, backend) as index,
-        closing(make_reranker(reranker, index)) if reranker else nullcontext() as reranking,
+        closing(make_reranker(reranker)) if reranker else nullcontext() as reranking,
     ):
         yield Retriever(index, reranking)

@@ -66,9 +66,8 @@ RerankerOption = Annotated[
     typer.Option(
         "--reranker",
         envvar=RERANKER_VARIABLE,
-        metavar="sentences|PATH.gguf|URL",
-        help="Rerank the passages: by their best sentence with the index's own model (sentences), or with a reranking "
-        "model in a file or behind an address.",
+        metavar="PATH.gguf|URL",
+        help="Put the passages in the order of a reranking model: one in a file or one behind an address.",
     ),
 ]
 LlmOption = Annotated[

@@ -170,7 +170,7 @@ def main(groups: Sequence[str], llm: str | None, reranker: str | None) -> None:
         DocumentIndex.create_or_open(folder, embedder) as index,
     ):
         index.add([SAMPLES])
-        ranking = make_reranker(reranker, index) if reranker else None
+        ranking = make_reranker(reranker) if reranker else None
         pipeline = RagPipeline(Retriever(index, ranking), make_generator(llm, index))
         for line in _report(groups, ask_all(pipeline, answered), ask_all(pipeline, unanswered)):
             sys.stdout.write(f"{line}\n")

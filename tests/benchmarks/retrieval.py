@@ -85,7 +85,7 @@ def main(path: Path, reranker: str | None = None) -> None:
     with paragraph_index(paragraphs) as index:
         if reranker:
             VARIANTS[f"hybrid, {Path(reranker).stem}"[:30]] = Variant(
-                SearchOptions(10), reranker=make_reranker(reranker, index)
+                SearchOptions(10), reranker=make_reranker(reranker)
             )
         report(f"{len(questions)} questions", index, questions)
         words = rare_words(paragraphs, rng)

@@ -50,13 +50,6 @@ def test_a_reranker_in_a_file_puts_passages_in_order(index: Run, tmp_path: Path)
     )
 
 
-def test_the_model_of_the_index_may_read_sentence_by_sentence(index: Run) -> None:
-    found = json.loads(index("search", "red because of rust", "--reranker", "sentences", "--json").stdout)
-    assert found[0]["retrieval_score"] is not None
-    assert [entry["score"] for entry in found] == sorted((entry["score"] for entry in found), reverse=True)
-    assert index("ask", "Why is Mars red?", "--reranker", "sentences").exit_code in (0, 3)
-
-
 def test_a_reranker_behind_an_address(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(JinaReranker()) as url:
         for command in ("search", "ask"):

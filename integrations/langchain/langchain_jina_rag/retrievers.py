@@ -56,8 +56,8 @@ class JinaRagRetriever(BaseRetriever):
     modified_before: datetime | None = None
     """Only files that were last changed before then."""
     reranker: str | None = None
-    """What puts the passages in order: "sentences", a reranking model's GGUF file, or the address of a server with one;
-    see `jina_rag.rag.make_reranker`."""
+    """What puts the passages in order: a reranking model's GGUF file, or the address of a server with one; see
+    `jina_rag.rag.make_reranker`."""
     backend: str | None = None
     """Where the model of the index runs, as for `Embedder.from_pretrained`; None is this process."""
 

@@ -48,7 +48,7 @@ class Retriever(Closeable):
         def fetch(opened: ExitStack) -> _Parts:
             load = (lambda: load_index_embedder(folder, backend=backend)) if backend else None
             index = opened.enter_context(DocumentIndex.open(folder, load))
-            return index, opened.enter_context(closing(make_reranker(reranker, index))) if reranker else None
+            return index, opened.enter_context(closing(make_reranker(reranker))) if reranker else None
 
         retriever = cls.__new__(cls)
         retriever._begin(fetch)

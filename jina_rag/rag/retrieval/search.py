@@ -1,5 +1,6 @@
 """Which passages are about a question: by meaning, by words, or by both."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -37,9 +38,11 @@ class SearchResult:
     Attributes:
         chunk: The passage.
         score: What the results are ordered by: the reranker's score if one was asked, the fused score in hybrid search,
-            else cosine similarity or BM25. Only good for comparing the results of one search; higher is better.
+            else cosine similarity or BM25; the sum of reciprocal ranks if a query before it was searched for too. Only
+            good for comparing the results of one search; higher is better.
         similarity: Cosine similarity of question and passage, between -1 and 1, in every mode; of a question longer
-            than the model reads, which only lexical search takes, that of its beginning.
+            than the model reads, which only lexical search takes, that of its beginning. Of a passage that was found
+            with the query before in front of the query, that of both.
         dense: Rank and cosine similarity among the candidates by meaning; None if it was not one of them.
         lexical: Rank and BM25 score among the candidates by words; None if it was not one of them.
         before: The chunks before it in its document, in order, as many as were asked for.
@@ -77,6 +80,9 @@ class SearchOptions:
         filters: Which documents count; None for all.
         mmr_lambda: Lambda of maximal marginal relevance (MMR): 1 orders by relevance alone, 0 by diversity alone.
         context_window: How many chunks before and after each passage come with it.
+        previous_query: In a conversation, the question before, on which the query may build. Passages are also searched
+            for with both together, as far as the model reads them, and the two rankings are joined by reciprocal rank
+            fusion. None if the query can be understood alone.
 
     Raises:
         ValueError: a value is out of its range.
@@ -88,6 +94,7 @@ class SearchOptions:
     filters: Filters | None = None
     mmr_lambda: float = 1.0
     context_window: int = 0
+    previous_query: str | None = None
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -110,7 +117,23 @@ def search(
     """
     if not query.strip():
         return []
-    vector = _embed(index.embedder, query, options.mode)
+    results, vectors = _ranked(index, query, options, reranker, truncate=options.mode == "lexical")
+    if options.previous_query:
+        both = f"{options.previous_query} {query}"
+        more, more_vectors = _ranked(index, both, options, reranker, truncate=True)
+        results, vectors = _fused(results, more), vectors | more_vectors
+    if options.mmr_lambda < 1 and results:
+        in_order = np.stack([vectors[result.chunk.id] for result in results])
+        chosen = maximal_marginal_relevance(_relevance(results), in_order, options.k, options.mmr_lambda)
+        results = [results[place] for place in chosen]
+    return _with_context(index, results[: options.k], options.context_window)
+
+
+def _ranked(
+    index: DocumentIndex, query: str, options: SearchOptions, reranker: Reranker | None, *, truncate: bool
+) -> tuple[list[SearchResult], dict[str, FloatArray]]:
+    """What one query finds, best first, and the vectors by the chunks' ids."""
+    vector = _embed(index.embedder, query, truncate=truncate)
     n = max(_CANDIDATES, 2 * options.k)
     candidates = index.candidates(query, vector, n, mode=options.mode, filters=options.filters)
     score = _scoring(candidates, options.mode, options.fusion)
@@ -118,16 +141,23 @@ def search(
     results.sort(key=lambda result: (-result.score, -result.similarity, result.chunk.id))
     if reranker and results:
         results = _reranked(reranker, query, results[:n])
-    if options.mmr_lambda < 1 and results:
-        vectors = {each.chunk.id: each.vector for each in candidates}
-        in_order = np.stack([vectors[result.chunk.id] for result in results])
-        chosen = maximal_marginal_relevance(_relevance(results), in_order, options.k, options.mmr_lambda)
-        results = [results[place] for place in chosen]
-    return _with_context(index, results[: options.k], options.context_window)
+    return results, {each.chunk.id: each.vector for each in candidates}
 
 
-def _embed(embedder: Embedder, query: str, mode: Mode) -> FloatArray:
-    if mode == "lexical":  # nothing depends on the vector but what is shown
+def _fused(*rankings: Sequence[SearchResult]) -> list[SearchResult]:
+    """Rankings joined by reciprocal rank fusion; a passage of several comes from the first that has it."""
+    results: dict[str, SearchResult] = {}
+    scores: Counter[str] = Counter()
+    for ranking in rankings:
+        for rank, result in enumerate(ranking, start=1):
+            results.setdefault(result.chunk.id, result)
+            scores[result.chunk.id] += 1 / (RRF_CONSTANT + rank)
+    joined = [replace(result, score=scores[result.chunk.id]) for result in results.values()]
+    return sorted(joined, key=lambda result: -result.score)
+
+
+def _embed(embedder: Embedder, query: str, *, truncate: bool) -> FloatArray:
+    if truncate:  # lexical search only shows what it gives, and half of two questions is better than neither
         embedder = Embedder(embedder.backend, embedder.spec, dimensions=embedder.dimensions, truncate=True)
     return embedder.embed_query(query)
 

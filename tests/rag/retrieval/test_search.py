@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from chromadb.api.models.Collection import Collection
 
 from jina_rag import Embedder
 from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
-from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions, SearchResult, make_reranker
+from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions, SearchResult
 from jina_rag.rag.indexing.candidates import Mode
-from jina_rag.rag.retrieval.rerank import Reranker, SentenceReranker
+from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
@@ -152,40 +153,6 @@ class Shortest:
 
     def close(self) -> None:
         """Nothing to give back."""
-
-
-def test_the_best_sentence_of_a_passage_decides(tmp_path: Path, minilm: Embedder) -> None:
-    """A long passage that answers in passing comes before one that only speaks of the same things."""
-    documents = tmp_path / "documents"
-    documents.mkdir()
-    filler = "The shop sells cards, mugs and wooden birds. It is painted white every spring. Gulls sit on its roof."
-    (documents / "shop.txt").write_text(f"{filler} A lamp is changed after 6,000 hours. {filler}")
-    (documents / "lamp.txt").write_text("The lamp is changed by the technician on duty. The lamp is made of glass.")
-    question = "After how many hours is a lamp changed?"
-    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
-        index.add([documents])
-        assert [found.chunk.title for found in search(index, question, mode="dense")] == ["lamp", "shop"]
-        reranker = make_reranker("sentences", index)
-        found = search(index, question, mode="dense", reranker=reranker)
-        assert [each.chunk.title for each in found] == ["shop", "lamp"]
-        scores = reranker.score(question, [each.chunk.text for each in found])
-        assert scores == pytest.approx([each.score for each in found], abs=1e-4)
-        two_things = reranker.score(f"{question[:-1]} and who is on duty?", [each.chunk.text for each in found])
-        assert (two_things > scores).all()
-        assert reranker.score(question, []).shape == (0,)
-        assert (np.diff(reranker.score("lamp", ["A house.", "A lamp.", "Lamps."])) < 0).all()  # no question
-        reranker.close()
-
-
-def test_passages_behind_the_first_ones_keep_their_order(planets: DocumentIndex) -> None:
-    reranker = SentenceReranker(planets, most=2)
-    texts = ["Ice.", "…", "Mars is red because of iron rust.", "Venus.", "Saturn has rings."]
-    scores = reranker.score("Why is Mars red?", texts)
-    assert scores.shape == (5,)
-    assert (np.diff(scores[2:]) < 0).all()
-    assert scores[2] < scores[:2].min()
-    with pytest.raises(BackendError, match="index"):
-        make_reranker("sentences")
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
@@ -389,3 +356,31 @@ def _answers(result: SearchResult, passages: list[dict[str, str]]) -> bool:
 
 def _plain(text: str) -> str:
     return re.sub(r"[\s*_]+", " ", text).lower()
+
+
+def test_a_question_may_build_on_the_one_before(planets: DocumentIndex) -> None:
+    alone = search(planets, "And what is it made of?", 5)
+    both = search(planets, "Which planet has rings? And what is it made of?", 5)
+    joined = search(planets, "And what is it made of?", 5, previous_query="Which planet has rings?")
+    ranks = [{each.chunk.id: rank for rank, each in enumerate(found, start=1)} for found in (alone, both)]
+    for result in joined:
+        expected = sum(1 / (RRF_CONSTANT + rank[result.chunk.id]) for rank in ranks if result.chunk.id in rank)
+        assert result.score == pytest.approx(expected)
+    assert [result.score for result in joined] == sorted((result.score for result in joined), reverse=True)
+    assert "saturn.txt" in _names(joined[:2])
+    assert len(search(planets, "ice", 2, previous_query="rings", mmr_lambda=0.5)) == 2
+    assert search(planets, " ", 2, previous_query="rings") == []
+
+
+def test_a_long_question_before_is_cut(tmp_path: Path, embedder: Embedder) -> None:
+    short = Embedder(embedder.backend, replace(embedder.spec, max_input_tokens=32))
+    with DocumentIndex.create_or_open(tmp_path / "index", short) as index:
+        (tmp_path / "mars.txt").write_text("Mars is red.")
+        index.add([tmp_path / "mars.txt"])
+        assert _names(search(index, "Why?", previous_query="Mars " * 100)) == ["mars.txt"]
+
+
+def test_each_query_has_its_own_reranking(planets: DocumentIndex) -> None:
+    reranker = Shortest()
+    search(planets, "ice", 2, previous_query="rings", reranker=reranker)
+    assert [query for query, _ in reranker.asked] == ["ice", "rings ice"]

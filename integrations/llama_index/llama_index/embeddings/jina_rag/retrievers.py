@@ -58,8 +58,8 @@ class JinaRagRetriever(BaseRetriever):
             collections: Only these collections.
             modified_after: Only files that were last changed then or later; local time without a time zone.
             modified_before: Only files that were last changed before then.
-            reranker: What puts the passages in order: "sentences", a reranking model's GGUF file, or the address of a
-                server with one; see `jina_rag.rag.make_reranker`.
+            reranker: What puts the passages in order: a reranking model's GGUF file, or the address of a server with
+                one; see `jina_rag.rag.make_reranker`.
             backend: Where the model of the index runs, as for `Embedder.from_pretrained`; None is this process.
             callback_manager: LlamaIndex's.
             verbose: Whether LlamaIndex prints what it finds.
