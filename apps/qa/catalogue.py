@@ -12,7 +12,7 @@ from jina_rag.models import QUANTIZABLE, ModelSpec, list_models
 from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_generator
 
 LLM_KINDS = {
-    "extractive": "Passages only (no language model)",
+    "none": "Passages only (no language model)",
     "smollm2": "SmolLM2-135M (bundled, very small)",
     "file": "A GGUF file of a chat model on this computer",
     "server": "Ollama, LM Studio or another OpenAI-compatible server",
@@ -20,7 +20,7 @@ LLM_KINDS = {
 """What can write answers, and what the page calls it."""
 
 LLM_NOTES = {
-    "extractive": "Fast, and nothing is invented: answers are sentences of your documents. Nothing is summed up.",
+    "none": "Fast, and nothing is invented: you see the passages that fit your question best.",
     "smollm2": (
         "For a try only: it is very small, knows English alone and often gets things wrong. Check what the app says of "
         "each citation, or take a larger model."
@@ -87,7 +87,7 @@ def why_in_use(made_with: str, first_choice: str) -> str:
 
 def kind_of(setting: str) -> str:
     """Which of `LLM_KINDS` a setting for `make_generator` is."""
-    if setting in ("extractive", "smollm2"):
+    if setting in ("none", "smollm2"):
         return setting
     return "server" if setting.startswith(("http://", "https://")) else "file"
 
@@ -128,10 +128,12 @@ def try_llm(setting: str, index: DocumentIndex) -> LlmTrial:
     """Let it begin an answer from one passage of the index.
 
     Raises:
-        GenerationError: it can't be reached, is no chat model, or says nothing.
+        GenerationError: it can't be reached, is no chat model, or says nothing; or the setting is "none".
         MissingDependencyError: a package that it needs is not installed.
     """
-    generator = make_generator(setting, index)
+    generator = make_generator(setting)
+    if generator is None:
+        raise GenerationError("There is no language model to try. Choose one.")
     passages = Retriever(index).retrieve(_TEST_QUESTION, SearchOptions(k=1))
     began, words = perf_counter(), ""
     for piece in generator.stream(_TEST_QUESTION, passages):  # left early, it is closed, and the model stops

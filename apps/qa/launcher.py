@@ -124,7 +124,7 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
     parser.add_argument(
         "--index", type=Path, default=DEFAULT_INDEX_FOLDER, help="the folder of the index (%(default)s, made if needed)"
     )
-    parser.add_argument("--llm", help="extractive, smollm2, a chat model's GGUF file, or http://host/v1#model")
+    parser.add_argument("--llm", help="none, smollm2, a chat model's GGUF file, or http://host/v1#model")
     parser.add_argument("--model", help="the embedding model of a new index (the best that is on this machine)")
     parser.add_argument(
         "--backend",

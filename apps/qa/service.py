@@ -89,7 +89,7 @@ class Service:
     @property
     def llm(self) -> str:
         """What writes answers, as for `make_generator`."""
-        return self._llm or "extractive"
+        return self._llm or "none"
 
     def use_llm(self, setting: str | None) -> None:
         """Let something else write answers, for everybody who has the app open.
@@ -119,7 +119,7 @@ class Service:
         if self._reranker is None and self._reranker_setting:
             self._reranker = make_reranker(self._reranker_setting)
         retriever = Retriever(self.index, self._reranker)
-        return RagPipeline(retriever, make_generator(llm, self.index))
+        return RagPipeline(retriever, make_generator(llm))
 
     def add_samples(self) -> Task:
         """Add the sample documents. Raises as `Tasks.start`."""

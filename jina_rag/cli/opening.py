@@ -95,9 +95,10 @@ def open_pipeline(flags: "SearchFlags", llm: str | None) -> "Iterator[RagPipelin
     from jina_rag.rag.answering.factory import make_generator
     from jina_rag.rag.answering.pipeline import RagPipeline
 
+    generator = make_generator(llm)
     with (
         open_retriever(flags.index, flags.backend, flags.reranker) as retriever,
-        closing(make_generator(llm, retriever.index)) as generator,
+        closing(generator) if generator else nullcontext(),
     ):
         yield RagPipeline(retriever, generator, options=flags.as_options())
 

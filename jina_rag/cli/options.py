@@ -74,10 +74,10 @@ LlmOption = Annotated[
     str,
     typer.Option(
         "--llm",
-        metavar="extractive|smollm2|PATH.gguf|URL",
-        help="Answer model: sentences of the documents (extractive), a small bundled language model (smollm2), a chat "
-        "model in a file, or one behind an OpenAI-compatible address such as Ollama's, http://localhost:11434/v1#NAME "
-        "(API key in OPENAI_API_KEY).",
+        metavar="none|smollm2|PATH.gguf|URL",
+        help="Answer model: none, which shows the passages that fit best; a small bundled language model (smollm2); a "
+        "chat model in a file; or one behind an OpenAI-compatible address such as Ollama's, "
+        "http://localhost:11434/v1#NAME (API key in OPENAI_API_KEY).",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

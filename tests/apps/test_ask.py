@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from jina_rag import Embedder, get_model_spec
 from jina_rag.errors import GenerationError, ModelNotFoundError
 from jina_rag.model_files import ensure_model_file
 from jina_rag.rag import DocumentIndex
-from jina_rag.rag.answering.extractive import ExtractiveGenerator
-from jina_rag.rag.answering.types import NO_ANSWER
+from jina_rag.rag.answering.chat_generator import ChatGenerator
+from jina_rag.rag.answering.types import NO_ANSWER, NO_LANGUAGE_MODEL
 from jina_rag.rag.store.lock import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
 from tests.backends import processes
@@ -27,12 +27,26 @@ from tests.backends.servers import running
 from tests.backends.test_reranker_http import JinaReranker
 
 E7 = "What does fault code E7 mean?"
+VOLTS = "Code E7: The battery voltage is below 23.5 volts. [1]"
+LANTERN = "How many people may be in the lantern room at once?"
+EIGHT = "No more than eight people may be in the lantern room at once, the guide included."
+LLM = ("--llm", "http://localhost:1/v1#model")
+"""A language model that is not there; `say` lets it answer."""
+
 EVIL = "<script>alert(1)</script> ![x](http://evil.test/a.png) $x$ :red[no] \x1b[31m \u202ereversed"
 
 
 @pytest.fixture
 def app(open_app: OpenApp, folder: Path) -> AppTest:
+    """Without a language model."""
     return open_app(folder)
+
+
+@pytest.fixture
+def chat(open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """With a language model that says what E7 means."""
+    say(monkeypatch, VOLTS)
+    return open_app(folder, *LLM)
 
 
 def ask(app: AppTest, question: str) -> AppTest:
@@ -57,7 +71,13 @@ def say(monkeypatch: pytest.MonkeyPatch, *pieces: str, error: Exception | None =
         if error:
             raise error
 
-    monkeypatch.setattr(ExtractiveGenerator, "stream", stream)
+    answer_with(monkeypatch, stream)
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, stream: Callable[..., Iterator[str]]) -> None:
+    """Let every language model answer so, and take each question as it is."""
+    monkeypatch.setattr(ChatGenerator, "stream", stream)
+    monkeypatch.setattr(ChatGenerator, "rewrite", lambda _, question, __: question)
 
 
 def wait_for(app: AppTest, text: str) -> AppTest:
@@ -78,42 +98,41 @@ def test_examples_are_those_that_the_documents_answer(app: AppTest) -> None:
 
 def test_an_example_is_answered_and_the_examples_go(app: AppTest) -> None:
     checked(app.button_group(key="example").select("When does the last boat leave Ostrel?").run())
-    assert "17:45" in answers(app)[0]
+    assert "17:45" in captions(app)
     assert not app.title
     assert not [group for group in app.button_group if group.key == "example"]
 
 
-def test_answer_cites_a_passage_that_opens_in_its_place(app: AppTest) -> None:
-    ask(app, E7)
-    assert "23.5 volts" in answers(app)[0]
-    assert ":blue-badge[1]" in answers(app)[0]
-    chip = app.button(key="passage-0-1")
+def test_answer_cites_a_passage_that_opens_in_its_place(chat: AppTest) -> None:
+    ask(chat, E7)
+    assert "23.5 volts" in answers(chat)[0]
+    assert ":blue-badge[1]" in answers(chat)[0]
+    chip = chat.button(key="passage-0-1")
     assert chip.label.replace("\\", "") == "1 · lamp-manual.pdf, p. 4 · quoted"
     assert chip.icon == ":material/verified:"
-    assert " quoted." in captions(app)
+    assert " quoted." in captions(chat)
     checked(chip.click().run())
-    assert any("lamp-manual.pdf, page 4" in text.value.replace("\\", "") for text in app.markdown)
-    assert "Similarity to the question: 0." in captions(app)
-    assert any("Start the diesel generator" in text.value for text in app.text)
-    assert app.get("image")
+    assert any("lamp-manual.pdf, page 4" in text.value.replace("\\", "") for text in chat.markdown)
+    assert "Similarity to the question: 0." in captions(chat)
+    assert any("Start the diesel generator" in text.value for text in chat.text)
+    assert chat.get("image")
 
 
 def test_passage_of_a_text_opens_between_the_lines_around_it(app: AppTest) -> None:
-    ask(app, "How many people may be in the lantern room at once?")
+    ask(app, LANTERN)
     checked(app.button(key="passage-0-1").click().run())
     marked = [text.value for text in app.markdown if ":yellow-background[" in text.value]
-    cited = re.findall(r":yellow-background\[((?:[^\]\\]|\\.)*)\]", " ".join(marked))
-    sentence = "No more than eight people may be in the lantern room at once, the guide included."
-    assert [text.replace("\\", "") for text in cited] == [sentence]
+    shown = re.findall(r":yellow-background\[((?:[^\]\\]|\\.)*)\]", " ".join(marked))
+    assert [text.replace("\\", "") for text in shown] == [EIGHT]
     assert any(re.sub(r":yellow-background\[.*?\]", "", text).strip() for text in marked)  # the rest of the passage
     assert any(text.value.startswith(":gray[") for text in app.markdown)
 
 
-def test_nothing_is_marked_that_the_answer_does_not_rest_on(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_marked_that_the_answer_does_not_rest_on(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     say(monkeypatch, "The lantern was a gift of the queen. [1]")
-    ask(app, "How many people may be in the lantern room at once?")
-    checked(app.button(key="passage-0-1").click().run())
-    assert not [text for text in app.markdown if ":yellow-background[" in text.value]
+    ask(chat, LANTERN)
+    checked(chat.button(key="passage-0-1").click().run())
+    assert not [text for text in chat.markdown if ":yellow-background[" in text.value]
 
 
 def test_passage_of_a_changed_document_is_shown_as_it_was(
@@ -130,14 +149,14 @@ def test_passage_of_a_changed_document_is_shown_as_it_was(
     assert any("Orla Penhale" in text.value for text in app.markdown if ":yellow-background[" in text.value)
 
 
-def test_stages_and_their_times_stay_with_the_answer(app: AppTest) -> None:
-    ask(app, E7)
-    times = next(text.value for text in app.markdown if text.value.startswith("Searching your documents: "))
+def test_stages_and_their_times_stay_with_the_answer(chat: AppTest) -> None:
+    ask(chat, E7)
+    times = next(text.value for text in chat.markdown if text.value.startswith("Searching your documents: "))
     assert "Reading the passages: " in times
     assert "Answering: " in times
 
 
-def test_waiting_for_other_answers_is_told(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_other_answers_is_told(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
     def stream(*arguments: object) -> Iterator[str]:
@@ -156,10 +175,10 @@ def test_waiting_for_other_answers_is_told(app: AppTest, monkeypatch: pytest.Mon
         update(status, **changes)
 
     monkeypatch.setattr(StatusContainer, "update", listen)
-    monkeypatch.setattr(ExtractiveGenerator, "stream", stream)
-    ask(app, E7)
+    answer_with(monkeypatch, stream)
+    ask(chat, E7)
     assert ":shimmer[Waiting: 3 other answers first]" in told
-    times = next(text.value for text in app.markdown if text.value.startswith("Searching your documents: "))
+    times = next(text.value for text in chat.markdown if text.value.startswith("Searching your documents: "))
     assert re.search(r"Waiting: \d+ ms", times)
 
 
@@ -174,68 +193,77 @@ def test_why_these_passages(app: AppTest) -> None:
     assert rows[0][1].replace("\\", "").startswith("lamp-manual.pdf, page 4")
 
 
-def test_no_answer_looks_like_an_answer_and_shows_what_came_closest(app: AppTest) -> None:
-    ask(app, "What is the boiling point of nitrogen?")
-    assert answers(app) == [NO_ANSWER]
-    assert not app.error
+def test_no_answer_looks_like_an_answer_and_shows_what_came_closest(
+    chat: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(monkeypatch, NO_ANSWER)
+    ask(chat, "Where does everyone assemble if there is a fire?")
+    assert answers(chat) == [NO_ANSWER]
+    assert not chat.error
+    assert not chat.warning
+    assert "What came closest" in captions(chat)
+    assert "gather at the flagstaff beside the walled garden" in captions(chat)
+    assert [chat.button(key=f"passage-0-{place}").icon for place in (1, 2, 3)] == [":material/description:"] * 3
+
+
+def test_without_a_language_model_the_passages_that_fit_best_are_shown(app: AppTest) -> None:
+    ask(app, LANTERN)
+    assert NO_LANGUAGE_MODEL in captions(app)
+    assert EIGHT in captions(app)
     assert not app.warning
-    assert "What came closest" in captions(app)
-    assert [app.button(key=f"passage-0-{place}").icon for place in (1, 2, 3)] == [":material/description:"] * 3
-
-
-def test_what_came_closest_is_shown_where_it_comes_close(app: AppTest) -> None:
-    ask(app, "Where does everyone assemble if there is a fire?")
-    assert answers(app) == [NO_ANSWER]
-    assert "gather at the flagstaff beside the walled garden" in captions(app)
-
-
-def test_follow_up_shows_how_it_was_understood(app: AppTest) -> None:
-    ask(app, E7)
-    ask(app, "And what does E6 mean?")
-    assert "Understood as: And what does E6 mean? (fault, code" in captions(app)
+    ask(app, "thanks!")
+    assert "Understood as" not in captions(app)
     assert [message.name for message in app.chat_message] == ["user", "assistant"] * 2
-    assert "55 degrees" in answers(app)[1]
 
 
-def test_unchecked_citations_look_different(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_follow_up_shows_how_it_was_understood(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(chat, E7)
+    monkeypatch.setattr(ChatGenerator, "rewrite", lambda *_: "What does fault code E6 mean?")
+    ask(chat, "And what does E6 mean?")
+    assert "Understood as: What does fault code E6 mean?" in captions(chat)
+    assert [message.name for message in chat.chat_message] == ["user", "assistant"] * 2
+
+
+def test_unchecked_citations_look_different(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     say(monkeypatch, "The lamp was a gift of the queen. [1]")
-    ask(app, E7)
-    chip = app.button(key="passage-0-1")
+    ask(chat, E7)
+    chip = chat.button(key="passage-0-1")
     assert chip.icon == ":material/help:"
     assert chip.label.endswith(" · unchecked")
-    assert "1 claim: 1 unchecked." in captions(app)
-    assert "Unchecked: “The lamp was a gift of the queen" in captions(app)
+    assert "1 claim: 1 unchecked." in captions(chat)
+    assert "Unchecked: “The lamp was a gift of the queen" in captions(chat)
 
 
-def test_numbers_that_no_passage_has_are_named(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_that_no_passage_has_are_named(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     say(monkeypatch, "The battery voltage is below 23.7 volts. [1] Nothing else.")
-    ask(app, E7)
-    told = captions(app)
+    ask(chat, E7)
+    told = captions(chat)
     assert "Not found: **23.7** in “The battery voltage is below" in told
     assert "Unchecked, cites nothing: “Nothing else.”" in told
 
 
 @pytest.mark.parametrize(("text", "warning"), [("At noon.", "cites no passage"), ("At noon. [9]", "do not exist: 9")])
 def test_answer_without_true_sources_is_marked(
-    app: AppTest, monkeypatch: pytest.MonkeyPatch, text: str, warning: str
+    chat: AppTest, monkeypatch: pytest.MonkeyPatch, text: str, warning: str
 ) -> None:
     say(monkeypatch, text)
-    ask(app, E7)
-    assert warning in " ".join(element.value for element in app.warning)
+    ask(chat, E7)
+    assert warning in " ".join(element.value for element in chat.warning)
 
 
-def test_failing_model_is_explained_and_what_had_come_stays(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_model_is_explained_and_what_had_come_stays(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     say(monkeypatch, "It means ", error=GenerationError("The server is gone. Start it again."))
-    ask(app, E7)
-    assert answers(app) == ["It means"]
-    assert [error.value.replace("\\", "") for error in app.error] == ["The server is gone. Start it again."]
+    ask(chat, E7)
+    assert answers(chat) == ["It means"]
+    assert [error.value.replace("\\", "") for error in chat.error] == ["The server is gone. Start it again."]
     monkeypatch.undo()
 
 
 def test_model_that_fails_at_once_can_be_asked_again(
     open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = open_app(folder)
+    say(monkeypatch, VOLTS)
+    app = open_app(folder, *LLM)
     with monkeypatch.context() as patch:
         say(patch, error=GenerationError("The server is gone. Start it again."))
         ask(app, E7)
@@ -259,29 +287,29 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, *pieces: str) -> None:
         yield from pieces
         st.stop()
 
-    monkeypatch.setattr(ExtractiveGenerator, "stream", stream)
+    answer_with(monkeypatch, stream)
 
 
-def test_stopped_answer_is_kept(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_answer_is_kept(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         stop_after(patch, "It means that ")
-        ask(app, E7)
-    checked(app.run())  # as the fragment on the page does it
-    assert answers(app) == ["It means that"]
-    assert "Stopped early." in captions(app)
-    ask(app, "How many people may be in the lantern room at once?")
-    assert "eight" in answers(app)[1]
+        ask(chat, E7)
+    checked(chat.run())  # as the fragment on the page does it
+    assert answers(chat) == ["It means that"]
+    assert "Stopped early." in captions(chat)
+    ask(chat, E7)
+    assert "23.5 volts" in answers(chat)[1]
 
 
-def test_answer_stopped_before_its_first_word(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_stopped_before_its_first_word(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         stop_after(patch)
-        ask(app, E7)
-    checked(app.run())
-    assert [text.value for text in app.chat_message[0].text] == [E7]
-    assert "Stopped before the answer began." in captions(app)
-    checked(app.button(key="retry").click().run())
-    assert "23.5 volts" in answers(app)[0]
+        ask(chat, E7)
+    checked(chat.run())
+    assert [text.value for text in chat.chat_message[0].text] == [E7]
+    assert "Stopped before the answer began." in captions(chat)
+    checked(chat.button(key="retry").click().run())
+    assert "23.5 volts" in answers(chat)[0]
 
 
 def test_thumbs_are_kept_beside_the_index(app: AppTest, folder: Path) -> None:
@@ -292,34 +320,34 @@ def test_thumbs_are_kept_beside_the_index(app: AppTest, folder: Path) -> None:
     assert (record["helpful"], record["question"]) == (True, E7)
 
 
-def test_conversation_can_be_taken_away_as_markdown(app: AppTest) -> None:
-    ask(app, E7)
-    assert app.get("download_button")
-    checked(app.button(key="new").click().run())
-    assert not app.chat_message
-    assert app.title
+def test_conversation_can_be_taken_away_as_markdown(chat: AppTest) -> None:
+    ask(chat, E7)
+    assert chat.get("download_button")
+    checked(chat.button(key="new").click().run())
+    assert not chat.chat_message
+    assert chat.title
 
 
 def reloaded(app: AppTest, open_app: OpenApp, folder: Path) -> AppTest:
     """The page after a reload: a new session with the same address."""
-    again = open_app(folder)
+    again = open_app(folder, *LLM)
     clear_session_cache("test session id")  # as Streamlit does when a page is closed
     again.query_params.update(app.query_params)
     return checked(again.run())
 
 
-def test_a_conversation_outlives_a_reload(app: AppTest, open_app: OpenApp, folder: Path) -> None:
-    assert not app.query_params
-    answered = answers(ask(app, E7))
-    again = reloaded(go(app, "library"), open_app, folder)
+def test_a_conversation_outlives_a_reload(chat: AppTest, open_app: OpenApp, folder: Path) -> None:
+    assert not chat.query_params
+    answered = answers(ask(chat, E7))
+    again = reloaded(go(chat, "library"), open_app, folder)
     assert "23.5 volts" in answered[0]
     assert answers(again) == answered
-    assert again.query_params == app.query_params
+    assert again.query_params == chat.query_params
     ask(again, "And what does E6 mean?")
-    assert "Understood as: And what does E6 mean? (fault, code" in captions(again)
+    assert len(answers(again)) == 2
     checked(again.button(key="new").click().run())
     assert not again.query_params
-    assert not reloaded(app, open_app, folder).chat_message
+    assert not reloaded(chat, open_app, folder).chat_message
 
 
 def test_filters_by_collection_and_kind(app: AppTest) -> None:
@@ -340,7 +368,7 @@ def test_first_start_reads_the_samples_and_then_answers(open_app: OpenApp, tmp_p
     assert not app.chat_input
     wait_for(app, "Ask your documents")
     ask(app, E7)
-    assert "23.5 volts" in answers(app)[0]
+    assert "23.5 volts" in captions(app)
 
 
 @pytest.mark.usefixtures("few_samples")
@@ -387,7 +415,7 @@ def test_unknown_language_model_is_a_sentence(open_app: OpenApp, folder: Path) -
 def test_questions_are_answered_while_another_process_writes(open_app: OpenApp, folder: Path) -> None:
     with sole_writer(folder):
         app = ask(open_app(folder), E7)
-    assert "23.5 volts" in answers(app)[0]
+    assert "23.5 volts" in captions(app)
 
 
 @pytest.mark.usefixtures("few_samples")
@@ -426,7 +454,7 @@ def test_the_model_may_run_on_an_engine_elsewhere(
         monkeypatch.setenv("JINA_RAG_BACKEND", url)
         app = open_app(folder)
         checked(app.button_group(key="example").select("When does the last boat leave Ostrel?").run())
-        assert "17:45" in answers(app)[0]
+        assert "17:45" in captions(app)
         assert url in repr(service.service().embedder.backend)
 
 
@@ -471,8 +499,8 @@ def test_text_from_strangers_is_harmless(open_app: OpenApp, embedder: Embedder, 
     assert "\u202e" not in app.chat_message[0].text[0].value
 
 
-def test_a_rerun_that_changes_nothing_searches_nothing(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    answered = answers(ask(ask(app, E7), E7))
+def test_a_rerun_that_changes_nothing_searches_nothing(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = answers(ask(ask(chat, E7), E7))
     for name in ("nearest", "candidates"):
         monkeypatch.delattr(DocumentIndex, name)
-    assert answers(checked(app.run())) == answered
+    assert answers(checked(chat.run())) == answered

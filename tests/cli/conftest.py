@@ -1,7 +1,7 @@
 """The command in an empty folder, with a fake model behind every name."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from jina_rag import Embedder
 from jina_rag.cli import app
+from jina_rag.rag.answering.chat_generator import ChatGenerator
 from jina_rag.testing import fake_embedder
 
 Run = Callable[..., Result]
@@ -59,9 +60,17 @@ def index(run: Run, notes: Path) -> Run:
     return run
 
 
-@pytest.fixture
-def answers(run: Run, notes: Path, minilm: Embedder, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The same with a real model, which tells an answer from what only shares its letters."""
-    monkeypatch.setattr(Embedder, "from_pretrained", lambda *_, **__: minilm)
-    assert run("add", str(notes)).exit_code == 0
-    return run
+LLM = ("--llm", "http://localhost:1/v1#model")
+"""A language model that is not there; `say` lets it answer."""
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *pieces: str, error: BaseException | None = None) -> None:
+    """Let every language model write these pieces and then fail, or be stopped."""
+
+    def stream(*_: object) -> Iterator[str]:
+        yield from pieces
+        if error:
+            raise error
+
+    monkeypatch.setattr(ChatGenerator, "stream", stream)
+    monkeypatch.setattr(ChatGenerator, "rewrite", lambda _, question, __: question)

@@ -2,22 +2,29 @@ from pathlib import Path
 
 import pytest
 
-from jina_rag.rag.answering.extractive import ExtractiveGenerator
-from tests.cli.conftest import Run
+from tests.cli.conftest import LLM, Run, say
 
 MARS = "Why does Mars look red?"
+ANSWER = "Mars looks red because of iron rust. [1]"
 
 
-def test_chat_answers_until_the_end_of_input(answers: Run) -> None:
-    result = answers("chat", stdin=f"{MARS}\n\nWho won the football cup?\n")
+def test_chat_answers_until_the_end_of_input(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, ANSWER)
+    result = index("chat", *LLM, stdin=f"{MARS}\n\n{MARS}\n")
     assert result.exit_code == 0
-    assert result.stdout.startswith("Mars looks red because of iron rust. [1]\n")
-    assert "[1] notes/mars.md, Mars" in result.stdout
-    assert "The documents don't say.\n\nThe passages that come closest:\n[1] notes/" in result.stdout
+    assert result.stdout.startswith(f"{ANSWER}\n")
+    assert result.stdout.count("[1] notes/mars.md, Mars") == 2
     assert "Type /help" in result.stderr or "type /help" in result.stderr
 
 
-def test_chat_commands(answers: Run, tmp_path: Path) -> None:
+def test_chat_without_a_language_model_shows_passages(index: Run) -> None:
+    result = index("chat", stdin=f"{MARS}\nthanks!\n")
+    assert result.stdout.count("No language model is connected") == 2
+    assert "Mars looks red because of iron rust." in result.stdout
+
+
+def test_chat_commands(index: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, ANSWER)
     lines = [
         "/sources",
         MARS,
@@ -30,8 +37,8 @@ def test_chat_commands(answers: Run, tmp_path: Path) -> None:
         "/quit",
         MARS,
     ]
-    result = answers("chat", stdin="\n".join(lines))
-    assert result.stdout.count("Mars looks red because of iron rust. [1]") == 1
+    result = index("chat", *LLM, stdin="\n".join(lines))
+    assert result.stdout.count(ANSWER) == 1
     assert "There is no answer yet." in result.stderr
     assert "[2] notes/saturn.txt" in result.stdout
     assert MARS in (tmp_path / "chat.md").read_text()
@@ -40,17 +47,14 @@ def test_chat_commands(answers: Run, tmp_path: Path) -> None:
     assert "new conversation" in result.stderr
 
 
-def test_chat_outlives_errors_and_ctrl_c(answers: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> object:
-        yield "Mars looks "
-        raise KeyboardInterrupt
-
+def test_chat_outlives_errors_and_ctrl_c(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ExtractiveGenerator, "stream", interrupted)
-        result = answers("chat", stdin=f"{MARS}\n{MARS}\n/quit\n")
+        say(patch, "Mars looks ", error=KeyboardInterrupt())
+        result = index("chat", *LLM, stdin=f"{MARS}\n{MARS}\n/quit\n")
     assert result.exit_code == 0
     assert result.stdout.count("Mars looks") == 2
     assert result.stderr.count("Stopped.") == 2
-    too_long = answers("chat", stdin="\x01\n" + "why " * 100_000 + f"\n{MARS}\n")
+    say(monkeypatch, ANSWER)
+    too_long = index("chat", *LLM, stdin="\x01\n" + "why " * 100_000 + f"\n{MARS}\n")
     assert too_long.exit_code == 0
-    assert "iron rust. [1]" in too_long.stdout
+    assert ANSWER in too_long.stdout

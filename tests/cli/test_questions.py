@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 
 from jina_rag.errors import GenerationError
-from jina_rag.rag.answering.extractive import ExtractiveGenerator
 from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT
 from tests.backends import tiny_reranker
 from tests.backends.servers import running
 from tests.backends.test_reranker_http import JinaReranker, relevance
-from tests.cli.conftest import Run
+from tests.cli.conftest import LLM, Run, say
 
 
 def test_search_shows_passages_with_their_places(index: Run) -> None:
@@ -131,51 +130,64 @@ def test_search_shows_what_stands_around(run: Run, tmp_path: Path) -> None:
     assert all(line.startswith("    ") for line in lines[1 : inside[0]])
 
 
-def test_ask_answers_and_cites(answers: Run) -> None:
-    result = answers("ask", "Why does Mars look red?")
+def test_ask_answers_and_cites(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "Mars looks red ", "because of iron rust. [1]")
+    result = index("ask", "Why does Mars look red?", *LLM)
     assert result.stdout.startswith(
         "Mars looks red because of iron rust. [1]\n\n[1] notes/mars.md, Mars  (quoted)\n    # Mars"
     )
     assert result.stderr == ""
-    answer = json.loads(answers("ask", "Why does Mars look red?", "--json").stdout)
+    answer = json.loads(index("ask", "Why does Mars look red?", "--json", *LLM).stdout)
     assert answer["answer"] == "Mars looks red because of iron rust. [1]"
     assert answer["answered"] is True
     assert [(citation["number"], citation["verdict"]) for citation in answer["citations"]] == [(1, "quoted")]
     assert len(answer["passages"]) == 2
 
 
-def test_ask_says_when_the_documents_do_not_and_what_came_closest(answers: Run) -> None:
-    result = answers("ask", "Who won the football cup?")
+def test_ask_says_when_the_documents_do_not_and_what_came_closest(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(monkeypatch, "The documents don't say.")
+    result = index("ask", "Who won the football cup?", *LLM)
     assert result.exit_code == 3
     assert result.stdout.startswith("The documents don't say.\n\nThe passages that come closest:\n[1] notes/")
-    assert result.stdout.count("(similarity 0.") == 2
-    nothing = answers("ask", "Who won the football cup?", "--until", "2000-01-01")
+    assert result.stdout.count("(similarity ") == 2
+    nothing = index("ask", "Who won the football cup?", "--until", "2000-01-01", *LLM)
     assert (nothing.exit_code, nothing.stdout) == (3, "The documents don't say.\n")
     assert "fewer filters" in nothing.stderr
-    as_json = answers("ask", "Who won the football cup?", "--json")
+    as_json = index("ask", "Who won the football cup?", "--json", *LLM)
     assert as_json.exit_code == 3
     assert json.loads(as_json.stdout)["answered"] is False
 
 
-def test_ask_warns_of_citations_that_do_not_hold(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for answer, told in (
+def test_ask_without_a_language_model_shows_the_passages_that_fit_best(index: Run) -> None:
+    result = index("ask", "Why does Mars look red?")
+    assert result.stdout.startswith(
+        "No language model is connected: these passages fit your question best.\n[1] notes/"
+    )
+    assert "Mars looks red because of iron rust." in result.stdout
+    answer = json.loads(index("ask", "Why does Mars look red?", "--json").stdout)
+    assert (answer["answer"], answer["claims"], answer["highlights"][0]["number"]) == ("", [], 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
         ("Mars has been red since 1912 [1].", "(not found: 1912)"),
         ("Cheese melts on hot red toast [1].", "(unchecked)"),
         ("Mars is made of cheese [9].", "[9] is no passage"),
         ("Mars is made of cheese.", "cites no passage: check it yourself"),
         ("Mars looks red because of iron rust [9].", "iron rust [1]."),  # which says so
-    ):
-        monkeypatch.setattr(ExtractiveGenerator, "stream", lambda *_, answer=answer, **__: iter([answer]))
-        assert told in index("ask", "Why is Mars red?").stdout
+    ],
+)
+def test_ask_warns_of_citations_that_do_not_hold(
+    index: Run, monkeypatch: pytest.MonkeyPatch, answer: str, told: str
+) -> None:
+    say(monkeypatch, answer)
+    assert told in index("ask", "Why is Mars red?", *LLM).stdout
 
 
 def test_ask_stopped_in_the_middle_keeps_what_had_come(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> object:
-        yield "Mars looks red "
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ExtractiveGenerator, "stream", interrupted)
-    result = index("ask", "Why is Mars red?")
+    say(monkeypatch, "Mars looks red ", error=KeyboardInterrupt())
+    result = index("ask", "Why is Mars red?", *LLM)
     assert result.exit_code == 130
     assert result.stdout.startswith("Mars looks red")
     assert result.stderr.endswith("Stopped.\n")
@@ -192,11 +204,8 @@ def test_control_codes_of_a_document_do_not_reach_the_terminal(run: Run, tmp_pat
 
 
 def test_an_error_in_the_middle_of_an_answer_is_told_too(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise GenerationError("The model is gone.")
-
-    monkeypatch.setattr(ExtractiveGenerator, "stream", fail)
-    result = index("ask", "Why?")
+    say(monkeypatch, error=GenerationError("The model is gone."))
+    result = index("ask", "Why?", *LLM)
     assert result.exit_code == 1
     assert "Error: The model is gone." in result.stderr
     assert "question is empty" in index("ask", " ").stderr

@@ -45,13 +45,13 @@ def draw_answer_model() -> None:
     st.subheader("Answer model", anchor=False)
     now, kinds = service().llm, list(catalogue.LLM_KINDS)
     if not only_this_machine():  # visitors must not name this computer's files and addresses
-        kinds = ["extractive", "smollm2"]
+        kinds = ["none", "smollm2"]
     kind = st.radio(
         "Answer model", kinds, format_func=catalogue.LLM_KINDS.__getitem__, key="llm-kind",
         label_visibility="collapsed",
         index=kinds.index(catalogue.kind_of(now)) if catalogue.kind_of(now) in kinds else 0,
     )  # fmt: skip
-    kind = kind or "extractive"
+    kind = kind or "none"
     path = address = model = ""
     if kind == "file":
         path = st.text_input("File", now if catalogue.kind_of(now) == "file" else "", key="llm-path",
@@ -63,7 +63,8 @@ def draw_answer_model() -> None:
     note = st.warning if kind in ("smollm2", "server") else st.caption
     note(escape(catalogue.LLM_NOTES[kind]))
     with st.container(horizontal=True):
-        try_it = service().has_index() and st.button("Test", icon=":material/network_check:", key="llm-test")
+        can_try = kind != "none" and service().has_index()
+        try_it = can_try and st.button("Test", icon=":material/network_check:", key="llm-test")
         use_it = st.button("Use this model", icon=":material/check:", type="primary", key="llm-use")
     with errors_shown():
         if try_it or use_it:

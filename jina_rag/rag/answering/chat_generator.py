@@ -1,17 +1,18 @@
 """`ChatGenerator`: answers written by a language model that may use nothing but the passages."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from jina_rag.backends.base import ChatModel, WaitCallback
 from jina_rag.errors import ContextTooSmallError, GenerationError
-from jina_rag.rag.answering.follow_ups import rewrite_follow_up
 from jina_rag.rag.answering.prompts import build_messages, build_rewriting_messages
 from jina_rag.rag.answering.types import NO_ANSWER, Turn
+from jina_rag.rag.citations.marks import without_marks
 from jina_rag.rag.retrieval.search import SearchResult
-from jina_rag.rag.text.tokens import content_stems
 
 _TURNS_TO_REMEMBER = 4
-_LONGEST_REWRITTEN = 300  # characters
+_LONGEST_ADDITION = 200  # characters that a rewritten question may have more
+_NUMBER = re.compile(r"\d+")
 
 
 class ChatGenerator:
@@ -58,15 +59,18 @@ class ChatGenerator:
         )
 
     def rewrite(self, question: str, history: Sequence[Turn]) -> str | None:
-        """The model's rewriting, if it adds no word that the conversation doesn't have; else that of simple rules."""
-        by_rules = rewrite_follow_up(question, history)
-        if by_rules is None:
-            return None
+        """The question in the model's words, if they are one line of bounded length without a new number."""
         messages = build_rewriting_messages(question, history)
         if not self._model.fits(messages):
-            return by_rules
-        written = "".join(self._model.stream(messages)).strip().strip('"')
-        return written if _is_faithful(written, question, history) else by_rules
+            return None
+        written = ""
+        most = len(question) + _LONGEST_ADDITION
+        for piece in self._model.stream(messages):
+            written += piece
+            if len(written) > most:
+                return None
+        written = written.strip().strip('"')
+        return written if _is_sound(written, question, history[-1]) else None
 
     def close(self) -> None:
         """Close the model; the next answer opens it again."""
@@ -78,10 +82,7 @@ def _less_and_less(n_turns: int, n_passages: int) -> Iterator[tuple[int, int]]:
     yield from ((0, passages) for passages in range(n_passages, 0, -1))
 
 
-def _is_faithful(written: str, question: str, history: Sequence[Turn]) -> bool:
-    """Whether a rewritten question is one line that keeps what was asked and invents nothing."""
-    if not written or "\n" in written or len(written) > _LONGEST_REWRITTEN:
-        return False
-    known = {stem for turn in history for stem in content_stems(f"{turn.question} {turn.answer}")}
-    asked, now = set(content_stems(question)), set(content_stems(written))
-    return asked <= now and now <= asked | known and now != asked
+def _is_sound(written: str, question: str, last: Turn) -> bool:
+    """Whether a rewritten question is one line, with no number that the conversation doesn't have."""
+    known = _NUMBER.findall(f"{question} {last.question} {without_marks(last.answer)}")
+    return len(written.splitlines()) == 1 and set(_NUMBER.findall(written)) <= set(known)

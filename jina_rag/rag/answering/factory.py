@@ -5,21 +5,17 @@ from pathlib import Path
 
 from jina_rag.errors import GenerationError
 from jina_rag.rag.answering.chat_generator import ChatGenerator
-from jina_rag.rag.answering.extractive import ExtractiveGenerator
 from jina_rag.rag.answering.openai_chat import OpenAIChatModel
 from jina_rag.rag.answering.types import Generator
-from jina_rag.rag.indexing.index import DocumentIndex
 
 
-def make_generator(setting: str | None, index: DocumentIndex) -> Generator:
-    """The generator that a setting names. A language model is loaded or asked only when it first answers.
+def make_generator(setting: str | None) -> Generator | None:
+    """The generator that a setting names, None for none. A language model is loaded or asked when it first answers.
 
     Args:
-        setting: None or "extractive"; "smollm2", the small model from an installed package; the path of a chat model,
+        setting: None or "none"; "smollm2", the small model from an installed package; the path of a chat model,
             ending in .gguf; or the address of an OpenAI-compatible server, with a model's name after a # if it has
             many. The server's key is taken from the environment variable OPENAI_API_KEY.
-        index: The documents. The extractive generator compares with their model, and how alike texts are in them tells
-            it what counts as an answer.
 
     Raises:
         GenerationError: the setting is none of these, or there is no such file.
@@ -28,8 +24,8 @@ def make_generator(setting: str | None, index: DocumentIndex) -> Generator:
     from jina_rag.backends.llama_cpp.chat import LlamaCppChatModel
     from jina_rag.bundled import bundled_chat_model
 
-    if setting is None or setting == "extractive":
-        return ExtractiveGenerator(index.embedder, index)
+    if setting is None or setting == "none":
+        return None
     if setting == "smollm2":
         return ChatGenerator(LlamaCppChatModel(bundled_chat_model()))
     if setting.startswith(("http://", "https://")):
@@ -39,6 +35,6 @@ def make_generator(setting: str | None, index: DocumentIndex) -> Generator:
     if setting.lower().endswith(".gguf"):
         return ChatGenerator(LlamaCppChatModel(Path(setting).expanduser()))
     raise GenerationError(
-        f"{setting!r} names no way to answer. Use extractive, smollm2, the path of a .gguf file, or the address of an "
+        f"{setting!r} names no way to answer. Use none, smollm2, the path of a .gguf file, or the address of an "
         "OpenAI-compatible server, such as http://localhost:11434/v1#model."
     )

@@ -69,7 +69,9 @@ class RagPipeline(Closeable):
         """
         with ExitStack() as opened:
             retriever = opened.enter_context(Retriever.open(folder, backend=backend, reranker=reranker))
-            generator = opened.enter_context(closing(make_generator(llm, retriever.index)))
+            generator = make_generator(llm)
+            if generator:
+                opened.enter_context(closing(generator))
             pipeline = cls(retriever, generator, options=options)
             pipeline._opened = opened.pop_all()
         return pipeline

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as PythonGenerator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Literal, TypeAlias
 
 from jina_rag.closeable import Closeable
 from jina_rag.errors import GenerationError
-from jina_rag.rag.answering.follow_ups import keep_evidence
 from jina_rag.rag.answering.types import NO_ANSWER, Answer, Generator, Timings, Turn
 from jina_rag.rag.citations.attribution import AttributionStream
 from jina_rag.rag.citations.claims import ClaimChecker
@@ -148,17 +147,18 @@ class AnswerRun(Closeable):
             self._on_end(self._answer)
 
     def _run(self) -> PythonGenerator[Event, None, None]:
-        rewritten = None
+        understood = None
         if self._history and self._generator:
             yield self._begin("understanding")
-            rewritten = self._generator.rewrite(self._question, self._history)
+            understood = self._generator.rewrite(self._question, self._history)
         yield self._begin("searching")
-        self._found = self._search(rewritten)
-        self._checker = ClaimChecker(self._found.passages, rewritten or self._question)
+        self._found = self._search(understood)
+        self._checker = ClaimChecker(self._found.passages, understood or self._question)
         yield self._found
         yield self._begin("reading")
         if self._generator:
-            yield from self._write(self._generator)
+            history = () if understood == self._question else self._history  # a change of subject leaves the old one
+            yield from self._write(self._generator, history)
             self._whole = True
             yield from self._check()
         elif self._found.passages:
@@ -166,17 +166,21 @@ class AnswerRun(Closeable):
             self._highlights = tuple(best_sentences(self._question, self._found.passages, embedder))
         self._whole = True
 
-    def _search(self, rewritten: str | None) -> Found:
-        passages = self._retriever.retrieve(rewritten or self._question, self._options)
-        if not rewritten:
+    def _search(self, understood: str | None) -> Found:
+        """The passages for a question in words of its own or, without them, for it alone and behind the one before."""
+        if understood is None:
+            previous = self._history[-1].question if self._history else None
+            options = replace(self._options, previous_query=previous)
+            return Found(tuple(self._retriever.retrieve(self._question, options)))
+        passages = self._retriever.retrieve(understood, self._options)
+        if understood == self._question:
             return Found(tuple(passages))
-        found = {result.chunk.id for result in passages}
-        passages = keep_evidence(self._question, passages, self._history, KEPT_PASSAGES)
-        return Found(tuple(passages), rewritten, tuple(r.chunk.id for r in passages if r.chunk.id not in found))
+        ids = {result.chunk.id for result in passages}
+        kept = [result for result in self._history[-1].evidence[:KEPT_PASSAGES] if result.chunk.id not in ids]
+        return Found((*passages, *kept), understood, tuple(result.chunk.id for result in kept))
 
-    def _write(self, generator: Generator) -> Iterator[Event]:
+    def _write(self, generator: Generator, history: Sequence[Turn]) -> Iterator[Event]:
         marks = AttributionStream(self._checker)
-        history = self._history if self._found.rewritten else ()  # a change of subject doesn't drag the old one along
         question = self._found.rewritten or self._question
         pieces = generator.stream(question, self._found.passages, history, self._on_wait)
         whole = False

@@ -158,7 +158,7 @@ class Generator(Protocol):
         """
 
     def rewrite(self, question: str, history: Sequence[Turn]) -> str | None:
-        """The question in words that need no conversation; None if it needs none as it is.
+        """The question in words that need no conversation, as it is if it needs none; None if no sound ones come.
 
         Raises:
             GenerationError: the language model can't be reached, or can't answer.

@@ -59,15 +59,6 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     return [(sentence.start, sentence.end) for sentence in find_sentences(text)]
 
 
-def split_sentences(text: str, *, keep_labels: bool = False) -> list[str]:
-    """The sentences of a text on one line each, with or without its headings. Raises as `find_sentences` does."""
-    return [
-        " ".join(text[each.start : each.end].split())
-        for each in find_sentences(text)
-        if keep_labels or each.kind in ("sentence", "row")
-    ]
-
-
 class _Block(NamedTuple):
     """A paragraph, an item, a row with the names of its columns, or a heading."""
 
