@@ -12,6 +12,7 @@ _EACH_LINE = re.compile("^.*$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"[.!?…。！？؟۔।][\"'”’»)\]*_]*$")
 _CELL_END = re.compile(r"(?<!\\)\|")
 
+_SentenceKind: TypeAlias = Literal["sentence", "row", "header", "heading"]
 _Kind: TypeAlias = Literal["blank", "rule", "underline", "heading", "header", "row", "item", "prose"]
 _KINDS: dict[_Kind, re.Pattern[str]] = {
     "blank": re.compile(r"\s*$"),
@@ -39,7 +40,7 @@ class Sentence:
     start: int
     end: int
     text: str
-    kind: Literal["sentence", "row", "header", "heading"]
+    kind: _SentenceKind
 
 
 def find_sentences(text: str) -> list[Sentence]:
@@ -93,8 +94,10 @@ def _blocks(text: str) -> Iterator[_Block]:
 def _kind_of(line: str) -> tuple[_Kind, int]:
     """What a line is, and where its text begins."""
     indent = len(line) - len(line.lstrip(" \t"))
-    found = ((kind, match.end()) for kind, begin in _KINDS.items() if (match := begin.match(line, indent)))
-    return next(found, ("prose", indent))
+    for kind, begin in _KINDS.items():
+        if match := begin.match(line, indent):
+            return kind, match.end()
+    return "prose", indent
 
 
 def _kind_above(kind: _Kind, block: _Block, text: str) -> _Kind:
@@ -126,8 +129,8 @@ def _segments(text: str) -> Iterator[str]:
     yield from segment("en", text.replace("\n", " "))
 
 
-def _kind_of_sentence(kind: _Kind, line: str) -> Literal["sentence", "row", "header", "heading"]:
-    if kind in ("row", "header", "heading"):
+def _kind_of_sentence(kind: _Kind, line: str) -> _SentenceKind:
+    if kind == "row" or kind == "header" or kind == "heading":  # noqa: PLR1714 - mypy narrows this
         return kind
     return "heading" if kind == "prose" and not _SENTENCE_END.search(line) else "sentence"
 
