@@ -130,7 +130,7 @@ def _segments(text: str) -> Iterator[str]:
 
 
 def _kind_of_sentence(kind: _Kind, line: str) -> _SentenceKind:
-    if kind == "row" or kind == "header" or kind == "heading":  # noqa: PLR1714 - mypy narrows this
+    if kind == "row" or kind == "header" or kind == "heading":
         return kind
     return "heading" if kind == "prose" and not _SENTENCE_END.search(line) else "sentence"
 
