@@ -69,6 +69,7 @@ class RagPipeline(Closeable):
         """
         with ExitStack() as opened:
             retriever = opened.enter_context(Retriever.open(folder, backend=backend, reranker=reranker))
+            _ = retriever.index  # opened here, where its errors are expected
             generator = make_generator(llm)
             if generator:
                 opened.enter_context(closing(generator))
