@@ -10,11 +10,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from jina_rag.connection_limits import ConnectionLimits
 
 _log = logging.getLogger("jina_rag.server")
 
@@ -23,47 +25,11 @@ _SMALL_PIECES_ALLOWED = 10_000
 _SECONDS_BETWEEN_WARNINGS = 60
 
 
-@dataclass
-class ConnectionLimits:
-    """What a server's connections may take.
-
-    Attributes:
-        max_connections: At a time. A further one closes the connection that has kept the server waiting longest for a
-            request or the rest of one; if none does, the newcomer is closed.
-        header_seconds: From the connection, or from a request's first byte, until its headers are complete.
-        answer_seconds: In which a client must take an answer.
-    """
-
-    max_connections: int = 768
-    header_seconds: float = 20.0
-    answer_seconds: float = 120.0
-    _waiting: "dict[LimitedProtocol, None]" = field(default_factory=dict, init=False)
-    _last_warning: float = field(default=float("-inf"), init=False)
-
-    def wait_for(self, connection: "LimitedProtocol") -> None:
-        """Note that a connection's client owes the server a request; it is the last in the order of closing."""
-        self._waiting.pop(connection, None)
-        self._waiting[connection] = None
-
-    def stop_waiting_for(self, connection: "LimitedProtocol") -> None:
-        """Note that a whole request has come, or that the connection is closed."""
-        self._waiting.pop(connection, None)
-
-    def close_one_for(self, newcomer: "LimitedProtocol") -> None:
-        """Make room."""
-        victim = next(iter(self._waiting), newcomer)
-        self._waiting.pop(victim, None)
-        victim.connections.discard(victim)  # its socket is closed in the loop's next turn
-        victim.transport.abort()
-        if time.monotonic() - self._last_warning > _SECONDS_BETWEEN_WARNINGS:
-            self._last_warning = time.monotonic()
-            _log.warning("connections_full", extra={"fields": {"connections": self.max_connections}})
-
-
 class LimitedProtocol(H11Protocol):
     """One connection. Make a server's own class with `limited_protocol`."""
 
     limits: ClassVar[ConnectionLimits]
+    waiting: ClassVar["_WaitingConnections"]
 
     def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - as uvicorn calls it
         super().__init__(*args, **settings)
@@ -77,13 +43,13 @@ class LimitedProtocol(H11Protocol):
         super().connection_made(transport)
         self._wait_for_request()
         if len(self.connections) > self.limits.max_connections:
-            self.limits.close_one_for(self)
+            self.waiting.close_one_for(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._header_deadline.cancel()
         self._answer_deadline.cancel()
-        self.limits.stop_waiting_for(self)
+        self.waiting.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,7 +61,7 @@ class LimitedProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE:
             self._header_deadline.cancel()  # the headers are complete; the application minds the body
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self.limits.stop_waiting_for(self)
+            self.waiting.remove(self)
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the rest of one that was refused before its end."""
@@ -106,7 +72,7 @@ class LimitedProtocol(H11Protocol):
             return
         self._is_idle = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
         if self._is_idle:
-            self.limits.wait_for(self)  # as long as `timeout_keep_alive` says
+            self.waiting.add(self)  # as long as `timeout_keep_alive` says
         else:
             self._wait_for_request()
 
@@ -114,7 +80,7 @@ class LimitedProtocol(H11Protocol):
         """Give a client that does not read a while."""
         super().pause_writing()
         if not self._answer_deadline.is_running:
-            self._answer_deadline.start(self.limits.answer_seconds, self.transport.abort)
+            self._answer_deadline.start(self.limits.answer_timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Go on with an answer; the deadline is that of the whole of it."""
@@ -140,11 +106,39 @@ class LimitedProtocol(H11Protocol):
             self.transport.abort()
 
     def _wait_for_request(self) -> None:
-        self.limits.wait_for(self)
-        self._header_deadline.start(self.limits.header_seconds, self.transport.abort)
+        self.waiting.add(self)
+        self._header_deadline.start(self.limits.header_timeout, self.transport.abort)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: the request is answered as if it had not asked."""
+
+
+class _WaitingConnections:
+    """Connections whose clients owe the server a request, in the order in which they are closed to make room."""
+
+    def __init__(self, max_connections: int) -> None:
+        self._max_connections = max_connections
+        self._connections: dict[LimitedProtocol, None] = {}
+        self._last_warning = float("-inf")
+
+    def add(self, connection: LimitedProtocol) -> None:
+        """Put a connection last."""
+        self._connections.pop(connection, None)
+        self._connections[connection] = None
+
+    def remove(self, connection: LimitedProtocol) -> None:
+        """Forget a connection: a whole request has come, or it is closed."""
+        self._connections.pop(connection, None)
+
+    def close_one_for(self, newcomer: LimitedProtocol) -> None:
+        """Make room."""
+        victim = next(iter(self._connections), newcomer)
+        self._connections.pop(victim, None)
+        victim.connections.discard(victim)  # its socket is closed in the loop's next turn
+        victim.transport.abort()
+        if time.monotonic() - self._last_warning > _SECONDS_BETWEEN_WARNINGS:
+            self._last_warning = time.monotonic()
+            _log.warning("connections_full", extra={"fields": {"connections": self._max_connections}})
 
 
 class _Deadline:
@@ -201,5 +195,6 @@ def limited_protocol(limits: ConnectionLimits) -> type[LimitedProtocol]:
         if soft < wanted and soft != resource.RLIM_INFINITY:
             soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            limits.max_connections = min(limits.max_connections, soft // 2)
-    return type("Connection", (LimitedProtocol,), {"limits": limits})
+            limits = replace(limits, max_connections=min(limits.max_connections, soft // 2))
+    waiting = _WaitingConnections(limits.max_connections)
+    return type("Connection", (LimitedProtocol,), {"limits": limits, "waiting": waiting})

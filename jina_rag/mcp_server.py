@@ -39,7 +39,8 @@ try:
     from starlette.responses import PlainTextResponse
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from jina_rag.connections import ConnectionLimits, limited_protocol
+    from jina_rag.connection_limits import ConnectionLimits
+    from jina_rag.connections import limited_protocol
 except ImportError as error:
     raise MissingDependencyError.for_extra("mcp", "mcp") from error
 

@@ -62,7 +62,8 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: Sequence[str]) -> 
     from streamlit.config import set_option
     from streamlit_app import app
 
-    from jina_rag.connections import ConnectionLimits, limited_protocol
+    from jina_rag.connection_limits import ConnectionLimits
+    from jina_rag.connections import limited_protocol
 
     set_option("server.address", host)
     set_option("server.port", listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""`jina-rag serve`: one embedding model behind OpenAI's and Text Embeddings Inference's addresses."""
+"""`jina-rag serve`: models behind OpenAI's, Jina's, Cohere's and TEI's addresses."""
 
 from jina_rag.server.settings import ServerSettings
 

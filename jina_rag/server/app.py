@@ -19,13 +19,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from jina_rag import __version__
-from jina_rag.connections import ConnectionLimits, limited_protocol
+from jina_rag.connections import limited_protocol
 from jina_rag.embedder import Embedder
 from jina_rag.errors import ServerSettingsError
 from jina_rag.server.errors import Reason, RequestError, error_response
 from jina_rag.server.guard import Guard
 from jina_rag.server.logs import log_event
 from jina_rag.server.openai_api import openai_router
+from jina_rag.server.rerank_api import rerank_router
+from jina_rag.server.reranking import RerankService, ServedReranker
 from jina_rag.server.service import EmbeddingService
 from jina_rag.server.settings import ServerSettings
 from jina_rag.server.tei_api import state_router, tei_router
@@ -37,13 +39,15 @@ _HTTP_REASONS: dict[int, tuple[Reason, str]] = {
 
 
 class Application:
-    """The ASGI application of one embedder."""
+    """The ASGI application of one embedder, and of a reranker if there is one."""
 
-    def __init__(self, embedder: Embedder, settings: ServerSettings | None = None) -> None:
-        """Load the model and start the queue; the application's lifespan ends it."""
+    def __init__(
+        self, embedder: Embedder, settings: ServerSettings | None = None, reranker: ServedReranker | None = None
+    ) -> None:
+        """Load the models and start the queues; the application's lifespan ends them."""
         self.settings = settings or ServerSettings()
         self.service = EmbeddingService(embedder, self.settings)
-        self.api = _make_api(self.service)
+        self.api = _make_api(self.service, RerankService(reranker, self.service) if reranker else None)
         self.guard = Guard(self.api, self.service)
         self.asgi: ASGIApp = self.guard
 
@@ -79,18 +83,25 @@ class GracefulServer(uvicorn.Server):
         self.should_exit = True
 
 
-def run(embedder: Embedder, settings: ServerSettings, *, on_ready: Callable[[str], None]) -> None:
+def run(
+    embedder: Embedder,
+    settings: ServerSettings,
+    reranker: ServedReranker | None = None,
+    *,
+    on_ready: Callable[[str], None],
+) -> None:
     """Serve an embedder until a signal comes: the first lets requests finish, the second doesn't.
 
     Args:
         embedder: The model.
         settings: How to serve it.
+        reranker: A second model, that reranks.
         on_ready: Called with the address once the server listens.
 
     Raises:
         ServerSettingsError: the address is taken, or is none of this machine's.
     """
-    application = Application(embedder, settings)
+    application = Application(embedder, settings, reranker)
     with _listen(settings) as listener:
         host, port = listener.getsockname()[:2]
         on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -100,21 +111,16 @@ def run(embedder: Embedder, settings: ServerSettings, *, on_ready: Callable[[str
 def uvicorn_config(application: Application) -> uvicorn.Config:
     """How uvicorn is to run the application: its own access log off, ours says more."""
     settings = application.settings
-    limits = ConnectionLimits(
-        max_connections=settings.max_connections,
-        header_seconds=settings.header_timeout,
-        answer_seconds=settings.answer_timeout,
-    )
     return uvicorn.Config(
         application.asgi,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=limited_protocol(limits),
+        http=limited_protocol(settings),
         ws="none",
         backlog=128,  # as many are accepted at once, before any is counted
-        timeout_keep_alive=75,  # longer than proxies keep theirs, or they send into a connection that is being closed
+        timeout_keep_alive=settings.idle_timeout,
         timeout_graceful_shutdown=5,
     )
 
@@ -130,16 +136,19 @@ def _listen(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
-def _make_api(service: EmbeddingService) -> FastAPI:
+def _make_api(service: EmbeddingService, reranking: RerankService | None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        if reranking:
+            await asyncio.to_thread(reranking.close)
         await asyncio.to_thread(service.close)
 
     api = FastAPI(
         title="jina-rag serve",
         version=__version__,
-        description="One embedding model behind OpenAI's and Text Embeddings Inference's addresses.",
+        description="An embedding model, and a reranker if there is one, behind OpenAI's, Jina's, Cohere's and Text "
+        "Embeddings Inference's addresses.",
         lifespan=lifespan,
         docs_url=None,  # FastAPI's page loads scripts from another host
         redoc_url=None,
@@ -147,7 +156,8 @@ def _make_api(service: EmbeddingService) -> FastAPI:
     )
     api.include_router(openai_router(service))
     api.include_router(tei_router(service))
-    api.include_router(state_router(service))
+    api.include_router(rerank_router(service, reranking))
+    api.include_router(state_router(service, reranking))
     api.add_api_route("/docs", lambda: HTMLResponse(_docs_page(api)), include_in_schema=False)
 
     @api.exception_handler(RequestError)

@@ -23,6 +23,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from jina_rag.backends.base import EmbeddingBackend
+from jina_rag.server.turns import Turns
 from jina_rag.vectors import FloatArray
 
 LaneName: TypeAlias = Literal["short", "long"]
@@ -156,6 +157,7 @@ class Batcher:
         batch_tokens: int,
         max_queue_tokens: int,
         on_batch: BatchCallback,
+        turns: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the threads; `close` ends them.
@@ -166,6 +168,7 @@ class Batcher:
             batch_tokens: Tokens in one call: best as many as the engine computes at a time.
             max_queue_tokens: Tokens that may wait or be computed; a lone request may exceed it.
             on_batch: Called after each call of the engine.
+            turns: What the engine shares its cores by with a reranker.
             clock: Seconds, from wherever.
         """
         self._backend = backend
@@ -173,6 +176,7 @@ class Batcher:
         self._batch_tokens = batch_tokens
         self._max_queue_tokens = max_queue_tokens
         self._on_batch = on_batch
+        self._turns = turns or Turns()
         self._clock = clock
         self._lanes: dict[LaneName, _Lane] = {"short": _Lane("short"), "long": _Lane("long")}
         self._changed = Condition()
@@ -244,8 +248,9 @@ class Batcher:
     def _serve(self, lane: _Lane) -> None:
         while parts := self._next_batch(lane):
             n_tokens = sum(request.token_counts[position] for request, position in parts)
-            started = self._clock()
-            self._embed(parts)
+            with self._turns.hold("embedder"):
+                started = self._clock()
+                self._embed(parts)
             with self._changed:
                 ended = self._clock()
                 # The engine takes one call at a time, so this one didn't begin before the other lane's had ended.
@@ -291,10 +296,15 @@ class Batcher:
 
     def _embed(self, parts: list[Part]) -> None:
         """Compute a batch; if that fails, each request by itself, so that none suffers from another's text."""
+        n_left = len(parts)
 
-        def check(_: int) -> None:
+        def check(n_done: int) -> None:
+            nonlocal n_left
+            n_left -= n_done
             if all(request.is_cancelled for request, _ in parts):
                 raise _CancelledBatchError
+            if n_left:
+                self._turns.pass_on("embedder")
 
         try:
             result = self._backend.embed(

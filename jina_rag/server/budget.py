@@ -5,8 +5,14 @@ from contextlib import contextmanager
 
 from jina_rag.server.errors import overloaded
 
-ANSWER_BYTES_PER_NUMBER = 16
+VECTOR_BYTES_PER_NUMBER = 16
 """A float32, and the same as JSON."""
+
+PAIR_BYTES_PER_CHARACTER = 4
+"""An int32, if each character of query and text is a token."""
+
+SHOWN_BYTES_PER_TOKEN = 320
+"""A token with its text and place as an object, and the same as JSON."""
 
 
 class ByteBudget:
@@ -23,13 +29,12 @@ class ByteBudget:
         self._n_computing = 0
 
     @contextmanager
-    def hold_answer(self, n_numbers: int) -> Iterator[None]:
-        """Count the vectors of a request, and the answer that they become, while they are computed.
+    def hold_answer(self, n_bytes: int) -> Iterator[None]:
+        """Count what is computed for a request, and the answer that it becomes, while it is computed.
 
         Raises:
             RequestError: there is no room, and other requests are being computed.
         """
-        n_bytes = n_numbers * ANSWER_BYTES_PER_NUMBER
         if self._n_computing and self.held + n_bytes > self.limit:
             raise overloaded(1.0)
         self._n_computing += 1

@@ -46,7 +46,8 @@ _WORDINGS: dict[Reason, _Wording] = {
 
 _MAX_RETRY_AFTER = 60
 
-TEI_PATHS = frozenset({"/", "/embed", "/embed_all", "/similarity", "/tokenize", "/info", "/health", "/ping"})
+TEI_PATHS = frozenset({"/", "/embed", "/embed_all", "/similarity", "/tokenize", "/rerank", "/info", "/health", "/ping"})
+RERANK_PATHS = frozenset({"/v1/rerank", "/v2/rerank", "/rerank"})
 
 
 class RequestError(Exception):
@@ -85,7 +86,10 @@ def error_response(error: RequestError, path: str) -> Response:
     if path in TEI_PATHS:
         return _json(wording.tei_status, {"error": error.message, "error_type": wording.tei_type}, error.headers)
     body = {"message": error.message, "type": wording.openai_type, "param": error.param, "code": wording.openai_code}
-    return _json(wording.openai_status, {"error": body}, error.headers)
+    answer: dict[str, Any] = {"error": body}
+    if path in RERANK_PATHS:
+        answer["detail"] = error.message  # where Jina's clients look for it
+    return _json(wording.openai_status, answer, error.headers)
 
 
 def _json(status: int, body: dict[str, Any], headers: dict[str, str]) -> Response:

@@ -13,15 +13,15 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jina_rag.server.budget import ByteBudget
-from jina_rag.server.errors import TEI_PATHS, RequestError, error_response, overloaded
+from jina_rag.server.errors import RERANK_PATHS, TEI_PATHS, RequestError, error_response, overloaded
 from jina_rag.server.logs import log_event
 from jina_rag.server.request_body import DOCUMENT, parse_json
 from jina_rag.server.service import EmbeddingService
 
 _FREE_PATHS = frozenset({"/health", "/ping", "/metrics", "/docs", "/openapi.json"})
-_POST_PATHS = frozenset({"/v1/embeddings", "/embeddings", "/embed", "/", "/embed_all", "/similarity", "/tokenize"})
+_POST_PATHS = RERANK_PATHS | {"/v1/embeddings", "/embeddings", "/embed", "/", "/embed_all", "/similarity", "/tokenize"}
 
-PATHS = TEI_PATHS | {"/v1/embeddings", "/embeddings", "/v1/models", "/metrics", "/docs", "/openapi.json"}
+PATHS = TEI_PATHS | RERANK_PATHS | {"/v1/embeddings", "/embeddings", "/v1/models", "/metrics", "/docs", "/openapi.json"}
 """Those that the log and the figures name; all others are one."""
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -166,7 +166,8 @@ class Guard:
             oldest.reschedule(-math.inf)
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange", body: bytes) -> None:
-        max_strings = self._service.settings.max_client_batch_size + _MAX_OTHER_STRINGS
+        strings_per_text = 2 if scope["path"] in RERANK_PATHS else 1  # a document may be {"text": "…"}
+        max_strings = strings_per_text * self._service.settings.max_client_batch_size + _MAX_OTHER_STRINGS
         if len(body) <= _QUICK_BODY_BYTES:
             scope[DOCUMENT] = parse_json(body, max_strings=max_strings)
         else:

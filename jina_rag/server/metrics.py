@@ -1,6 +1,6 @@
 """What a server counts and times, for Prometheus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -37,8 +37,10 @@ class Metrics:
         self.cancelled = Counter(
             "jina_rag_cancelled_requests", "Requests whose client hung up.", registry=self.registry
         )
-        self.texts = Counter("jina_rag_texts", "Texts embedded, by prompt.", ("prompt",), registry=self.registry)
-        self.tokens = Counter("jina_rag_tokens", "Tokens embedded.", registry=self.registry)
+        self.texts = Counter(
+            "jina_rag_texts", "Texts read, by prompt; rerank with a query.", ("prompt",), registry=self.registry
+        )
+        self.tokens = Counter("jina_rag_tokens", "Tokens read.", registry=self.registry)
         self.truncated = Counter("jina_rag_truncated_texts", "Texts that were cut.", registry=self.registry)
         self.input_tokens = Histogram(
             "jina_rag_input_tokens", "Tokens of a text.", buckets=_TOKENS, registry=self.registry
@@ -55,13 +57,16 @@ class Metrics:
         self.in_progress = Gauge(
             "jina_rag_requests_in_progress", "Requests being read, waiting or computed.", registry=self.registry
         )
+        self._queues: list[Callable[[], float]] = []
+        queue_tokens = Gauge("jina_rag_queue_tokens", "Tokens waiting or being computed.", registry=self.registry)
+        queue_tokens.set_function(lambda: sum(tokens() for tokens in self._queues))
+        self._queue_requests = Gauge("jina_rag_queue_requests", "Requests waiting.", ("lane",), registry=self.registry)
 
-    def watch_queue(self, tokens: Callable[[], float], requests: dict[str, Callable[[], float]]) -> None:
-        """Read the queue's length whenever somebody asks for the figures."""
-        Gauge("jina_rag_queue_tokens", "Tokens waiting or being computed.", registry=self.registry).set_function(tokens)
-        lanes = Gauge("jina_rag_queue_requests", "Requests waiting.", ("lane",), registry=self.registry)
+    def watch_queue(self, tokens: Callable[[], float], requests: Mapping[str, Callable[[], float]]) -> None:
+        """Read a queue's length whenever somebody asks for the figures: tokens in all, requests by lane."""
+        self._queues.append(tokens)
         for lane, length in requests.items():
-            lanes.labels(lane).set_function(length)
+            self._queue_requests.labels(lane).set_function(length)
 
     def observe_batch(self, lane: str, n_texts: int, n_tokens: int, seconds: float) -> None:
         """Count one call of the engine."""

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Scope
 
 from jina_rag.server.errors import RequestError
-from jina_rag.server.service import Embedded
+from jina_rag.server.service import Result
 
 DOCUMENT = "jina_rag.document"
 """Where the parsed body is in a request's scope."""
@@ -64,11 +64,11 @@ class _ParsedRequest(Request):
         return self.scope[DOCUMENT]
 
 
-def log_result(scope: Scope, embedded: Embedded) -> None:
+def log_result(scope: Scope, result: Result) -> None:
     """Leave the figures of a request for the log."""
     scope["jina_rag"].update(
-        texts=len(embedded.token_counts),
-        tokens=sum(embedded.token_counts),
-        truncated=len(embedded.truncated),
-        **{f"{stage}_ms": round(1000 * seconds, 1) for stage, seconds in embedded.seconds.items() if stage != "total"},
+        texts=len(result.token_counts),
+        tokens=sum(result.token_counts),
+        truncated=len(result.truncated),
+        **{f"{stage}_ms": round(1000 * seconds, 1) for stage, seconds in result.seconds.items() if stage != "total"},
     )

@@ -1,11 +1,11 @@
-"""What both APIs do with texts: choose prompts, hold limits, wait for the vectors, cut and normalise them."""
+"""What the embedding addresses do with texts: choose prompts, hold limits, wait for the vectors, cut, normalise."""
 
 import asyncio
 import logging
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, ParamSpec, TypeVar
@@ -15,12 +15,13 @@ import numpy as np
 from jina_rag.embedder import Embedder
 from jina_rag.errors import InvalidDimensionsError, JinaRagError
 from jina_rag.server.batching import BatchedResult, Batcher, QueueFullError
-from jina_rag.server.budget import ByteBudget
+from jina_rag.server.budget import VECTOR_BYTES_PER_NUMBER, ByteBudget
 from jina_rag.server.errors import RequestError, overloaded
 from jina_rag.server.metrics import Metrics
 from jina_rag.server.names import ServedNames, describe_model
 from jina_rag.server.prompts import PromptName, apply_prompt
 from jina_rag.server.settings import ServerSettings
+from jina_rag.server.turns import Turns
 from jina_rag.vectors import FloatArray, truncate_dimensions
 
 P = ParamSpec("P")
@@ -55,21 +56,30 @@ class EmbedRequest:
     normalize: bool = True
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """What came of a request.
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What every request's answer may say of its work.
 
     Attributes:
-        vectors: float32 of shape (n, d), in the order of the texts.
-        token_counts: How many tokens of each text were read, prompt included.
+        token_counts: How many tokens of each text were read, with its prompt or query.
         truncated: Positions of the texts that were cut.
-        seconds: What each stage took, by its name.
+        seconds: What each stage took, by its name: tokenization, queue, inference, total.
     """
 
-    vectors: FloatArray
     token_counts: tuple[int, ...]
     truncated: tuple[int, ...]
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded(Result):
+    """What came of a request to embed.
+
+    Attributes:
+        vectors: float32 of shape (n, d), in the order of the texts.
+    """
+
+    vectors: FloatArray
 
 
 @dataclass(frozen=True)
@@ -100,12 +110,14 @@ class EmbeddingService:
         self.metrics = Metrics()
         self.budget = ByteBudget(settings.max_bytes_in_flight)
         self.draining = False
+        self.turns = Turns()
         self._batcher = Batcher(
             embedder.backend,
             max_input_tokens=embedder.max_input_tokens,
             batch_tokens=settings.max_batch_tokens,
             max_queue_tokens=settings.max_queue_tokens,
             on_batch=self.metrics.observe_batch,
+            turns=self.turns,
         )
         self.metrics.watch_queue(
             lambda: self._batcher.tokens,
@@ -141,9 +153,9 @@ class EmbeddingService:
             RequestError: the request is refused, or the engine failed.
         """
         dimensions = self._check_dimensions(request.dimensions)
-        self._check_texts(request.texts, request.param)
+        self.check_size(len(request.texts), sum(map(len, request.texts)), request.param)
         started = time.monotonic()
-        with self.budget.hold_answer(len(request.texts) * self.embedder.spec.dimensions):
+        with self.budget.hold_answer(len(request.texts) * self.embedder.spec.dimensions * VECTOR_BYTES_PER_NUMBER):
             with_prompts = [
                 apply_prompt(text, request.prompt, self.settings.default_prompt, self.embedder.spec.prompts)
                 for text in request.texts
@@ -153,15 +165,15 @@ class EmbeddingService:
             tokenized = time.monotonic()
             result = await self._compute(prepared)
             vectors = _finish(result.vectors, dimensions, normalize=request.normalize)
-        seconds = {
-            "tokenization": tokenized - started,
-            "queue": result.queued_s,
-            "inference": result.computed_s,
-            "total": time.monotonic() - started,
-        }
-        truncated = tuple(sorted(prepared.truncated | set(result.truncated)))
-        self._observe(Counter(name for _, name in with_prompts), prepared.token_counts, len(truncated), seconds)
-        return Embedded(vectors, tuple(prepared.token_counts), truncated, seconds)
+        seconds = stage_seconds(started, tokenized, result.queued_s, result.computed_s)
+        embedded = Embedded(
+            vectors=vectors,
+            token_counts=tuple(prepared.token_counts),
+            truncated=tuple(sorted(prepared.truncated | set(result.truncated))),
+            seconds=seconds,
+        )
+        self.observe(embedded, Counter(name for _, name in with_prompts))
+        return embedded
 
     async def count_tokens(self, texts: Sequence[str], param: str) -> list[int]:
         """How many tokens each text has, in jobs so small that others have their turn between them.
@@ -169,12 +181,34 @@ class EmbeddingService:
         Raises:
             RequestError: there are more texts or characters than one request may have.
         """
-        self._check_texts(texts, param)
         size = sum(map(len, texts))
+        self.check_size(len(texts), size, param)
         counts: list[int] = []
-        for part in _in_parts(texts):
+        for part in in_parts(texts):
             counts += await self.run(size, self.embedder.backend.count_tokens, part)
         return counts
+
+    def check_size(self, n_texts: int, n_characters: int, param: str) -> None:
+        """Refuse more texts or characters than one request may have, before their tokens are counted.
+
+        Raises:
+            RequestError: there are more.
+        """
+        settings = self.settings
+        if n_texts > settings.max_client_batch_size:
+            raise RequestError(
+                "validation",
+                f"batch size {n_texts} > maximum allowed batch size {settings.max_client_batch_size}. Send fewer "
+                "texts at a time.",
+                param=param,
+            )
+        if n_characters > settings.max_request_characters:
+            raise RequestError(
+                "validation",
+                f"The texts have {n_characters:,} characters together; one request may have "
+                f"{settings.max_request_characters:,}. Send fewer or shorter texts at a time.",
+                param=param,
+            )
 
     def check_request_tokens(self, n_tokens: int, param: str) -> None:
         """Refuse more tokens than one request may have.
@@ -196,29 +230,27 @@ class EmbeddingService:
         future: Future[T] = pool.submit(job, *args, **kwargs)
         return await asyncio.wrap_future(future)
 
+    def observe(self, result: Result, prompts: Mapping[str, int]) -> None:
+        """Count a request that was answered.
+
+        Args:
+            result: What came of it.
+            prompts: How many of its texts went with each prompt.
+        """
+        for stage in ("tokenization", "queue", "inference"):
+            self.metrics.stage_seconds.labels(stage).observe(result.seconds[stage])
+        for name, n_texts in prompts.items():
+            self.metrics.texts.labels(name).inc(n_texts)
+        for n_tokens in result.token_counts:
+            self.metrics.input_tokens.observe(n_tokens)
+        self.metrics.tokens.inc(sum(result.token_counts))
+        self.metrics.truncated.inc(len(result.truncated))
+
     def _check_dimensions(self, dimensions: int | None) -> int:
         try:
             return self.embedder.spec.check_dimensions(self.embedder.dimensions if dimensions is None else dimensions)
         except InvalidDimensionsError as error:
             raise RequestError("validation", str(error), param="dimensions") from error
-
-    def _check_texts(self, texts: Sequence[str], param: str) -> None:
-        settings = self.settings
-        if len(texts) > settings.max_client_batch_size:
-            raise RequestError(
-                "validation",
-                f"batch size {len(texts)} > maximum allowed batch size {settings.max_client_batch_size}. Send fewer "
-                "texts at a time.",
-                param=param,
-            )
-        n_characters = sum(map(len, texts))
-        if n_characters > settings.max_request_characters:
-            raise RequestError(
-                "validation",
-                f"The texts have {n_characters:,} characters together; one request may have "
-                f"{settings.max_request_characters:,}. Send fewer or shorter texts at a time.",
-                param=param,
-            )
 
     async def _prepare(self, request: EmbedRequest, texts: list[str]) -> _Prepared:
         """Count the tokens of texts with their prompts, and cut those that are too long if that was asked for."""
@@ -268,37 +300,45 @@ class EmbeddingService:
         try:
             return await asyncio.wrap_future(queued.result)
         except Exception as error:
-            # Whatever an engine raises is its failure, not the request's; foreign words may quote a text.
-            words = str(error) if isinstance(error, JinaRagError) else ""
-            _log.error("engine_failed", extra={"fields": {"error": type(error).__name__, "words": words}})
-            raise RequestError(
-                "backend", "The engine failed. Try again; if that does not help, see the server's log."
-            ) from error
+            raise engine_failed(error) from error
         finally:
             self._batcher.cancel(queued)
 
-    def _observe(
-        self, prompts: Counter[str], token_counts: Sequence[int], n_truncated: int, seconds: dict[str, float]
-    ) -> None:
-        for stage in ("tokenization", "queue", "inference"):
-            self.metrics.stage_seconds.labels(stage).observe(seconds[stage])
-        for name, n_texts in prompts.items():
-            self.metrics.texts.labels(name).inc(n_texts)
-        for n_tokens in token_counts:
-            self.metrics.input_tokens.observe(n_tokens)
-        self.metrics.tokens.inc(sum(token_counts))
-        self.metrics.truncated.inc(n_truncated)
 
+def in_parts(texts: Sequence[str], n_more: int = 0) -> Iterator[Sequence[str]]:
+    """Slices of up to `_LONG_WORK` characters; a longer text goes alone.
 
-def _in_parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Slices of up to `_LONG_WORK` characters; a longer text goes alone."""
+    Args:
+        texts: Any number of them.
+        n_more: Characters that each costs besides its own: those of a query that is read with it.
+    """
     start = n_characters = 0
     for index, text in enumerate(texts):
-        if n_characters + len(text) > _LONG_WORK and index > start:
+        if n_characters + len(text) + n_more > _LONG_WORK and index > start:
             yield texts[start:index]
             start, n_characters = index, 0
-        n_characters += len(text)
+        n_characters += len(text) + n_more
     yield texts[start:]
+
+
+def stage_seconds(started: float, tokenized: float, queued_s: float, computed_s: float) -> dict[str, float]:
+    """What the stages of a request took, which ends now."""
+    return {
+        "tokenization": tokenized - started,
+        "queue": queued_s,
+        "inference": computed_s,
+        "total": time.monotonic() - started,
+    }
+
+
+def engine_failed(error: Exception) -> RequestError:
+    """The refusal of a request that an engine failed at, with a line in the log.
+
+    Whatever an engine raises is its failure, not the request's; foreign words may quote a text.
+    """
+    words = str(error) if isinstance(error, JinaRagError) else ""
+    _log.error("engine_failed", extra={"fields": {"error": type(error).__name__, "words": words}})
+    return RequestError("backend", "The engine failed. Try again; if that does not help, see the server's log.")
 
 
 def _finish(states: FloatArray, dimensions: int, *, normalize: bool) -> FloatArray:

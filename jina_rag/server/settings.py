@@ -1,9 +1,10 @@
-"""What can be set about a server, and the two rules that its address must keep."""
+"""What can be set about a server, with the defaults, and the two rules that its address must keep."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from jina_rag.connection_limits import ConnectionLimits
 from jina_rag.errors import ServerSettingsError
 from jina_rag.machine import is_loopback
 
@@ -11,8 +12,8 @@ DefaultPrompt: TypeAlias = Literal["auto", "document", "query", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerSettings:
-    """How a server listens, what it accepts and how much of it.
+class ServerSettings(ConnectionLimits):
+    """How a server listens, what it accepts and how much of it. All defaults are here and in `ConnectionLimits`.
 
     Attributes:
         host: Address to listen on.
@@ -30,12 +31,11 @@ class ServerSettings:
         max_request_characters: Characters in one request, which are counted before the tokens.
         max_body_bytes: Bytes of a request's body.
         max_bytes_in_flight: Bytes of all requests' bodies and answers; a lone answer may exceed it.
-        max_connections: Connections at a time; a further one closes the one that has waited longest.
         max_concurrent_requests: Requests that are waiting or computed at a time.
         max_queue_tokens: Tokens that wait or are computed; a lone request may exceed it.
-        header_timeout: Seconds in which a request's headers must have come.
-        body_timeout: Seconds in which its body must have come.
-        answer_timeout: Seconds in which the client must have taken the answer.
+        body_timeout: Seconds in which a request's body must have come.
+        idle_timeout: Seconds until a connection without a request is closed: longer than proxies keep theirs, or they
+            send into one that is being closed.
         drain_timeout: Seconds that a stopping server gives to the requests it took.
     """
 
@@ -52,12 +52,10 @@ class ServerSettings:
     max_request_characters: int = 3_000_000
     max_body_bytes: int = 8 * 2**20
     max_bytes_in_flight: int = 512 * 2**20
-    max_connections: int = 768
     max_concurrent_requests: int = 512
     max_queue_tokens: int = 300_000
-    header_timeout: float = 20.0
     body_timeout: float = 60.0
-    answer_timeout: float = 120.0
+    idle_timeout: int = 75
     drain_timeout: float = 120.0
 
     def __post_init__(self) -> None:

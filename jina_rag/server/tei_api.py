@@ -1,10 +1,10 @@
 """The API of Hugging Face's Text Embeddings Inference (TEI): `/embed`, `/similarity`, `/tokenize`, `/info`, `/health`.
 
-Shapes follow text-embeddings-inference 1.9 (`router/src/http/types.rs`). Two things differ on purpose: a text that is
-too long is refused unless the request or the server says `truncate`, and a field that is not known is refused.
+Its `/rerank` is in `rerank_api`. Shapes follow text-embeddings-inference 1.9 (`router/src/http/types.rs`). Two things
+differ on purpose: a text that is too long is refused unless the request or the server says `truncate`, and a field that
+is not known is refused.
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,14 +13,16 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from jina_rag import __version__
-from jina_rag.backends.base import SupportsTokenize
+from jina_rag.backends.base import SupportsTokenize, Token
+from jina_rag.server.budget import SHOWN_BYTES_PER_TOKEN
 from jina_rag.server.documentation import REFUSALS
 from jina_rag.server.errors import RequestError
 from jina_rag.server.fields import Body, EmbedFields, PromptField, Texts, Truncate
 from jina_rag.server.metrics import CONTENT_TYPE
 from jina_rag.server.prompts import SpelledPrompt, apply_prompt, choose_prompt
 from jina_rag.server.request_body import ParsedRoute, log_result
-from jina_rag.server.service import Embedded, EmbeddingService, EmbedRequest
+from jina_rag.server.reranking import RerankService
+from jina_rag.server.service import EmbeddingService, EmbedRequest, Result, in_parts
 from jina_rag.vectors import cosine_similarity
 
 Direction = Annotated[
@@ -96,7 +98,9 @@ def tei_router(service: EmbeddingService) -> APIRouter:
         )
         log_result(request.scope, embedded)
         content = await service.run(embedded.vectors.size, _as_json, embedded.vectors)
-        return Response(content, headers=_headers(embedded, body.inputs), media_type="application/json")
+        return Response(
+            content, headers=work_headers(embedded, sum(map(len, body.inputs))), media_type="application/json"
+        )
 
     for path, listed in (("/embed", True), ("/", False)):
         router.post(path, response_model=list[list[float]], responses=REFUSALS["embed"], include_in_schema=listed)(
@@ -124,7 +128,9 @@ def tei_router(service: EmbeddingService) -> APIRouter:
         )
         log_result(request.scope, embedded)
         cosines = cosine_similarity(embedded.vectors[0], embedded.vectors[1:])
-        return Response(_as_json(cosines), headers=_headers(embedded, texts), media_type="application/json")
+        return Response(
+            _as_json(cosines), headers=work_headers(embedded, sum(map(len, texts))), media_type="application/json"
+        )
 
     @router.post("/tokenize", response_model=list[list[ShownToken]], responses=REFUSALS["embed"])
     async def tokenize(body: TokenizeBody) -> Response:
@@ -134,16 +140,18 @@ def tei_router(service: EmbeddingService) -> APIRouter:
         texts = [apply_prompt(text, prompt, "none", prompts)[0] for text in body.inputs]
         counts = await service.count_tokens(texts, "inputs")
         service.check_request_tokens(sum(counts), "inputs")
-        content = await service.run(sum(map(len, texts)), _tokenize, service, texts, body.add_special_tokens)
+        with service.budget.hold_answer(sum(counts) * SHOWN_BYTES_PER_TOKEN):
+            shown = await _tokenize(service, texts, add_special_tokens=body.add_special_tokens)
+            content = await service.run(sum(counts), orjson.dumps, shown)
         return Response(content, media_type="application/json")
 
     return router
 
 
-def state_router(service: EmbeddingService) -> APIRouter:
-    """The routes that tell of the server, over a service."""
+def state_router(service: EmbeddingService, reranking: RerankService | None) -> APIRouter:
+    """The routes that describe the server."""
     router = APIRouter(tags=["State"])
-    information = _information(service)
+    information = _information(service, reranking)
 
     @router.get("/info", responses=REFUSALS["tei"])
     async def info() -> dict[str, Any]:
@@ -167,14 +175,34 @@ def state_router(service: EmbeddingService) -> APIRouter:
     return router
 
 
-def _information(service: EmbeddingService) -> dict[str, Any]:
+def work_headers(result: Result, n_characters: int) -> dict[str, str]:
+    """What TEI says of a request's work: times in milliseconds, tokens and characters."""
+    milliseconds = {stage: str(round(1000 * seconds)) for stage, seconds in result.seconds.items()}
+    return {
+        "x-compute-time": milliseconds["inference"],
+        "x-compute-characters": str(n_characters),
+        "x-compute-tokens": str(sum(result.token_counts)),
+        "x-total-time": milliseconds["total"],
+        "x-tokenization-time": milliseconds["tokenization"],
+        "x-queue-time": milliseconds["queue"],
+        "x-inference-time": milliseconds["inference"],
+        "x-jina-rag-truncated": str(len(result.truncated)),
+    }
+
+
+def _information(service: EmbeddingService, reranking: RerankService | None) -> dict[str, Any]:
     spec, settings = service.embedder.spec, service.settings
+    model_type: dict[str, Any] = {"embedding": {"pooling": {"last": "last_token"}.get(spec.pooling, spec.pooling)}}
+    own: dict[str, Any] = {**service.description, "prompt": None}
+    if reranking:  # TEI has one model, of one type
+        model_type["reranker"] = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+        own["reranker"] = reranking.description
     return {
         "model_id": spec.name,
         "model_sha": service.description["weights"],
         "model_dtype": service.embedder.quantization.lower() or "unknown",
         "served_model_name": service.names.listed[-1],
-        "model_type": {"embedding": {"pooling": {"last": "last_token"}.get(spec.pooling, spec.pooling)}},
+        "model_type": model_type,
         "max_concurrent_requests": settings.max_concurrent_requests,
         "max_input_length": spec.max_input_tokens,
         "max_batch_tokens": settings.max_batch_tokens,
@@ -185,7 +213,7 @@ def _information(service: EmbeddingService) -> dict[str, Any]:
         "version": __version__,
         "sha": None,
         "docker_label": None,
-        "jina_rag": {**service.description, "prompt": None},
+        "jina_rag": own,
     }
 
 
@@ -193,28 +221,18 @@ def _keep(direction: str | None) -> Literal["start", "end"]:
     return "end" if direction in ("Left", "left") else "start"
 
 
-def _tokenize(service: EmbeddingService, texts: list[str], add_special_tokens: bool) -> bytes:
+async def _tokenize(service: EmbeddingService, texts: list[str], *, add_special_tokens: bool) -> list[list[Token]]:
     backend = service.embedder.backend
     if not isinstance(backend, SupportsTokenize):
         raise RequestError(
             "validation", "This engine does not show its tokens. Ask a server that runs the model itself."
         )
-    return orjson.dumps(backend.tokenize(texts, add_special_tokens=add_special_tokens))
+    size = sum(map(len, texts))
+    shown: list[list[Token]] = []
+    for part in in_parts(texts):
+        shown += await service.run(size, backend.tokenize, part, add_special_tokens=add_special_tokens)
+    return shown
 
 
 def _as_json(array: Any) -> bytes:  # noqa: ANN401 - what numpy makes of float32
     return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _headers(embedded: Embedded, texts: Sequence[str]) -> dict[str, str]:
-    milliseconds = {stage: str(round(1000 * seconds)) for stage, seconds in embedded.seconds.items()}
-    return {
-        "x-compute-time": milliseconds["inference"],
-        "x-compute-characters": str(sum(map(len, texts))),
-        "x-compute-tokens": str(sum(embedded.token_counts)),
-        "x-total-time": milliseconds["total"],
-        "x-tokenization-time": milliseconds["tokenization"],
-        "x-queue-time": milliseconds["queue"],
-        "x-inference-time": milliseconds["inference"],
-        "x-jina-rag-truncated": str(len(embedded.truncated)),
-    }

@@ -13,9 +13,12 @@ import pytest
 
 from jina_rag import Embedder
 from jina_rag.backends.base import BackendResult
+from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.server.app import Application, GracefulServer, uvicorn_config
+from jina_rag.server.reranking import ServedReranker
 from jina_rag.server.settings import ServerSettings
 from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder
+from tests.backends import tiny_reranker
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,10 @@ class HeldBackend(FakeBackend):
 
 
 @contextmanager
-def running_server(embedder: Embedder, settings: ServerSettings | None = None) -> Iterator[RunningServer]:
-    application = Application(embedder, settings)
+def running_server(
+    embedder: Embedder, settings: ServerSettings | None = None, reranker: ServedReranker | None = None
+) -> Iterator[RunningServer]:
+    application = Application(embedder, settings, reranker)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = GracefulServer(application, uvicorn_config(application))
@@ -99,4 +104,17 @@ def server() -> Iterator[RunningServer]:
 def tiny_server(tiny: Embedder) -> Iterator[RunningServer]:
     """Over a real, tiny decoder with prompts."""
     with running_server(tiny) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def reranker(tmp_path_factory: pytest.TempPathFactory) -> LlamaCppReranker:
+    """A real, tiny cross-encoder that gives logits and reads 48 tokens."""
+    return LlamaCppReranker(tiny_reranker.write(tmp_path_factory.mktemp("reranker") / "tiny-reranker.gguf"))
+
+
+@pytest.fixture(scope="module")
+def reranking_server(reranker: LlamaCppReranker) -> Iterator[RunningServer]:
+    """Over that, and the engine that needs no model."""
+    with running_server(fake_embedder(), reranker=reranker) as running:
         yield running

@@ -1,21 +1,33 @@
 """Clients that people have, unchanged: the vectors that they get are those of the embedder in process."""
 
+import gc
 import json
 import shutil
 import subprocess
+from collections.abc import Iterable
 from typing import Any
 
+import cohere
+import httpx
 import numpy as np
 import openai
 import pytest
 from huggingface_hub import InferenceClient
+from langchain_cohere import CohereRerank
+from langchain_core.documents import Document
 from langchain_openai import OpenAIEmbeddings
+from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
+from llama_index.postprocessor.jinaai_rerank import JinaRerank
+from llama_index.postprocessor.tei_rerank import TextEmbeddingInference
 from pydantic import SecretStr
 
-from jina_rag import Embedder
+from jina_rag import BackendError, Embedder
+from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.models import InputType
+from jina_rag.rag import make_reranker
+from tests.backends import tiny_reranker
 from tests.server.conftest import RunningServer
 
 PASSAGES = ["Mars looks red because of rust.", "Venus is covered in clouds.", "Zażółć 😀"]
@@ -104,3 +116,75 @@ def test_curl_as_in_the_model_card(tiny_server: RunningServer, tiny: Embedder, p
     vectors = [item["embedding"] for item in answer["data"]] if path.startswith("/v1") else answer
     assert_same(vectors[0], tiny.embed_query(QUESTION))
     assert_same(vectors[1:], tiny.embed_documents(PASSAGES))
+
+
+RED, CLOUDS, RINGS = "mars looks red because of iron rust.", "the clouds", "saturn has rings made of ice."
+TEXTS = [CLOUDS, RED, RINGS]
+QUERY = "what planet is red?"
+
+
+def best_first(reranker: LlamaCppReranker) -> list[tuple[int, float]]:
+    """Places of the texts and their probabilities, as the model gives them in process."""
+    scores = 1 / (1 + np.exp(-reranker.score(QUERY, TEXTS).astype(float)))
+    return sorted(enumerate(scores.tolist()), key=lambda pair: -pair[1])
+
+
+def assert_ranked(ranked: Iterable[tuple[int, float]], reranker: LlamaCppReranker, top_n: int = 3) -> None:
+    places, scores = zip(*ranked, strict=True)
+    expected_places, expected_scores = zip(*best_first(reranker)[:top_n], strict=True)
+    assert places == expected_places
+    assert scores == pytest.approx(expected_scores, abs=1e-6)
+
+
+def test_our_own_reranker_gives_the_scores_that_it_has_in_process(
+    reranking_server: RunningServer, reranker: LlamaCppReranker
+) -> None:
+    texts = [f"{text} {word}" for text in TEXTS for word in tiny_reranker.WORDS * 3]
+    assert np.array_equal(make_reranker(reranking_server.url).score(QUERY, texts), reranker.score(QUERY, texts))
+    assert make_reranker(f"openai+{reranking_server.url}").score(QUERY, TEXTS) == pytest.approx(
+        [dict(best_first(reranker))[place] for place in range(len(TEXTS))], abs=1e-6
+    )
+
+
+def test_our_own_reranker_learns_that_there_is_none(server: RunningServer) -> None:
+    with pytest.raises(BackendError, match="which is no reranker"):
+        make_reranker(server.url).score(QUERY, TEXTS)
+    with pytest.raises(BackendError, match="jina-rag serve --reranker"):
+        make_reranker(f"openai+{server.url}").score(QUERY, TEXTS)
+
+
+def test_cohere(reranking_server: RunningServer, reranker: LlamaCppReranker) -> None:
+    documents = [{"text": text} for text in TEXTS]
+    with cohere.Client("none", base_url=reranking_server.url) as first:
+        rows = first.rerank(model=reranker.name, query=QUERY, documents=documents, top_n=2).results
+    assert_ranked([(row.index, row.relevance_score) for row in rows], reranker, top_n=2)
+    assert [row.document and row.document.text for row in rows] == [TEXTS[row.index] for row in rows]
+    with httpx.Client() as http:
+        second = cohere.ClientV2("none", base_url=reranking_server.url, httpx_client=http)
+        found = second.rerank(model=reranker.name, query=QUERY, documents=TEXTS)
+        assert_ranked([(row.index, row.relevance_score) for row in found.results], reranker)
+        with pytest.raises(cohere.NotFoundError, match="Ask for tiny-reranker"):
+            second.rerank(model="rerank-v3.5", query=QUERY, documents=TEXTS)
+
+
+def test_langchain_cohere(reranking_server: RunningServer, reranker: LlamaCppReranker) -> None:
+    documents = [Document(text, metadata={"place": place}) for place, text in enumerate(TEXTS)]
+    with httpx.Client() as http:
+        client = cohere.ClientV2("none", base_url=reranking_server.url, httpx_client=http)
+        compressor = CohereRerank(model=reranker.name, client=client, top_n=2)
+        found = compressor.compress_documents(documents, QUERY)
+    assert_ranked([(doc.metadata["place"], doc.metadata["relevance_score"]) for doc in found], reranker, top_n=2)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # JinaRerank never closes its session
+def test_llama_index_rerankers(reranking_server: RunningServer, reranker: LlamaCppReranker) -> None:
+    nodes = [NodeWithScore(node=TextNode(text=text, id_=str(place))) for place, text in enumerate(TEXTS)]
+    url = reranking_server.url
+    jina = JinaRerank(top_n=2, model=reranker.name, base_url=f"{url}/v1", api_key="none")
+    for postprocessor in (jina, TextEmbeddingInference(top_n=2, base_url=url)):
+        found = postprocessor.postprocess_nodes(nodes, query_str=QUERY)
+        assert_ranked([(int(node.node.node_id), node.score or 0.0) for node in found], reranker, top_n=2)
+    with pytest.raises(RuntimeError, match="Ask for tiny-reranker"):
+        JinaRerank(base_url=f"{url}/v1", api_key="none").postprocess_nodes(nodes, query_str=QUERY)
+    del jina, postprocessor
+    gc.collect()

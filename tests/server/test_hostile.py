@@ -17,14 +17,18 @@ import httpx
 import psutil
 import pytest
 
+from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.testing import fake_embedder
 from tests.server.conftest import RunningServer, running_server, wait_until
 
-PATHS = ("/v1/embeddings", "/embeddings", "/embed", "/", "/similarity", "/tokenize", "/embed_all", "/v1/models", "/x")
+PATHS = (
+    "/v1/embeddings", "/embeddings", "/embed", "/", "/similarity", "/tokenize", "/embed_all", "/v1/models", "/x",
+    "/v1/rerank", "/v2/rerank", "/rerank",
+)  # fmt: skip
 FIELDS = (
     "input", "inputs", "model", "dimensions", "encoding_format", "user", "prompt_name", "input_type", "task",
     "truncate", "normalize", "truncation_direction", "parameters", "add_special_tokens", "source_sentence",
-    "sentences", "__class__",
+    "sentences", "query", "documents", "texts", "top_n", "return_documents", "raw_scores", "__class__",
 )  # fmt: skip
 TEXTS = (
     "",
@@ -61,6 +65,9 @@ def random_body(rng: random.Random) -> bytes:
         lambda: json.dumps({field: random_value(rng) for field in rng.sample(FIELDS, rng.randrange(6))}).encode(),
         lambda: json.dumps({"model": "fake", "input": random_value(rng)}).encode(),
         lambda: json.dumps({"inputs": random_value(rng), rng.choice(FIELDS): random_value(rng)}).encode(),
+        lambda: json.dumps({"query": rng.choice(TEXTS), "texts": random_value(rng)}).encode(),
+        lambda: json.dumps({"query": rng.choice(TEXTS), "documents": [{"text": random_value(rng)}] * 9}).encode(),
+        lambda: json.dumps({"query": rng.choice(TEXTS), rng.choice(["texts", "documents"]): list(TEXTS)}).encode(),
         lambda: good[: rng.randrange(len(good))],
         lambda: bytes(rng.randrange(256) for _ in range(rng.randrange(200))),
         lambda: b"[" * rng.choice([10, 1000, 100_000]),
@@ -122,8 +129,8 @@ def resident_bytes() -> int:
     return int(psutil.Process(os.getpid()).memory_info().rss)
 
 
-def test_nothing_hostile_brings_it_down() -> None:
-    with running_server(fake_embedder()) as server:
+def test_nothing_hostile_brings_it_down(reranker: LlamaCppReranker) -> None:
+    with running_server(fake_embedder(), reranker=reranker) as server:
         attack(server, 300)
         before = resident_bytes()
         statuses = attack(server, 700, seed=1)

@@ -11,8 +11,14 @@ from pathlib import Path
 from tests.server.conftest import RunningServer
 
 
-def test_the_document_describes_every_answer(server: RunningServer, tmp_path: Path) -> None:
-    command = ["run", f"{server.url}/openapi.json", "--max-examples=15", "--seed=1", "--phases=coverage,fuzzing"]
+def test_the_document_describes_every_answer(reranking_server: RunningServer, tmp_path: Path) -> None:
+    command = [
+        "run",
+        f"{reranking_server.url}/openapi.json",
+        "--max-examples=15",
+        "--seed=1",
+        "--phases=coverage,fuzzing",
+    ]
     # Whether a text is too long, or a width was trained for, no schema can say: valid bodies may still be refused.
     checks = ["--checks=all", "--exclude-checks=positive_data_acceptance"]
     run = subprocess.run(

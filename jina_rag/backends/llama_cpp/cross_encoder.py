@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jina_rag.backends.base import TokenArray, truncate_tokens
+from jina_rag.backends.base import ProgressCallback, TokenArray, truncate_tokens
 from jina_rag.backends.llama_cpp.model import LoadedModel, load_model
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.errors import ModelLoadError, ModelNotFoundError
@@ -75,15 +75,16 @@ class CrossEncoder:
             self._loaded = loaded
         return self._loaded
 
-    def _rows(self, pairs: Sequence[TokenPair]) -> FloatArray:
+    def _rows(self, pairs: Sequence[TokenPair], on_progress: ProgressCallback | None = None) -> FloatArray:
         """What the head says of each pair, shape (n, labels); texts that are too long are cut at their end."""
         model = self._model()
         limit = model.max_tokens
         if n_cut := sum(len(pair.tokens) > limit for pair in pairs):
             _logger.info("%s read only the beginning of %d of %d passages.", self.name, n_cut, len(pairs))
-        return model.pooled_rows(
-            [truncate_tokens(pair.tokens, max_tokens=limit, n_suffix_tokens=pair.n_suffix_tokens) for pair in pairs]
-        )
+        tokens = [
+            truncate_tokens(pair.tokens, max_tokens=limit, n_suffix_tokens=pair.n_suffix_tokens) for pair in pairs
+        ]
+        return model.pooled_rows(tokens, on_progress)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_loaded": None}
