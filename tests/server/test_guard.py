@@ -201,7 +201,8 @@ def test_answers_count_as_held_while_they_are_computed() -> None:
     with ThreadPoolExecutor(1) as pool, held_server(settings) as (server, backend):
         first = pool.submit(server.client.post, "/embed", json={"inputs": ["a"] * 10})  # more than that, but alone
         wait_until(lambda: backend.calls)
-        assert server.client.post("/embed", json={"inputs": "b"}).status_code == 429
+        for path in ("/embed", "/tokenize"):
+            assert server.client.post(path, json={"inputs": "b " * 20}).status_code == 429
         backend.may_go_on.set()
         assert first.result().status_code == 200
         wait_until(lambda: server.application.service.budget.held == 0)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from jina_rag import Embedder
+from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 from jina_rag.testing import random_texts
 
 MODEL = "all-MiniLM-L6-v2"
@@ -47,13 +48,16 @@ def serving(*options: str, **environment: str) -> Iterator[tuple[subprocess.Pope
         process.stderr.close()
 
 
-def test_it_serves_and_finishes_what_it_took(minilm: Embedder) -> None:
+def test_it_serves_and_finishes_what_it_took(minilm: Embedder, reranker: LlamaCppReranker) -> None:
     texts = random_texts(120, words=60)
-    with serving(JINA_RAG_SERVER_API_KEY="a-key", JINA_RAG_SERVER_MAX_CLIENT_BATCH_SIZE="700") as (process, url, lines):
+    environment = {"JINA_RAG_SERVER_API_KEY": "a-key", "JINA_RAG_SERVER_MAX_CLIENT_BATCH_SIZE": "700"}
+    with serving("--reranker", str(reranker.path), **environment) as (process, url, lines):
         headers = {"Authorization": "Bearer a-key"}
         assert HTTP.get(f"{url}/v1/models").status_code == 401
         assert HTTP.get(f"{url}/info", headers=headers).json()["max_client_batch_size"] == 700
         assert answer_to_upgrade(url) == 200
+        ranked = HTTP.post(f"{url}/rerank", json={"query": "mars", "texts": ["ice", "rust"]}, headers=headers).json()
+        assert {row["index"] for row in ranked} == {0, 1}
         assert HTTP.head(f"{url}/health").status_code == 200
         answers: list[httpx.Response] = []
         body = {"model": MODEL, "input": texts}
@@ -74,6 +78,7 @@ def test_it_serves_and_finishes_what_it_took(minilm: Embedder) -> None:
     told = "".join(lines)
     assert "curl http://" in told
     assert "/docs" in told
+    assert "tiny-reranker reranks at http://" in told
     assert "a-key" not in told
     events = [json.loads(line) for line in lines if line.startswith("{")]
     assert [event["event"] for event in events if event["event"] != "request"] == ["stopping"]
@@ -108,6 +113,7 @@ def _queue_tokens(url: str) -> float:
     [
         (["--host", "0.0.0.0"], "no API key is set"),
         (["--api-key-file", "missing"], "cannot be read from missing"),
+        (["--reranker", "missing.gguf"], "no reranking model missing.gguf"),
         (["--default-prompt", "passage"], "There is no default prompt 'passage'"),
         (["--host", "203.0.113.1", "--allow-without-key"], "cannot listen on 203.0.113.1"),
     ],
