@@ -56,7 +56,6 @@ class GgufHeader:
         size_bytes: Where the last tensor ends; a whole file is at least as long.
         main_type: How most weights of the layers are stored, such as "Q4_K"; empty in a file without layers.
         tensor_names: What the tensors are called.
-        n_parameters: How many numbers the tensors hold.
     """
 
     architecture: str
@@ -65,7 +64,6 @@ class GgufHeader:
     size_bytes: int
     main_type: str
     tensor_names: frozenset[str]
-    n_parameters: int
 
     @property
     def quantization(self) -> str:
@@ -108,7 +106,6 @@ class _Tensor(NamedTuple):
 
     name: str
     type_number: int
-    n_parameters: int
     n_bytes: int
     end: int
 
@@ -209,7 +206,6 @@ def _read_header(reader: _Reader) -> GgufHeader:
         size_bytes,
         _main_type(tensors),
         frozenset(tensor.name for tensor in tensors),
-        sum(tensor.n_parameters for tensor in tensors),
     )
 
 
@@ -306,17 +302,17 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> list[_Tensor]:
     for _ in range(count):
         name = reader.string()
         _check_name(name, seen, longest=_MAX_TENSOR_NAME_LENGTH)
-        type_number, n_parameters, n_bytes = _read_shape(reader, name)
+        type_number, n_bytes = _read_shape(reader, name)
         start = _padded(end, alignment)
         if reader.uint64() != start:
             _refuse(f"its tensor {name!r} does not begin where the one before it ends")
         end = start + n_bytes
-        tensors.append(_Tensor(name, type_number, n_parameters, n_bytes, end))
+        tensors.append(_Tensor(name, type_number, n_bytes, end))
     return tensors
 
 
-def _read_shape(reader: _Reader, name: str) -> tuple[int, int, int]:
-    """A tensor's type, how many numbers it holds, and its size in bytes."""
+def _read_shape(reader: _Reader, name: str) -> tuple[int, int]:
+    """A tensor's type, and its size in bytes."""
     n_dimensions = reader.uint32()
     if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
         _refuse(f"its tensor {name!r} has {n_dimensions} dimensions")
@@ -327,7 +323,7 @@ def _read_shape(reader: _Reader, name: str) -> tuple[int, int, int]:
     block_length, block_bytes = sizes[type_number]
     if shape[0] % block_length:
         _refuse(f"the rows of its tensor {name!r} are {shape[0]:,} long and should be a multiple of {block_length}")
-    return type_number, prod(shape), prod(shape) // block_length * block_bytes
+    return type_number, prod(shape) // block_length * block_bytes
 
 
 @cache

@@ -62,16 +62,6 @@ class LlamaCppChatModel:
         """The file's name, without its ending."""
         return self.path.stem
 
-    @property
-    def n_parameters(self) -> int:
-        """How many weights it has.
-
-        Raises:
-            GenerationError: the file is damaged.
-        """
-        with self._translated_errors():
-            return read_gguf_header(self.path).n_parameters
-
     def fits(self, messages: Sequence[Message]) -> bool:
         """Whether the messages leave room for an answer of `MAX_ANSWER_TOKENS`, by the model's own tokens."""
         model = self._load()

@@ -36,11 +36,9 @@ class LlamaCppEntailment(CrossEncoder):
         if not pairs:
             return []
         model = self._model()
-        joined = [_pair(model, claim, text) for claim, text in pairs]
-        for (claim, _), _pair in zip(pairs, joined, strict=True):
-            if len(_pair(model, claim, "").tokens) >= model.max_tokens:
-                raise BackendError(f"{self.name} reads {model.max_tokens:,} tokens at once, and a claim has more.")
-        rows = self._rows(joined).astype(np.float64)
+        if any(len(_pair(model, claim, "").tokens) >= model.max_tokens for claim, _ in pairs):
+            raise BackendError(f"{self.name} reads {model.max_tokens:,} tokens at once, and a claim has more.")
+        rows = self._rows([_pair(model, claim, text) for claim, text in pairs]).astype(np.float64)
         if not _has_yes_no_head(model):  # whose rows are probabilities already
             rows = np.exp(rows - rows.max(1, keepdims=True))
             rows /= rows.sum(1, keepdims=True)

@@ -7,7 +7,9 @@ from jina_rag.backends.base import ChatModel, Message
 from jina_rag.rag.citations.fence import TAG, as_data, fenced
 from jina_rag.rag.citations.judges import JudgedPair, JudgementCache
 
-THRESHOLD = 0.5
+THRESHOLD = 0.9
+"""Not measured for a model that can judge, since none was at hand. One of 1.5 billion weights can't: at no threshold
+are more than half of the claims that it finds stated really stated, and it is never so sure of one that is."""
 
 _INSTRUCTIONS = f"""\
 You check whether a passage states a claim. The passage stands between a pair of tags named {TAG}. All between them is
