@@ -11,7 +11,7 @@ import typer
 from jina_rag.cli.answers import print_answer, print_sources
 from jina_rag.cli.app import QUESTIONS, app, examples
 from jina_rag.cli.opening import open_pipeline
-from jina_rag.cli.options import DEFAULT_SEARCH, LlmOption, SearchFlags, with_flags
+from jina_rag.cli.options import DEFAULT_SEARCH, JudgeOption, LlmOption, SearchFlags, with_flags
 from jina_rag.cli.output import PASSAGE_LENGTH, print_notice, print_results, printable
 from jina_rag.errors import JinaRagError
 
@@ -31,11 +31,11 @@ Ctrl-C stops an answer."""
     epilog=examples("jina-rag chat", "jina-rag chat --collection work --llm smollm2"),
 )
 @with_flags
-def chat(llm: LlmOption = "none", flags: SearchFlags = DEFAULT_SEARCH) -> None:
+def chat(llm: LlmOption = "none", judge: JudgeOption = "none", flags: SearchFlags = DEFAULT_SEARCH) -> None:
     """Ask one question after another; follow-up questions may refer to earlier ones."""
     from jina_rag.rag.answering.conversation import Conversation
 
-    with open_pipeline(flags, llm) as pipeline:
+    with open_pipeline(flags, llm, judge) as pipeline:
         model = pipeline.generator.name if pipeline.generator else "none"
         print_notice(f"Answer model: {model}. Ask a question, or type /help. Ctrl-D quits.")
         conversation = Conversation(pipeline)

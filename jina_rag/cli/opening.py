@@ -84,15 +84,16 @@ def open_index(folder: Path, backend: str | None = None) -> "DocumentIndex":
 
 
 @contextmanager
-def open_pipeline(flags: "SearchFlags", llm: str | None) -> "Iterator[RagPipeline]":
+def open_pipeline(flags: "SearchFlags", llm: str | None, judge: str | None) -> "Iterator[RagPipeline]":
     """The pipeline that the options name, all of it closed in the end.
 
     Raises:
         IndexFolderError: there is no index, or it is damaged.
-        GenerationError: `llm` names nothing.
+        GenerationError: `llm` or `judge` names nothing.
         BackendError: `flags.reranker` names nothing.
     """
     from jina_rag.rag.answering.factory import make_generator
+    from jina_rag.rag.answering.judging import make_judge
     from jina_rag.rag.answering.pipeline import RagPipeline
 
     generator = make_generator(llm)
@@ -100,7 +101,9 @@ def open_pipeline(flags: "SearchFlags", llm: str | None) -> "Iterator[RagPipelin
         open_retriever(flags.index, flags.backend, flags.reranker) as retriever,
         closing(generator) if generator else nullcontext(),
     ):
-        yield RagPipeline(retriever, generator, options=flags.as_options())
+        reader = make_judge(judge, generator)
+        with closing(reader) if reader else nullcontext():
+            yield RagPipeline(retriever, generator, judge=reader, options=flags.as_options())
 
 
 @contextmanager

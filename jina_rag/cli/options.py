@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from jina_rag.backends.remote.address import BACKEND_VARIABLE, RERANKER_VARIABLE
+from jina_rag.backends.remote.address import BACKEND_VARIABLE, JUDGE_VARIABLE, RERANKER_VARIABLE
 from jina_rag.models import list_models
 
 if TYPE_CHECKING:
@@ -78,6 +78,16 @@ LlmOption = Annotated[
         help="Answer model: none, which shows the passages that fit best; a small bundled language model (smollm2); a "
         "chat model in a file; or one behind an OpenAI-compatible address such as Ollama's, "
         "http://localhost:11434/v1#NAME (API key in OPENAI_API_KEY).",
+    ),
+]
+JudgeOption = Annotated[
+    str,
+    typer.Option(
+        "--judge",
+        envvar=JUDGE_VARIABLE,
+        metavar="none|llm|PATH.gguf|URL",
+        help="Check claims that are not quoted with a model that reads claim and passage: the answer model (llm); "
+        "a chat model, reranker or classifier in a file; a chat model behind an address.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

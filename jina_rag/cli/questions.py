@@ -9,7 +9,7 @@ import typer
 from jina_rag.cli.answers import print_answer, print_sources
 from jina_rag.cli.app import INTERRUPTED, NOTHING, QUESTIONS, app, examples
 from jina_rag.cli.opening import open_pipeline, open_retriever
-from jina_rag.cli.options import DEFAULT_SEARCH, JsonOption, LlmOption, SearchFlags, with_flags
+from jina_rag.cli.options import DEFAULT_SEARCH, JsonOption, JudgeOption, LlmOption, SearchFlags, with_flags
 from jina_rag.cli.output import NOTHING_FOUND, place, print_json, print_results, print_table, shortened
 
 if TYPE_CHECKING:
@@ -60,12 +60,13 @@ def ask(
     ctx: typer.Context,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question about the documents.")],
     llm: LlmOption = "none",
+    judge: JudgeOption = "none",
     as_json: JsonOption = False,
     flags: SearchFlags = DEFAULT_SEARCH,
 ) -> None:
     """Answer a question from the documents, with citations."""
     _check_quotes(ctx, question)
-    with open_pipeline(flags, llm) as pipeline, pipeline.start(question) as run:
+    with open_pipeline(flags, llm, judge) as pipeline, pipeline.start(question) as run:
         answer = print_answer(run, quietly=as_json)
     if as_json:
         print_json(answer.as_dict())

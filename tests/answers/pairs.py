@@ -3,6 +3,8 @@
 `python -m tests.answers.pairs` prints precision and recall of string comparison alone, the share of each kind of claim
 that is quoted, and the share that has a number, name or quotation which is missing in its passage.
 
+With `--judge` it prints how well a judge reads the claims that are not quoted.
+
 `pairs.jsonl` has 537 claims about 46 passages written for this purpose, half of them stated by their passage. A false
 one swaps roles, negates, drops a condition or an "almost", "only" or "except", changes a number or a name, or adds what
 may be true and isn't stated. The half "unseen" is for measuring; only "development" may be read while a check is made.
@@ -11,7 +13,8 @@ may be true and isn't stated. The half "unseen" is for measuring; only "developm
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,12 +69,28 @@ def has_missing(pair: Pair) -> bool:
 
 
 def main() -> str:
-    """Measure string comparison, which answers go through first."""
+    """Measure string comparison, which answers go through first, or a judge, which reads the rest."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--half", choices=("development", "unseen"), default=None)
-    pairs = read_pairs(parser.parse_args().half)
+    parser.add_argument("--judge", metavar="PATH.gguf|URL", help="as for `jina-rag ask`")
+    options = parser.parse_args()
+    pairs = read_pairs(options.half)
+    if options.judge:
+        return _report_of_judge(options.judge, pairs)
     shares_missing = report(pairs, has_missing).partition("\n\n")[2]
     return f"quoted: {report(pairs, is_quoted)}\n\nsomething is missing in the passage:\n{shares_missing}"
+
+
+def _report_of_judge(setting: str, pairs: Sequence[Pair]) -> str:
+    from jina_rag.rag.answering.judging import make_judge
+    from tests.answers.judging import judge_report
+
+    judge = make_judge(setting, None)
+    if judge is None:
+        raise SystemExit("--judge names no judge. Name a .gguf file or a server's address.")
+    with closing(judge):
+        unquoted = [pair for pair in pairs if not is_quoted(pair)]
+        return judge_report(judge, unquoted, [has_missing(pair) for pair in unquoted])
 
 
 if __name__ == "__main__":

@@ -210,6 +210,7 @@ def test_an_error_in_the_middle_of_an_answer_is_told_too(index: Run, monkeypatch
     assert "Error: The model is gone." in result.stderr
     assert "question is empty" in index("ask", " ").stderr
     assert "names no way to answer" in index("ask", "Why?", "--llm", "gpt").stderr
+    assert "names no judge" in index("ask", "Why?", "--judge", "gpt").stderr
 
 
 def test_a_question_without_quotes_is_shown_with_them(index: Run) -> None:

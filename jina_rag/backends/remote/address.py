@@ -24,6 +24,9 @@ BACKEND_VARIABLE = "JINA_RAG_BACKEND"
 RERANKER_VARIABLE = "JINA_RAG_RERANKER"
 """The one that names a reranking model, in a file or behind such an address, for the commands and the app."""
 
+JUDGE_VARIABLE = "JINA_RAG_JUDGE"
+"""The one that names what checks the claims of answers, as for `make_judge`, for the commands."""
+
 Kind: TypeAlias = Literal["http", "openai", "tei", "elastic", "jina", "sentence-transformers"]
 
 JINA_URL = "https://api.jina.ai"

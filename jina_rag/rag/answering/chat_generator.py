@@ -20,12 +20,12 @@ class ChatGenerator:
 
     def __init__(self, model: ChatModel) -> None:
         """Take the model."""
-        self._model = model
+        self.model = model
 
     @property
     def name(self) -> str:
         """The model's name."""
-        return self._model.name
+        return self.model.name
 
     def stream(
         self,
@@ -46,10 +46,10 @@ class ChatGenerator:
             return
         for n_turns, n_passages in _less_and_less(len(history[-_TURNS_TO_REMEMBER:]), len(passages)):
             messages = build_messages(question, passages[:n_passages], history[len(history) - n_turns :])
-            if not self._model.fits(messages):
+            if not self.model.fits(messages):
                 continue
             try:
-                yield from self._model.stream(messages, on_wait)
+                yield from self.model.stream(messages, on_wait)
             except ContextTooSmallError:
                 continue  # only the server knows how much it reads, and it refuses before the first piece
             return
@@ -61,11 +61,11 @@ class ChatGenerator:
     def rewrite(self, question: str, history: Sequence[Turn]) -> str | None:
         """The question in the model's words, if they are one line of bounded length without a new number."""
         messages = build_rewriting_messages(question, history)
-        if not self._model.fits(messages):
+        if not self.model.fits(messages):
             return None
         written = ""
         most = len(question) + _LONGEST_ADDITION
-        for piece in self._model.stream(messages):
+        for piece in self.model.stream(messages):
             written += piece
             if len(written) > most:
                 return None
@@ -74,7 +74,7 @@ class ChatGenerator:
 
     def close(self) -> None:
         """Close the model; the next answer opens it again."""
-        self._model.close()
+        self.model.close()
 
 
 def _less_and_less(n_turns: int, n_passages: int) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from jina_rag.backends.base import ChatModel
 from jina_rag.errors import GenerationError, ModelLoadError
 from jina_rag.gguf_file import GgufHeader, read_gguf_header
+from jina_rag.rag.answering.chat_generator import ChatGenerator
 from jina_rag.rag.answering.openai_chat import OpenAIChatModel
+from jina_rag.rag.answering.types import Generator
 from jina_rag.rag.citations.chat_judge import ChatJudge
 from jina_rag.rag.citations.judges import Judge
 from jina_rag.rag.citations.reranker_judge import RerankerJudge
@@ -18,13 +20,13 @@ REQUESTS_AT_ONCE = 4
 """So many claims are sent to a server before the first of them is judged."""
 
 
-def make_judge(setting: str | None, model: ChatModel | None) -> Judge | None:
+def make_judge(setting: str | None, generator: Generator | None) -> Judge | None:
     """The judge that a setting names. It is loaded or asked only when it first judges.
 
     Args:
         setting: None or "none"; "llm", the answer model; the path of a chat model, or of a cross-encoder that says
             whether a passage states a claim, ending in .gguf; or the address of a chat model, as for `make_generator`.
-        model: The answer model; None if there is none.
+        generator: What writes the answers; None, or one without a language model, has no answer model.
 
     Raises:
         GenerationError: the setting is none of these, there is no such file, or it is damaged.
@@ -32,7 +34,7 @@ def make_judge(setting: str | None, model: ChatModel | None) -> Judge | None:
     if setting is None or setting == NONE:
         return None
     if setting == ANSWER_MODEL:
-        return _chat_judge(model) if model else None
+        return _chat_judge(generator.model) if isinstance(generator, ChatGenerator) else None
     if setting.startswith(("http://", "https://")):
         base_url, _, name = setting.partition("#")
         api_key = os.environ.get("OPENAI_API_KEY") or "none"

@@ -7,6 +7,7 @@ from typing import Self
 
 from jina_rag.closeable import Closeable
 from jina_rag.rag.answering.factory import make_generator
+from jina_rag.rag.answering.judging import make_judge
 from jina_rag.rag.answering.run import AnswerRun
 from jina_rag.rag.answering.types import Answer, Generator, Turn
 from jina_rag.rag.citations.judges import Judge
@@ -48,6 +49,7 @@ class RagPipeline(Closeable):
         folder: Path | str,
         *,
         llm: str | None = None,
+        judge: str | None = None,
         options: SearchOptions | None = None,
         backend: str | None = None,
         reranker: str | None = None,
@@ -57,13 +59,14 @@ class RagPipeline(Closeable):
         Args:
             folder: Where the index is.
             llm: The answer model, as for `make_generator`.
+            judge: What reads the claims of an answer that are not quoted, as for `make_judge`; None is nothing.
             options: How many passages to find and how, where a question doesn't say; None for the defaults.
             backend: Where the embedding model runs, as for `Embedder.from_pretrained`; None is this process.
             reranker: What puts the passages in order, as for `make_reranker`; None leaves them as they were found.
 
         Raises:
             IndexFolderError: there is no index, or it is damaged.
-            GenerationError: `llm` names nothing.
+            GenerationError: `llm` or `judge` names nothing.
             BackendError: `reranker` names nothing.
             Otherwise as `Embedder.from_pretrained` does.
         """
@@ -73,7 +76,10 @@ class RagPipeline(Closeable):
             generator = make_generator(llm)
             if generator:
                 opened.enter_context(closing(generator))
-            pipeline = cls(retriever, generator, options=options)
+            reader = make_judge(judge, generator)
+            if reader:
+                opened.enter_context(closing(reader))
+            pipeline = cls(retriever, generator, judge=reader, options=options)
             pipeline._opened = opened.pop_all()
         return pipeline
 

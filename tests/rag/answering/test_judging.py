@@ -6,6 +6,7 @@ import pytest
 
 from jina_rag.bundled import bundled_chat_model
 from jina_rag.errors import GenerationError
+from jina_rag.rag.answering.chat_generator import ChatGenerator
 from jina_rag.rag.answering.judging import make_judge
 from jina_rag.rag.answering.openai_chat import OpenAIChatModel
 from jina_rag.rag.citations.chat_judge import ChatJudge
@@ -14,7 +15,7 @@ from tests.backends import tiny_reranker
 
 
 def test_settings_name_judges(tmp_path: Path) -> None:
-    answers = OpenAIChatModel("http://localhost:1/v1", "phi")
+    answers = ChatGenerator(OpenAIChatModel("http://localhost:1/v1", "phi"))
     assert make_judge(None, answers) is make_judge("none", answers) is make_judge("llm", None) is None
     own = make_judge("llm", answers)
     assert own is not None

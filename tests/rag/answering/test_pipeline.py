@@ -223,7 +223,8 @@ def test_a_chat_model_that_was_opened_is_closed(
     monkeypatch.setattr(llama_cpp.Llama, "__del__", lambda llama: freed.append(llama))
     with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
         index.add([notes])
-    with RagPipeline.open(tmp_path / "index", llm="smollm2") as pipeline:
+    with RagPipeline.open(tmp_path / "index", llm="smollm2", judge="llm") as pipeline:
+        assert pipeline.judge
         with pipeline.start("What are Saturn's rings made of?") as run:
             next(event for event in run if isinstance(event, Stage) and event.name == "answering")
         assert not freed
