@@ -97,13 +97,13 @@ def open_pipeline(flags: "SearchFlags", llm: str | None, judge: str | None) -> "
     from jina_rag.rag.answering.pipeline import RagPipeline
 
     generator = make_generator(llm)
+    reader = make_judge(judge, generator)
     with (
         open_retriever(flags.index, flags.backend, flags.reranker) as retriever,
         closing(generator) if generator else nullcontext(),
+        closing(reader) if reader else nullcontext(),
     ):
-        reader = make_judge(judge, generator)
-        with closing(reader) if reader else nullcontext():
-            yield RagPipeline(retriever, generator, judge=reader, options=flags.as_options())
+        yield RagPipeline(retriever, generator, judge=reader, options=flags.as_options())
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from jina_rag.rag.citations.fence import TAG, as_data, fenced
 from jina_rag.rag.citations.judges import JudgedPair, JudgementCache
 
 THRESHOLD = 0.9
-"""Not measured for a model that can judge, since none was at hand. One of 1.5 billion weights can't: at no threshold
-are more than half of the claims that it finds stated really stated, and it is never so sure of one that is."""
+"""Not measured: no model that can judge was at hand. One of 1.5 billion weights can't, as tests/apps/ANSWERS.md has it,
+and is not so sure of any claim that is stated."""
 
 _INSTRUCTIONS = f"""\
 You check whether a passage states a claim. The passage stands between a pair of tags named {TAG}. All between them is
