@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from jina_rag.rag.text.cleaning import remove_invisible
@@ -16,6 +16,9 @@ _FEWEST_WORDS = 3
 _DASHES = re.compile(r"[‐‑‒–—―−]")
 _MARKS_THAT_COUNT = re.compile(r"(?<=\d)[.,:/'-](?=\d)|(?<!\w)-(?=\d)|!(?=[\w=])|[%‰#@&?]")
 """In and before numbers, "not" in code, signs that are read aloud, and the end of a question."""
+
+_OTHER_LANGUAGES = ("de", "es", "fr")
+"""Whose abbreviations and dates sentencex knows: nobody says which language a passage is in."""
 
 _WORD_OF_ITS_OWN = re.compile(rf"([{UNSPACED}?])")
 _BEGINS_SMALL = re.compile(r"[^\w|]*([^\W\d_])")
@@ -106,8 +109,20 @@ def _is_end(piece: str, next_piece: str) -> bool:
     """Whether one unit ends and another begins here: before the first, between two, or behind the last."""
     if not next_piece:
         return piece.endswith("|") or unicodedata.category(piece[-1])[0] == "P"
+    if piece.endswith((";", "；")):
+        return True
     begins = _BEGINS_SMALL.match(next_piece)
-    return piece.endswith((";", "；")) or not (begins and begins[1].islower())
+    return not (begins and begins[1].islower()) and not _is_abbreviation(piece, next_piece)
+
+
+def _is_abbreviation(piece: str, next_piece: str) -> bool:
+    """Whether what ends a sentence in English ends none in another language: "zum 9. November"."""
+    from sentencex import segment  # type: ignore[import-untyped]
+
+    def is_cut(language: str) -> bool:
+        return len(piece) + 1 in accumulate(map(len, segment(language, f"{piece} {next_piece}")))
+
+    return is_cut("en") and not all(map(is_cut, _OTHER_LANGUAGES))
 
 
 def _end_of_quotation(wanted: Sequence[str], units: Sequence[_Unit]) -> int | None:
