@@ -169,14 +169,14 @@ def find_unknown_numbers(claims: Sequence[Claim], n_passages: int) -> list[int]:
 
 
 def find_cited_spans(claims: Sequence[Claim], number: int, chunk: Chunk) -> list[tuple[int, int]]:
-    """Where the passage with this number is quoted, (start, end) in its text: in order, without overlaps.
+    """Where the passage with this number is quoted, (start, end) in its text, in order and each once.
 
     None for claims that are quoted from its neighbours, and for those that are not quoted: nobody knows where a passage
     supports them.
     """
     text = QuotableText(chunk.text)
     quoted = (claim for claim in claims if claim.verdict == "quoted" and number in claim.sources)
-    return _without_overlaps(sorted({span for claim in quoted if (span := text.find(claim.text))}))
+    return sorted({span for claim in quoted if (span := text.find(claim.text))})
 
 
 def split_claims(answer: str) -> list[tuple[str, tuple[int, ...]]]:
@@ -210,16 +210,6 @@ def _with_headings(result: SearchResult) -> str:
     return "\n\n".join(filter(None, (result.chunk.title, result.chunk.heading, result.text_with_context)))
 
 
-def _without_overlaps(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for start, end in spans:
-        if merged and start < merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
 def _apart(answer: str) -> tuple[str, list[tuple[int, tuple[int, ...]]]]:
     """The text of an answer and, for each group of marks, its place in it and its numbers."""
     text = ""
@@ -239,7 +229,6 @@ def _apart(answer: str) -> tuple[str, list[tuple[int, tuple[int, ...]]]]:
 def _claims_of_line(line: str, marks: Sequence[tuple[int, tuple[int, ...]]]) -> list[tuple[str, tuple[int, ...]]]:
     indent = len(line) - len(line.lstrip(" \t#"))  # headings count
     spans = [(indent + start, indent + end) for start, end in sentence_spans(line[indent:])]
-    spans = [(start, end) for start, end in spans if any(map(str.isalnum, line[start:end]))]
     starts = [start for start, _ in spans]
     claims: list[tuple[str, tuple[int, ...]]] = []
     for number, (start, end) in enumerate(spans):

@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_rag.rag.citations.claims import (
@@ -14,7 +14,7 @@ from jina_rag.rag.citations.claims import (
     find_unknown_numbers,
 )
 from jina_rag.rag.citations.judges import JudgedPair
-from jina_rag.rag.citations.marks import AnswerPart, CitationMark, CitationStream, Text, without_marks
+from jina_rag.rag.citations.marks import AnswerPart, CitationMark, CitationStream, Text, split_marks, without_marks
 from jina_rag.rag.retrieval.search import SearchResult
 from tests.rag.conftest import FixedJudge, passages
 
@@ -177,6 +177,43 @@ def test_every_visible_line_is_a_claim(line: str, claims: list[str]) -> None:
     assert [claim.text for claim in found[1:-1]] == claims
 
 
+LINES = [
+    "# ",
+    "- ",
+    "1. ",
+    "> ",
+    "| a ",
+    "|",
+    "---",
+    "===",
+    "[1]",
+    "[2, 3]",
+    " ",
+    "\n",
+    "Mars is red.",
+    "foo:",
+    "`c[1]`",
+    "~~~",
+]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(LINES), max_size=9).map("".join))
+def test_no_letter_and_no_mark_of_an_answer_is_left_out(answer: str) -> None:
+    parts = split_marks(answer)
+    claims = _claims(answer)
+    letters = [
+        [c for text in texts for c in text if c.isalpha()]
+        for texts in (
+            [part.text for part in parts if isinstance(part, Text)],
+            [claim.text for claim in claims],
+        )
+    ]
+    assert letters[0] == letters[1]
+    cited = {number for part in parts if isinstance(part, CitationMark) for number in part.numbers}
+    assert cited == {number for claim in claims for number in claim.numbers}
+
+
 @pytest.mark.parametrize(
     ("claim", "verdict", "sources", "missing", "probability"),
     [
@@ -283,10 +320,3 @@ def test_what_an_answer_quotes_is_found_in_its_place(answer: str, cited: list[st
     chunk = found[0].chunk
     spans = find_cited_spans(_claims(answer, found), 1, chunk)
     assert [chunk.text[start:end] for start, end in spans] == cited
-
-
-def test_quotations_that_overlap_are_one() -> None:
-    found = passages("Mars is red. Venus is hot. Saturn has rings.")
-    claims = [Claim(text, (1,), "quoted", (1,)) for text in ("Mars is red. Venus is hot.", "Venus is hot.")]
-    claims.append(Claim("Venus is hot. Saturn has rings.", (1,), "quoted", (1,)))
-    assert find_cited_spans(claims, 1, found[0].chunk) == [(0, 44)]
