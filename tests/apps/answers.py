@@ -1,6 +1,6 @@
 """How well the questions about the sample documents are answered.
 
-    python -m tests.apps.answers [--group GROUP] [--llm LLM] [--reranker RERANKER]
+    python -m tests.apps.answers [--group GROUP] [--llm LLM] [--judge JUDGE] [--reranker RERANKER]
 
 Without a language model: whether the right passage is found, and whether the highlighted sentence has the expected
 phrase. ANSWERS.md has the figures.
@@ -17,6 +17,7 @@ from typing import Literal
 
 from jina_rag import Embedder, LlamaCppOptions
 from jina_rag.rag import Answer, DocumentIndex, RagPipeline, Retriever, SearchResult, make_generator, make_reranker
+from jina_rag.rag.answering.judging import make_judge
 
 SAMPLES = Path(__file__).parents[2] / "apps" / "qa" / "sample_documents"
 Split = Literal["development", "held-out", "fresh"]
@@ -145,7 +146,7 @@ def _shares(outcomes: Sequence[Outcome], measure: Callable[[Outcome, int], bool]
     return " ".join(f"{share(measure(outcome, n) for outcome in outcomes):.2f}" for n in (1, 3, 5))
 
 
-def main(groups: Sequence[str], llm: str, reranker: str | None) -> None:
+def main(groups: Sequence[str], llm: str, judge: str, reranker: str | None) -> None:
     """Ask the questions of some groups, and print what became of them."""
     answered, unanswered = load_questions()
     generator = make_generator(llm)
@@ -156,7 +157,7 @@ def main(groups: Sequence[str], llm: str, reranker: str | None) -> None:
     ):
         index.add([SAMPLES])
         retriever = Retriever(index, make_reranker(reranker) if reranker else None)
-        pipeline = RagPipeline(retriever, generator)
+        pipeline = RagPipeline(retriever, generator, judge=make_judge(judge, generator))
         for group in groups:
             good = [asked for asked in answered if asked.is_english and asked.split in GROUPS[group]]
             for line in _report(group, ask_all(pipeline, good), has_model=generator is not None):
@@ -173,6 +174,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="How well the questions about the sample documents are answered.")
     parser.add_argument("--group", choices=GROUPS, action="append", help="which questions; all if none is named")
     parser.add_argument("--llm", default="none", help="what answers, as for jina-rag ask (%(default)s)")
+    parser.add_argument("--judge", default="none", help="what reads the claims, as for jina-rag ask (%(default)s)")
     parser.add_argument("--reranker", help="what puts the passages in order, as for jina-rag ask")
     options = parser.parse_args()
-    main(options.group or list(GROUPS), options.llm, options.reranker)
+    main(options.group or list(GROUPS), options.llm, options.judge, options.reranker)
