@@ -197,7 +197,7 @@ def test_no_answer_looks_like_an_answer_and_shows_what_came_closest(
     chat: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     say(monkeypatch, NO_ANSWER)
-    ask(chat, "Where does everyone assemble if there is a fire?")
+    ask(chat, "Where do we gather?")
     assert answers(chat) == [NO_ANSWER]
     assert not chat.error
     assert not chat.warning
