@@ -55,7 +55,8 @@ class Timings:
     @property
     def total(self) -> float:
         """All of it."""
-        return sum(asdict(self).values())
+        seconds: float = sum(asdict(self).values())
+        return seconds
 
 
 @dataclass(frozen=True)

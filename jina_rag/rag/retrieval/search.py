@@ -1,6 +1,6 @@
 """Which passages are about a question: by meaning, by words, or by both."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -147,7 +147,7 @@ def _ranked(
 def _fused(*rankings: Sequence[SearchResult]) -> list[SearchResult]:
     """Rankings joined by reciprocal rank fusion; a passage of several comes from the first that has it."""
     results: dict[str, SearchResult] = {}
-    scores: Counter[str] = Counter()
+    scores: dict[str, float] = defaultdict(float)
     for ranking in rankings:
         for rank, result in enumerate(ranking, start=1):
             results.setdefault(result.chunk.id, result)
