@@ -72,7 +72,7 @@ class Answer:
         kept: Ids of the passages that were not found for this question but kept from the turn before.
         stopped: Whether the reader stopped it before its end.
         generator: The language model that wrote it; empty if there is none.
-        judge: What read the claims that are not quoted; empty if nothing did.
+        judge: What reads the claims that are not quoted; empty if nothing does.
         highlights: Without a language model, the sentence of each passage that fits the question best, best first.
         timings: How long each stage took; None if nobody measured.
     """
