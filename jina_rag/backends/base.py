@@ -124,11 +124,11 @@ class ChatModel(Protocol):
         """Whether the model can read the messages and still has room for an answer."""
 
     def stream(self, messages: Sequence[Message], on_wait: WaitCallback | None = None) -> Iterator[str]:
-        """Pieces of the next turn, some of them empty. Closing the iterator stops the model.
+        """Pieces of the next turn, some of them empty, without its reasoning. Closing the iterator stops the model.
 
         Raises:
             ContextTooSmallError: the model can't read so much at once.
-            GenerationError: the model can't be reached, or can't answer.
+            GenerationError: the model can't be reached, can't answer, or writes nothing but its reasoning.
         """
 
     def yes_probability(self, messages: Sequence[Message]) -> float:

@@ -2,7 +2,7 @@
 
 import codecs
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from jina_rag.backends.base import MIN_SHARE_OF_YES_AND_NO, Message, WaitCallbac
 from jina_rag.backends.llama_cpp.chat_template import ChatTemplate
 from jina_rag.backends.llama_cpp.library import collected_errors, reason, route_log
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+from jina_rag.backends.reasoning import OPENING, without_reasoning
 from jina_rag.errors import GenerationError, ModelLoadError
 from jina_rag.gguf_file import GgufHeader, read_gguf_header
 from jina_rag.machine import available_cores
@@ -80,14 +81,12 @@ class LlamaCppChatModel:
             on_wait: Told how many answers come before this one, whenever that changes; 0 at the end of a wait.
 
         Raises:
-            GenerationError: the file is no chat model, the model fails, or other answers take too long.
+            GenerationError: the file is no chat model, the model fails or only reasons, or other answers take too long.
         """
         place = self._queue.join()
         try:
             yield from self._wait(place, on_wait)
-            model = self._load()
-            with self._translated_errors():
-                yield from model.answer(messages)
+            yield from without_reasoning(self._answer(self._load(), messages), self.name)
         finally:
             self._queue.leave(place)
 
@@ -127,6 +126,10 @@ class LlamaCppChatModel:
             yield ""
         if told and on_wait:
             on_wait(0)
+
+    def _answer(self, model: "_LoadedChatModel", messages: Sequence[Message]) -> Generator[str]:
+        with self._translated_errors():
+            yield from model.answer(messages)
 
     def _load(self) -> "_LoadedChatModel":
         with self._load_lock, self._translated_errors():
@@ -214,6 +217,9 @@ class _LoadedChatModel:
     def answer(self, messages: Sequence[Message]) -> Iterator[str]:
         """Read the prompt bit by bit, then write until the model ends its turn or the context is full."""
         llama, prompt = self._llama, self.tokenize(messages)
+        end: bytes = llama.detokenize(prompt[-8:], special=True)
+        if end.decode("utf-8", "replace").rstrip().endswith(OPENING):
+            yield OPENING  # a template that has begun the reasoning itself
         # In whole steps, so that a prompt is computed in the same batches each time and the answer stays the same.
         for _ in self._read(prompt, len(prompt) - 1, multiple_of=PROMPT_TOKENS_AT_A_TIME):
             yield ""

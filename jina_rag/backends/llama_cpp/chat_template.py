@@ -138,6 +138,7 @@ def _rendered(template: Any, messages: list[Message], bos_token: str) -> str:  #
         bos_token=bos_token,
         eos_token="",
         add_generation_prompt=True,
+        enable_thinking=False,  # Qwen's and Gemma's templates then close the reasoning before it begins
         functions=None,
         function_call=None,
         tools=None,

@@ -39,7 +39,8 @@ class ChatGenerator:
         If not all fits, old turns go first and then the passages that were found last.
 
         Raises:
-            GenerationError: the model can't be reached or can't answer, or the question alone is too long for it.
+            GenerationError: the model can't be reached, can't answer or writes nothing, or the question alone is too
+                long for it.
         """
         if not passages:
             yield NO_ANSWER
@@ -49,7 +50,7 @@ class ChatGenerator:
             if not self.model.fits(messages):
                 continue
             try:
-                yield from self.model.stream(messages, on_wait)
+                yield from self._non_empty(self.model.stream(messages, on_wait))
             except ContextTooSmallError:
                 continue  # only the server knows how much it reads, and it refuses before the first piece
             return
@@ -75,6 +76,16 @@ class ChatGenerator:
     def close(self) -> None:
         """Close the model; the next answer opens it again."""
         self.model.close()
+
+    def _non_empty(self, pieces: Iterator[str]) -> Iterator[str]:
+        is_empty = True
+        for piece in pieces:
+            is_empty = is_empty and not piece.strip()
+            yield piece
+        if is_empty:
+            raise GenerationError(
+                f"{self.name} wrote an empty answer. Ask in other words, or use another language model."
+            )
 
 
 def _less_and_less(n_turns: int, n_passages: int) -> Iterator[tuple[int, int]]:

@@ -1,13 +1,14 @@
 """`OpenAIChatModel`: a language model behind an OpenAI-compatible address."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from jina_rag.backends.base import MIN_SHARE_OF_YES_AND_NO, Message, WaitCallback
+from jina_rag.backends.reasoning import CLOSING, OPENING, without_reasoning
 from jina_rag.errors import ContextTooSmallError, GenerationError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE_BYTES = 16_000_000
 """Of an answer: tens of thousands of tokens, each of which comes with some 300 bytes of JSON."""
+
+_NO_THINKING: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
+_SWITCHES: tuple[dict[str, Any], ...] = ({**_NO_THINKING, "reasoning_effort": "none"}, _NO_THINKING, {})
+"""What turns reasoning off: llama-server's and vLLM's field and Ollama's. OpenAI refuses the first, older vLLM the
+other, so each is left out once a server takes a request without it that it has refused with it."""
 
 _MAX_LOGPROBS = 20  # OpenAI, Ollama and vLLM refuse more
 _MAX_TOKENS_OF_WORD = 4
@@ -50,6 +56,7 @@ class OpenAIChatModel:
         self._timeout = timeout
         self._max_retries = max_retries
         self._takes_logprobs = True
+        self._switches = _SWITCHES
 
     @property
     def name(self) -> str:
@@ -69,19 +76,11 @@ class OpenAIChatModel:
 
         Raises:
             ContextTooSmallError: the server can't read so much at once.
-            GenerationError: nothing answers there, the key or the model is wrong, or the server failed.
+            GenerationError: nothing answers there, the key or the model is wrong, the server failed, or the model wrote
+                nothing but its reasoning.
             MissingDependencyError: the package openai is not installed.
         """
-        client = self._client
-        with self._translated_errors():
-            # The client's type for messages is a union of a dozen; ours is one of them.
-            turns: Any = list(messages)
-            with client.chat.completions.create(
-                model=self._model or client.models.list().data[0].id, messages=turns, temperature=0, stream=True
-            ) as chunks:
-                for chunk in chunks:
-                    if chunk.choices and (piece := chunk.choices[0].delta.content):
-                        yield piece
+        yield from without_reasoning(self._pieces(messages), self.name)
 
     def yes_probability(self, messages: Sequence[Message]) -> float:
         """How likely the next turn begins with Yes and not with No, by the server's `logprobs`.
@@ -91,11 +90,8 @@ class OpenAIChatModel:
         Raises:
             GenerationError: as for `stream`, or the model answers with neither.
         """
-        client = self._client
-        turns: Any = list(messages)
         with self._translated_errors():
-            model = self._model or client.models.list().data[0].id
-            choices = self._first_word(client, model, turns).choices
+            choices = self._first_word(messages).choices
         probability = _yes_probability(choices[0]) if choices else None
         if probability is None:
             raise GenerationError(
@@ -109,24 +105,59 @@ class OpenAIChatModel:
         if client := self.__dict__.pop("_client", None):
             client.close()
 
-    def _first_word(self, client: "OpenAI", model: str, turns: Any) -> "ChatCompletion":  # noqa: ANN401
+    def _pieces(self, messages: Sequence[Message]) -> Generator[str]:
+        """The stream with reasoning that the server tells apart put between tags, as models write it themselves."""
+        is_reasoning = False
+        with self._translated_errors(), self._request(messages, stream=True) as chunks:
+            for chunk in chunks:
+                if not chunk.choices:
+                    continue
+                delta = chunk.choices[0].delta
+                if not is_reasoning and (getattr(delta, "reasoning_content", "") or getattr(delta, "reasoning", "")):
+                    is_reasoning = True
+                    yield OPENING
+                if not delta.content:
+                    yield ""
+                    continue
+                if is_reasoning:
+                    is_reasoning = False
+                    yield CLOSING
+                yield delta.content
+
+    def _first_word(self, messages: Sequence[Message]) -> "ChatCompletion":
         """The shortest answer, with the probabilities of its words if the server can give them."""
         import openai
 
-        options: dict[str, Any] = {
-            "model": model,
-            "messages": turns,
-            "temperature": 0,
-            "max_tokens": _MAX_TOKENS_OF_WORD,
-        }
         if self._takes_logprobs:
+            options = {"max_tokens": _MAX_TOKENS_OF_WORD, "logprobs": True, "top_logprobs": _MAX_LOGPROBS}
             try:
-                return client.chat.completions.create(**options, logprobs=True, top_logprobs=_MAX_LOGPROBS)
+                return self._request(messages, **options)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if _is_about_context(error):
                     raise
                 self._takes_logprobs = False  # or something else is wrong, which the next request meets too
-        return client.chat.completions.create(**options)
+        return self._request(messages, max_tokens=_MAX_TOKENS_OF_WORD)
+
+    def _request(self, messages: Sequence[Message], **options: Any) -> Any:  # noqa: ANN401 - of the client, by options
+        """Ask for the next turn, without reasoning if the server can be told so."""
+        from openai import BadRequestError, UnprocessableEntityError
+
+        client = self._client
+        turns: Any = list(messages)  # the client's type for messages is a union of a dozen; ours is one of them
+        model = self._model or client.models.list().data[0].id
+        for position, switches in enumerate(self._switches):
+            try:
+                reply = client.chat.completions.create(
+                    model=model, messages=turns, temperature=0, extra_body=switches, **options
+                )
+            except (BadRequestError, UnprocessableEntityError) as error:
+                if _is_about_context(error):
+                    raise
+                refusal = error
+            else:
+                self._switches = self._switches[position:]
+                return reply
+        raise refusal
 
     @cached_property
     def _client(self) -> "OpenAI":

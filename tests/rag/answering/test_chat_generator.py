@@ -124,6 +124,11 @@ def test_a_chat_model_is_not_asked_without_passages() -> None:
     assert not model.asked
 
 
+def test_nothing_is_no_answer() -> None:
+    with pytest.raises(GenerationError, match="wrote an empty answer"):
+        _answer(ChatGenerator(ScriptedModel(" \n")), "What colour?", "Mars is red.")
+
+
 def name_of(setting: str) -> str:
     generator = make_generator(setting)
     assert generator

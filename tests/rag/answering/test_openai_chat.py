@@ -49,18 +49,23 @@ class _Server(BaseHTTPRequestHandler):
         if body["model"] == "silent":
             self.server_is_done.wait(5)
             return
+        if body["model"] == "strict" and (body.keys() & {"chat_template_kwargs", "reasoning_effort"}):
+            self._send(400, {"error": {"message": "Unrecognized request argument supplied"}})
+            return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        for piece in ("It is ", None, "red [1]."):
+        if body["model"].startswith("thinking"):
+            self._write("Let me see", field=body["model"].partition(" in ")[2])
+        for piece in () if body["model"] == "thinking in reasoning" else ("It is ", None, "red [1]."):
             if body["model"] == "breaking" and piece is None:
                 self.wfile.write(b"data: {")
                 return
             self._write(piece)
         self.wfile.write(b"data: [DONE]\n\n")
 
-    def _write(self, piece: str | None) -> None:
-        delta = {"id": "1", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": piece}}]}
+    def _write(self, piece: str | None, field: str = "content") -> None:
+        delta = {"id": "1", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {field: piece}}]}
         self.wfile.write(f"data: {json.dumps(delta)}\n\n".encode())
 
     def _write_until_the_reader_leaves(self) -> None:
@@ -124,6 +129,23 @@ def test_a_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     (key, named), (no_key, unnamed) = _Server.requests
     assert (key, named["model"], named["stream"]) == ("Bearer secret", "phi", True)
     assert (no_key, unnamed["model"]) == ("Bearer none", "first")
+
+
+def test_reasoning_is_turned_off_where_the_server_takes_that() -> None:
+    with _serving() as url:
+        for model in ("phi", "strict", "thinking in reasoning_content"):
+            assert "".join(OpenAIChatModel(url, model).stream(MESSAGES)) == "It is red [1]."
+        strict = OpenAIChatModel(url, "strict")
+        assert ["".join(strict.stream(MESSAGES)) for _ in range(2)] == ["It is red [1]."] * 2
+    bodies = [body for _, body in _Server.requests]
+    assert bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert bodies[0]["reasoning_effort"] == "none"
+    assert len(bodies) == 1 + 3 + 1 + 3 + 1  # what a server has refused is not sent to it again
+
+
+def test_reasoning_alone_is_no_answer() -> None:
+    with _serving() as url, pytest.raises(GenerationError, match="wrote nothing but its reasoning"):
+        list(OpenAIChatModel(url, "thinking in reasoning").stream(MESSAGES))
 
 
 @pytest.mark.parametrize(
