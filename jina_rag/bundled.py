@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from jina_rag.errors import ChecksumError, MissingDependencyError, ModelNotFoundError, UnknownModelError
 from jina_rag.machine import CACHE_VARIABLE, cache_root
-from jina_rag.models import BUNDLED_MODEL, ModelSpec
+from jina_rag.models import BUNDLED_MODEL, DownloadableModel
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -71,7 +71,7 @@ def bundled_model_path(filename: str) -> Path:
     return cache_root() / "bundled" / f"{_MINILM.sha256[:12]}-{_CONVERSION}" / filename
 
 
-def convert_bundled_model(spec: ModelSpec, quantization: str | None = None) -> Path:
+def convert_bundled_model(spec: DownloadableModel, quantization: str | None = None) -> Path:
     """Write the bundled embedding model into the cache as a GGUF file.
 
     Raises:
@@ -83,7 +83,7 @@ def convert_bundled_model(spec: ModelSpec, quantization: str | None = None) -> P
     file = spec.file(quantization)
     if spec.name != BUNDLED_MODEL:
         raise ModelNotFoundError(
-            f"{spec.name} has no repository and comes with no package. Pass its file: Embedder.from_file(path, spec)"
+            f"{spec.name} has no repository and comes with no package. Use a file of your own: {spec.file_usage}"
         )
     if file.made_here:
         offered = ", ".join(file.quantization for file in spec.files)

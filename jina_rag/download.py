@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jina_rag.errors import ChecksumError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
 from jina_rag.locations import computed_sha256, hub_cache
-from jina_rag.models import BUNDLED_MODEL, ModelFile, ModelSpec
+from jina_rag.models import BUNDLED_MODEL, DownloadableModel, ModelFile
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -41,7 +41,7 @@ _factory_lock = Lock()
 
 
 def download_model_file(
-    spec: ModelSpec,
+    spec: DownloadableModel,
     file: ModelFile,
     *,
     cache_dir: Path | None = None,
@@ -79,7 +79,7 @@ def download_model_file(
     return path
 
 
-def published_size(spec: ModelSpec, quantization: str | None = None) -> int | None:
+def published_size(spec: DownloadableModel, quantization: str | None = None) -> int | None:
     """How many bytes a download has, asked of the hub where the model's row doesn't say; None if nobody does.
 
     Raises:
@@ -92,7 +92,7 @@ def published_size(spec: ModelSpec, quantization: str | None = None) -> int | No
     return _HubFile(spec, file, hub_cache()).record().size
 
 
-def why_unreachable(spec: ModelSpec) -> str | None:
+def why_unreachable(spec: DownloadableModel) -> str | None:
     """Why the hub can't be asked for a model, in short, or None if it answers; a refusal is an answer too."""
     from huggingface_hub import get_hf_file_metadata
     from huggingface_hub.errors import HfHubHTTPError
@@ -111,7 +111,7 @@ def why_unreachable(spec: ModelSpec) -> str | None:
 class _HubFile:
     """One file of a repository on the hub, and the folder of the hub's cache that it belongs in."""
 
-    spec: ModelSpec
+    spec: DownloadableModel
     file: ModelFile
     cache_dir: Path
 
@@ -154,15 +154,16 @@ class _HubFile:
         if self.file.sha256 and recorded and _SHA256.fullmatch(recorded) and recorded != self.file.sha256:
             raise ChecksumError(
                 f"The hub's {self.file.filename} has the SHA-256 {recorded} and the one known here has "
-                f"{self.file.sha256}. Upgrade jina-rag, or pass a file of your own: {self._from_file}"
+                f"{self.file.sha256}. Upgrade jina-rag, or use a file of your own: {self.spec.file_usage}"
             )
-        if recorded is None and not allow_unverified:
+        checksum = self.file.sha256 or recorded
+        if checksum is None and not allow_unverified:
             raise ChecksumError(
-                f"{self.url} names no checksum (its ETag is {etag[:80]!r}), so nothing tells whether the file is the "
+                f"{self.url} names no checksum (its ETag is {etag[:80]!r}), so nothing shows whether the file is the "
                 f"published one. Check HF_ENDPOINT, or take it as it is: jina-rag download "
                 f"{self.spec.name}:{self.file.quantization} --allow-unverified"
             )
-        return self.file.sha256 or recorded
+        return checksum
 
     def check_free_space(self, size: int | None) -> None:
         folder = next(folder for folder in (self.cache_dir, *self.cache_dir.absolute().parents) if folder.exists())
@@ -217,7 +218,7 @@ class _HubFile:
                 cache_dir=self.cache_dir,
                 code=code,
                 filename=self.file.filename,
-                from_file=self._from_file,
+                file_usage=self.spec.file_usage,
                 page=self.url.partition("/resolve/")[0],
                 path=getattr(cause, "filename", None) or self.cache_dir,
                 quantizations=", ".join(file.quantization for file in self.spec.files),
@@ -226,14 +227,10 @@ class _HubFile:
                 revision=self.revision,
                 size="more than there is" if size is None else f"{size:,} bytes",
                 url=self.url,
-                without_network=f"copy the file from another machine and pass its path: {self._from_file}, or take the "
-                f"bundled model {BUNDLED_MODEL!r}.",
+                without_network=f"copy the file from another machine: {self.spec.file_usage}"
+                + (f", or take the bundled model {BUNDLED_MODEL!r}." if self.spec.kind == "embedding" else "."),
             )
             raise ModelNotFoundError(message) from error
-
-    @property
-    def _from_file(self) -> str:
-        return f"Embedder.from_file(path, {self.spec.name!r})"
 
 
 class _Message(NamedTuple):
@@ -266,7 +263,7 @@ def _messages() -> tuple[_Message, ...]:
             errors.RemoteEntryNotFoundError,
             None,
             "{repo_id} has no file {filename} at revision {revision}. Try another quantisation ({quantizations}), or "
-            "pass a file of your own: {from_file}",
+            "use a file of your own: {file_usage}",
         ),
         _Message(
             errors.RevisionNotFoundError,
@@ -277,7 +274,7 @@ def _messages() -> tuple[_Message, ...]:
         _Message(
             errors.HfHubHTTPError,
             (404,),
-            "The hub has no repository {repo_id}. Upgrade jina-rag, or pass a file of your own: {from_file}",
+            "The hub has no repository {repo_id}. Upgrade jina-rag, or use a file of your own: {file_usage}",
         ),
         _Message(
             errors.HfHubHTTPError,

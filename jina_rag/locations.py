@@ -8,12 +8,14 @@ from pathlib import Path
 from jina_rag.bundled import bundled_model_path
 from jina_rag.errors import ModelNotFoundError
 from jina_rag.machine import cache_root
-from jina_rag.models import ModelSpec
+from jina_rag.models import DownloadableModel
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def find_model_file(spec: ModelSpec, quantization: str | None = None, *, cache_dir: Path | None = None) -> Path | None:
+def find_model_file(
+    spec: DownloadableModel, quantization: str | None = None, *, cache_dir: Path | None = None
+) -> Path | None:
     """The GGUF file of a model on this machine; None if it has to be downloaded or made first.
 
     Args:
@@ -34,7 +36,7 @@ def find_model_file(spec: ModelSpec, quantization: str | None = None, *, cache_d
     return path if path.is_file() else None
 
 
-def quantized_model_path(spec: ModelSpec, quantization: str) -> Path:
+def quantized_model_path(spec: DownloadableModel, quantization: str) -> Path:
     """Where a quantisation that is made on this machine belongs, whether it is there or not."""
     filename = spec.file(quantization).filename
     if spec.repo_id is None:
@@ -67,7 +69,7 @@ def computed_sha256(path: Path, size_bytes: int, mtime_ns: int) -> str:  # noqa:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _cached_download(spec: ModelSpec, repo_id: str, filename: str, cache_dir: Path) -> Path | None:
+def _cached_download(spec: DownloadableModel, repo_id: str, filename: str, cache_dir: Path) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:

@@ -7,15 +7,16 @@ from pathlib import Path
 from jina_rag.bundled import bundled_package_installed, convert_bundled_model
 from jina_rag.download import download_model_file, why_unreachable
 from jina_rag.errors import ModelNotFoundError, UnknownModelError
+from jina_rag.formatting import file_size
 from jina_rag.locations import find_model_file, quantized_model_path
-from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, ModelSpec, get_model_spec
+from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, DownloadableModel, ModelSpec, get_model_spec
 from jina_rag.quantize import QuantizedFile, QuantizeProgress, checked_type, quantize_file
 
 _logger = logging.getLogger("jina_rag")
 
 
 def ensure_model_file(
-    spec: ModelSpec,
+    spec: DownloadableModel,
     quantization: str | None = None,
     *,
     cache_dir: Path | None = None,
@@ -72,7 +73,25 @@ def ensure_model_file(
     )
 
 
-def is_on_this_machine(spec: ModelSpec, quantization: str | None = None, *, cache_dir: Path | None = None) -> bool:
+def downloaded_file(spec: DownloadableModel, quantization: str | None = None) -> Path:
+    """The file of a chat model or reranker on this machine; nothing so large is downloaded unasked.
+
+    Raises:
+        UnknownModelError: the model is not offered in this quantisation.
+        ModelNotFoundError: it is not here.
+    """
+    if path := find_model_file(spec, quantization):
+        return path
+    n_bytes = spec.file(quantization).size_bytes
+    size = f" ({file_size(n_bytes)})" if n_bytes else ""
+    raise ModelNotFoundError(
+        f"{spec.name} is not on this machine. Download it{size} with: jina-rag download {spec.name}"
+    )
+
+
+def is_on_this_machine(
+    spec: DownloadableModel, quantization: str | None = None, *, cache_dir: Path | None = None
+) -> bool:
     """Whether `ensure_model_file` would do without the network.
 
     Raises:

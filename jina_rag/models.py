@@ -10,9 +10,10 @@ Sources: the model cards of jinaai/jina-embeddings-v5-text-{small,nano}, their `
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from jina_rag.errors import InvalidDimensionsError, UnknownModelError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Task: TypeAlias = Literal["retrieval", "text-matching", "classification", "clustering"]
 InputType: TypeAlias = Literal["query", "document"]
 Pooling: TypeAlias = Literal["last", "mean", "cls"]
+ModelKind: TypeAlias = Literal["embedding", "chat", "reranker"]
 
 KnownModelName: TypeAlias = Literal[
     "jina-embeddings-v5-text-small-retrieval",
@@ -87,44 +89,31 @@ class ModelFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """All that is needed to embed with one model.
+class DownloadableModel:
+    """What the row of every kind of model says.
 
     Attributes:
+        kind: What the model does.
         name: The upstream model id, without the owner.
-        dimensions: Width of the full vector.
         max_input_tokens: The longest input, prompt and special tokens included.
-        pooling: Which token's state becomes the vector.
         license: SPDX-like name of the weights' licence.
-        normal_form: What the model's own tokenizer does to Unicode first, for servers that leave it out (llama-server);
-            in process the file's pre-tokenizer decides. None for nothing.
-        prompts: What goes before a query and before a document.
-        closing_token: The special token that the model's own tokenizer puts after each text, which files may leave
-            out; "" for none, None where the file is to say.
-        matryoshka_dimensions: The widths that the model was trained to be cut to, ascending, the full one included.
         files: The quantisations on offer; empty for a file that only the user has.
         default_quantization: The one taken when none is named.
         quantized_from: The one that others are made from on this machine; empty where none can be.
-        task: What the weights were tuned for; None for a general model.
         repo_id: Where the files are on the hub; None for a model that comes with an installed package.
         revision: The commit of `repo_id` that the checksums belong to; None for its newest.
         aliases: Other names that find this row.
         license_notice: What a user must know before the first download; empty where nothing restricts them.
     """
 
+    kind: ClassVar[ModelKind]
+
     name: str
-    dimensions: int
     max_input_tokens: int
-    pooling: Pooling
     license: str
-    prompts: Prompts = Prompts()
-    closing_token: str | None = None
-    normal_form: Literal["NFC"] | None = None
-    matryoshka_dimensions: tuple[int, ...] = ()
     files: tuple[ModelFile, ...] = ()
     default_quantization: str = ""
     quantized_from: str = ""
-    task: Task | None = None
     repo_id: str | None = None
     revision: str | None = None
     aliases: tuple[str, ...] = ()
@@ -133,11 +122,21 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise ValueError(f"name must be the model's name, not {self.name!r}.")
-        for name in ("dimensions", "max_input_tokens"):
-            if type(value := getattr(self, name)) is not int or value < 1:
-                raise ValueError(f"{name} of {self.name} must be a number of 1 or more, not {value!r}.")
-        if self.pooling not in get_args(Pooling):
-            raise ValueError(f"pooling of {self.name} must be one of {get_args(Pooling)}, not {self.pooling!r}.")
+        self._check_count("max_input_tokens")
+
+    def _check_count(self, name: str) -> None:
+        if type(value := getattr(self, name)) is not int or value < 1:
+            raise ValueError(f"{name} of {self.name} must be a number of 1 or more, not {value!r}.")
+
+    @property
+    def file_usage(self) -> str:
+        """How a file of the user's own takes the place of this model, for messages."""
+        raise NotImplementedError
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and the aliases in lower case, as they are compared."""
+        return tuple(name.lower() for name in (self.name, *self.aliases))
 
     def file(self, quantization: str | None = None) -> ModelFile:
         """The file of a quantisation, the default one if none is named; upper and lower case are the same.
@@ -158,8 +157,50 @@ class ModelSpec:
         offered = ", ".join(file.quantization for file in self.files)
         raise UnknownModelError(
             f"{self.name} has no quantisation {quantization!r}. "
-            + (f"Choose one of: {offered}." if offered else "It has no published files: pass path= a GGUF file.")
+            + (f"Choose one of: {offered}." if offered else f"It has no published files: use {self.file_usage}.")
         )
+
+
+Row = TypeVar("Row", bound=DownloadableModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(DownloadableModel):
+    """All that is needed to embed with one model.
+
+    Attributes:
+        dimensions: Width of the full vector.
+        pooling: Which token's state becomes the vector.
+        normal_form: What the model's own tokenizer does to Unicode first, for servers that leave it out (llama-server);
+            in process the file's pre-tokenizer decides. None for nothing.
+        prompts: What goes before a query and before a document.
+        closing_token: The special token that the model's own tokenizer puts after each text, which files may leave
+            out; "" for none, None where the file is to say.
+        matryoshka_dimensions: The widths that the model was trained to be cut to, ascending, the full one included.
+        task: What the weights were tuned for; None for a general model.
+        Otherwise as `DownloadableModel`.
+    """
+
+    kind: ClassVar[ModelKind] = "embedding"
+
+    dimensions: int
+    pooling: Pooling
+    prompts: Prompts = Prompts()
+    closing_token: str | None = None
+    normal_form: Literal["NFC"] | None = None
+    matryoshka_dimensions: tuple[int, ...] = ()
+    task: Task | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_count("dimensions")
+        if self.pooling not in get_args(Pooling):
+            raise ValueError(f"pooling of {self.name} must be one of {get_args(Pooling)}, not {self.pooling!r}.")
+
+    @property
+    def file_usage(self) -> str:
+        """How a file of the user's own takes the place of this model, for messages."""
+        return f"Embedder.from_file(path, {self.name!r})"
 
     def check_dimensions(self, dimensions: int | None) -> int:
         """`dimensions` if the model was trained for that width, or the full width for None.
@@ -197,21 +238,34 @@ def parse_model_name(name: KnownModelName | str, quantization: str | None = None
     Raises:
         UnknownModelError: no such model, it has no such quantisation, or the two name different ones.
     """
-    _read_models_file()
-    model, colon, suffix = name.strip().partition(":")
-    spec = _find_row(model.lower())
+    spec = _find_row(base_name(name))
     if spec is None:
         known = "\n  ".join(spec.name for spec in list_models())
         raise UnknownModelError(
-            f"There is no model {model!r}. Choose one of:\n  {known}\nor make a row of your own known with "
+            f"There is no model {base_name(name)!r}. Choose one of:\n  {known}\nor make a row of your own known with "
             "jina_rag.register_model(spec)."
         )
+    return spec, parse_quantization(spec, name, quantization)
+
+
+def base_name(name: str) -> str:
+    """A model's name as names are compared, without the quantisation that may follow it."""
+    return name.partition(":")[0].strip().lower()
+
+
+def parse_quantization(spec: DownloadableModel, name: str, quantization: str | None) -> str | None:
+    """The quantisation that is named after a colon or beside the name; None if none is.
+
+    Raises:
+        UnknownModelError: the model has no such quantisation, or the two name different ones.
+    """
+    _, colon, suffix = name.strip().partition(":")
     if not colon:
-        return spec, quantization and quantization.upper()
+        return quantization and quantization.upper()
     named = spec.file(suffix).quantization
     if quantization and quantization.upper() != named:
         raise UnknownModelError(f"{name!r} names {named} and quantization={quantization!r} another. Leave one out.")
-    return spec, named
+    return named
 
 
 def list_models() -> tuple[ModelSpec, ...]:
@@ -224,7 +278,7 @@ def register_model(spec: ModelSpec, path: "Path | str | None" = None) -> ModelSp
     """Make a row of your own known by its name and aliases, wherever this process takes the name of a model.
 
     A later call replaces the row. For other processes, name in JINA_RAG_MODELS a TOML file with a table `[[models]]`
-    for each row: the fields of `ModelSpec`, and `path`.
+    for each row: the fields of `ModelSpec`, and `path`. See `jina_rag.rag_models` for chat models and rerankers.
 
     Args:
         spec: The row. Its files are on the hub if it has a `repo_id`, or on this machine if they have a `path`. A row
@@ -239,10 +293,8 @@ def register_model(spec: ModelSpec, path: "Path | str | None" = None) -> ModelSp
         ModelNotFoundError, ModelLoadError: `path` is no GGUF file.
     """
     if path is not None:
-        from pathlib import Path
-
-        spec = _with_file(spec, Path(path).expanduser().absolute())
-    for name in _names(spec):
+        spec = with_file(spec, path)
+    for name in spec.names:
         row = _ROWS_BY_NAME.get(name) or _find_row(name)
         others = row is not None and row.name != spec.name
         changed = row in MODELS and _without_files(row) != _without_files(spec)
@@ -252,12 +304,9 @@ def register_model(spec: ModelSpec, path: "Path | str | None" = None) -> ModelSp
     return spec
 
 
-def _names(spec: ModelSpec) -> list[str]:
-    return [name.lower() for name in (spec.name, *spec.aliases)]
-
-
 def _find_row(name: str) -> ModelSpec | None:
-    own = (row for row in list(_registered.values()) if name in _names(row))
+    _read_models_file()
+    own = (row for row in list(_registered.values()) if name in row.names)
     return next(own, None) or _ROWS_BY_NAME.get(name)
 
 
@@ -265,9 +314,13 @@ def _without_files(spec: ModelSpec) -> ModelSpec:
     return replace(spec, files=(), default_quantization="")
 
 
-def _with_file(spec: ModelSpec, path: "Path") -> ModelSpec:
+def with_file(spec: Row, path: "Path | str") -> Row:
+    """A row with a GGUF file on this machine as its default, under the quantisation that the file's header names."""
+    from pathlib import Path
+
     from jina_rag.gguf_file import read_gguf_header
 
+    path = Path(path).expanduser().absolute()
     file = ModelFile(quantization=read_gguf_header(path).quantization, filename=path.name, path=path)
     others = tuple(other for other in spec.files if other.quantization != file.quantization)
     return replace(spec, files=(file, *others), default_quantization=file.quantization)
@@ -275,16 +328,25 @@ def _with_file(spec: ModelSpec, path: "Path") -> ModelSpec:
 
 @cache
 def _read_models_file() -> None:
-    """Register the rows of the file that JINA_RAG_MODELS names, at the first look for a name."""
-    if not (file := os.environ.get(MODELS_VARIABLE)):
-        return
-    import tomllib  # most processes need none
-    from pathlib import Path
+    """Register the embedding models of the file that JINA_RAG_MODELS names, at the first look for a name."""
+    with explained_models_file() as rows:
+        for row in rows:
+            if row.pop("kind", "embedding") == "embedding":
+                path = row.pop("path", None)
+                known = _ROWS_BY_NAME[row["name"].lower()] if row.keys() == {"name"} else None
+                register_model(known or _spec_of(row), path)
 
+
+@contextmanager
+def explained_models_file() -> Iterator[list[dict[str, Any]]]:
+    """The rows of the file that JINA_RAG_MODELS names, none without one; what is wrong with them is explained.
+
+    Raises:
+        UnknownModelError: the file can't be read, or its rows were not understood within the block.
+    """
+    file = os.environ.get(MODELS_VARIABLE)
     try:
-        for row in tomllib.loads(Path(file).expanduser().read_text("utf-8"))["models"]:
-            path = row.pop("path", None)
-            register_model(_ROWS_BY_NAME[row["name"].lower()] if row.keys() == {"name"} else _row_of(row), path)
+        yield _rows_of(file) if file else []
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnknownModelError(
             f"{file}, which {MODELS_VARIABLE} names, can't be read ({type(error).__name__}: {error}). Write a table "
@@ -292,13 +354,21 @@ def _read_models_file() -> None:
         ) from error
 
 
-def _row_of(fields: dict[str, Any]) -> ModelSpec:
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    values["prompts"] = Prompts(**values.get("prompts", {}))
-    values["files"] = tuple(ModelFile(**file) for file in values.get("files", ()))
-    return ModelSpec(**values)
+def _rows_of(file: str) -> list[dict[str, Any]]:
+    import tomllib  # most processes need none
+    from pathlib import Path
+
+    return list(tomllib.loads(Path(file).expanduser().read_text("utf-8"))["models"])
+
+
+def _spec_of(fields: dict[str, Any]) -> ModelSpec:
+    return ModelSpec(**{**row_values(fields), "prompts": Prompts(**fields.get("prompts", {}))})
+
+
+def row_values(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a row as a file has them, as the fields of the row."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return {**values, "files": tuple(ModelFile(**file) for file in values.get("files", ()))}
 
 
 def _jina_v5(
@@ -397,6 +467,6 @@ MODELS: tuple[ModelSpec, ...] = (
 )
 """The rows that come with jina_rag; `register_model` adds others."""
 
-_ROWS_BY_NAME = {name: spec for spec in MODELS for name in _names(spec)}
+_ROWS_BY_NAME = {name: spec for spec in MODELS for name in spec.names}
 
 _registered: dict[str, ModelSpec] = {}

@@ -226,6 +226,14 @@ def test_a_file_without_checksum_is_taken_when_told_so(hub: Hub, content: bytes,
     assert ensure_model_file(SPEC, cache_dir=tmp_path, allow_unverified=True).read_bytes() == content
 
 
+def test_a_checksum_that_is_known_here_needs_none_of_the_hub(hub: Hub, content: bytes, tmp_path: Path) -> None:
+    hub.etags = ["65a1b2c3-1f4"] * 20
+    assert ensure_model_file(_pinned(content), cache_dir=tmp_path / "good").read_bytes() == content
+    hub.wrong_contents[SERVED_NAME] = content[:-1] + b"?"
+    with pytest.raises(ChecksumError, match="It has been removed"):
+        ensure_model_file(_pinned(content), cache_dir=tmp_path / "bad")
+
+
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_a_file_that_git_keeps_is_checked_by_its_own_checksum(
     hub: Hub, content: bytes, tmp_path: Path, is_whole: bool

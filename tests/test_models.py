@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pickle
 import subprocess
 import sys
@@ -173,7 +174,23 @@ prompts = {{ query = "Q: ", document = "D: " }}
 [[models]]
 name = "all-MiniLM-L6-v2"
 path = "{path}"
+
+[[models]]
+kind = "chat"
+name = "my-chat"
+path = "{path}"
+max_input_tokens = 4096
+license = "MIT"
+
+[[models]]
+kind = "reranker"
+name = "my-reranker"
+path = "{path}"
+max_input_tokens = 512
+license = "MIT"
+aliases = ["reorder"]
 """
+RERANK = "from jina_rag.rag import make_reranker; print(make_reranker('Reorder').name)"
 EMBED = "from jina_rag import Embedder; print(Embedder.from_pretrained('mine').fingerprint.to_json())"
 
 
@@ -188,10 +205,24 @@ def test_a_file_of_rows_is_read_by_every_process(
     file.write_text(MODELS_FILE.format(path=tiny_gguf))
     monkeypatch.setenv("JINA_RAG_MODELS", str(file))
     assert '"query_prompt": "Q: "' in run("-c", EMBED).stdout
-    listed = [line.split()[:2] for line in run("-m", "jina_rag.cli", "models").stdout.splitlines()]
-    assert listed[-2:] == [["all-MiniLM-L6-v2", "F32"], ["mine", "F32"]]
+    assert run("-c", RERANK).stdout.strip() == tiny_gguf.stem
+    listed = {row["name"]: row for row in json.loads(run("-m", "jina_rag.cli", "models", "--json").stdout)}
+    for name, kind in {
+        "all-MiniLM-L6-v2": "embedding",
+        "mine": "embedding",
+        "my-chat": "chat",
+        "my-reranker": "reranker",
+    }.items():
+        row = listed[name]
+        assert (row["kind"], row["quantization"], row["on_this_machine"]) == (kind, "F32", True)
 
-    for damaged in ("[[models]]\nname = 1", "models = 1", "[[models]]\nname = 'mine'", "[["):
+    for damaged in (
+        "[[models]]\nkind = 'x'\nname = 'y'",
+        "[[models]]\nname = 1",
+        "models = 1",
+        "[[models]]\nname = 'mine'",
+        "[[",
+    ):
         file.write_text(damaged)
         refused = run("-m", "jina_rag.cli", "models")
         assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)

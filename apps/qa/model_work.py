@@ -15,7 +15,8 @@ from jina_rag.bench import BenchProgress, measure
 from jina_rag.download import published_size
 from jina_rag.errors import JinaRagError, ModelNotFoundError
 from jina_rag.formatting import duration, file_size
-from jina_rag.models import ModelSpec, parse_model_name
+from jina_rag.models import DownloadableModel, parse_model_name
+from jina_rag.rag_models import parse_any_model_name
 
 if TYPE_CHECKING:
     from service import Service
@@ -50,7 +51,7 @@ def download(service: "Service", running: RunningTask) -> str:  # noqa: ARG001 -
         ModelNotFoundError: the download failed.
         UnknownModelError: there is no such model or quantisation.
     """
-    spec, quantization = parse_model_name(running.task.model or "")
+    spec, quantization = parse_any_model_name(running.task.model or "")
     running.report("Asking the hub")
     total = published_size(spec, quantization)
     name = f"{spec.name}:{quantization}" if quantization else spec.name
@@ -94,7 +95,7 @@ def _interrupted(process: "subprocess.Popen[str]") -> bool:
     return False
 
 
-def _partial_files(spec: ModelSpec) -> set[Path]:
+def _partial_files(spec: DownloadableModel) -> set[Path]:
     """What the hub's client keeps in its cache while it fetches a file of this model."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name

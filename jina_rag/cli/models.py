@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,8 @@ from jina_rag.cli.options import BackendOption, DimensionsOption, JsonOption, Mo
 from jina_rag.cli.output import print_json, print_notice, print_table, shortened, shown
 from jina_rag.cli.progress import counting_bar
 from jina_rag.formatting import duration, file_size
-from jina_rag.models import QUANTIZABLE, list_models, parse_model_name
+from jina_rag.models import QUANTIZABLE, ModelKind, ModelSpec, parse_model_name
+from jina_rag.rag_models import list_all_models, parse_any_model_name
 
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
@@ -21,30 +22,56 @@ if TYPE_CHECKING:
 
 @app.command(rich_help_panel=MODELS)
 def models(as_json: JsonOption = False) -> None:
-    """List the models."""
+    """List the models to embed, to answer and to rerank."""
     from jina_rag.model_files import is_on_this_machine
 
     rows = [
         {
             "name": spec.name,
+            "kind": spec.kind,
             "quantization": spec.default_quantization,
-            "dimensions": spec.dimensions,
+            "bytes": spec.file().size_bytes if spec.files else None,
+            "dimensions": spec.dimensions if isinstance(spec, ModelSpec) else None,
             "tokens": spec.max_input_tokens,
             "license": spec.license,
             "on_this_machine": is_on_this_machine(spec),
         }
-        for spec in list_models()
+        for spec in list_all_models()
     ]
     if as_json:
         print_json(rows)
         return
-    names = ("MODEL", "QUANTISATION", "DIMENSIONS", "TOKENS", "LICENCE", "ON THIS MACHINE")
-    print_table([names, *([shown(value) for value in row.values()] for row in rows)], right=(2, 3))
+    for kind, heading in _HEADINGS.items():
+        typer.secho(heading, bold=True)
+        _print_models([row for row in rows if row["kind"] == kind], with_dimensions=kind == "embedding")
+
+
+_HEADINGS: dict[ModelKind, str] = {
+    "embedding": "Embedding models (--model NAME)",
+    "chat": "\nChat models, to answer (--llm NAME)",
+    "reranker": "\nRerankers (--reranker NAME)",
+}
+
+
+def _print_models(rows: list[dict[str, Any]], *, with_dimensions: bool) -> None:
+    columns = {"quantization": "QUANTISATION", "bytes": "SIZE", "dimensions": "DIMENSIONS", "tokens": "TOKENS"}
+    columns = {"name": "MODEL", **columns, "license": "LICENCE", "on_this_machine": "ON THIS MACHINE"}
+    if not with_dimensions:
+        del columns["dimensions"]
+    cells = [[_cell(name, row[name]) for name in columns] for row in rows]
+    numbers = [place for place, name in enumerate(columns) if name in ("bytes", "dimensions", "tokens")]
+    print_table([[*columns.values()], *cells], right=numbers)
+
+
+def _cell(column: str, value: Any) -> str:  # noqa: ANN401 - of any column
+    if column == "bytes":
+        return file_size(value) if value else ""
+    return shown(value)
 
 
 @app.command(
     rich_help_panel=MODELS,
-    epilog=examples("jina-rag download jina-v5-small", "jina-rag download jina-v5-small:Q8_0"),
+    epilog=examples("jina-rag download jina-v5-small:Q8_0", "jina-rag download Qwen3.5-2B"),
 )
 def download(
     name: Annotated[
@@ -61,7 +88,7 @@ def download(
     from jina_rag.gguf_file import read_gguf_header
     from jina_rag.model_files import ensure_model_file
 
-    spec, quantization = parse_model_name(name, quantization)
+    spec, quantization = parse_any_model_name(name, quantization)
     path = ensure_model_file(spec, quantization, force=force, allow_unverified=allow_unverified, on_notice=print_notice)
     read_gguf_header(path)  # one that was here already may be damaged
     if as_json:

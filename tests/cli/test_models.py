@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jina_rag import list_models
 from jina_rag.gguf_file import read_gguf_header
+from jina_rag.rag_models import list_all_models
 from jina_rag.testing import fake_embedder
 from tests.cli.conftest import Run
 
@@ -23,20 +23,18 @@ def test_embed_prints_vectors(run: Run) -> None:
     assert run("embed", "--json", stdin="").stdout == ""
 
 
-def test_models_are_listed(run: Run) -> None:
+def test_models_are_listed_by_kind(run: Run) -> None:
     lines = run("models").stdout.splitlines()
-    assert len(lines) == 1 + len(list_models())
-    assert lines[0].split() == ["MODEL", "QUANTISATION", "DIMENSIONS", "TOKENS", "LICENCE", "ON", "THIS", "MACHINE"]
-    assert lines[1].split()[:5] == [
-        "jina-embeddings-v5-text-small-retrieval",
-        "Q4_K_M",
-        "1024",
-        "32768",
-        "CC-BY-NC-4.0",
-    ]
+    headings = [place for place, line in enumerate(lines) if line.endswith("NAME)")]
+    assert [lines[place].split()[0] for place in headings] == ["Embedding", "Chat", "Rerankers"]
+    names = ["MODEL", "QUANTISATION", "SIZE", "DIMENSIONS", "TOKENS", "LICENCE", "ON", "THIS", "MACHINE"]
+    assert lines[1].split() == names
+    first = ["jina-embeddings-v5-text-small-retrieval", "Q4_K_M", "396.7", "MB", "1024", "32768", "CC-BY-NC-4.0"]
+    assert lines[2].split()[:7] == first
+    assert lines[headings[1] + 2].split()[:6] == ["Qwen3.5-4B", "Q4_K_M", "2.7", "GB", "262144", "Apache-2.0"]
     rows = json.loads(run("models", "--json").stdout)
-    assert [row["name"] for row in rows] == [spec.name for spec in list_models()]
-    assert rows[-1]["on_this_machine"] is True
+    assert [row["name"] for row in rows] == [spec.name for spec in list_all_models()]
+    assert {row["name"]: row["on_this_machine"] for row in rows}["all-MiniLM-L6-v2"] is True
 
 
 def test_download_prints_where_the_file_is(run: Run) -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Protocol
 
+from jina_rag.model_files import downloaded_file
+from jina_rag.rag_models import find_row, list_rerankers
 from jina_rag.vectors import FloatArray
 
 
@@ -32,18 +34,21 @@ def make_reranker(setting: str) -> Reranker:
     """The reranker that a setting names. It is loaded or asked only when it first scores.
 
     Args:
-        setting: The path of a reranking model, ending in .gguf; or the address of a server that has one, as
-            `jina_rag.backends.remote.address` describes it: "http://localhost:8080", "tei+http://…", "jina?model=NAME".
+        setting: The name of a downloaded reranker (`jina_rag.rag_models`); the path of one, ending in .gguf; or the
+            address of a server that has one, as `jina_rag.backends.remote.address` describes it:
+            "http://localhost:8080", "tei+http://…", "jina?model=NAME".
 
     Raises:
         BackendError: the setting is none of these, or nothing there reranks.
-        ModelNotFoundError: there is no such file.
+        ModelNotFoundError: there is no such file, or the model has not been downloaded.
+        UnknownModelError: the model has no such quantisation.
         MissingDependencyError: a package for it is not installed.
     """
-    if setting.lower().endswith(".gguf"):
+    found = find_row(setting, list_rerankers())
+    if found or setting.lower().endswith(".gguf"):
         from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
 
-        return LlamaCppReranker(Path(setting).expanduser())
+        return LlamaCppReranker(downloaded_file(*found) if found else Path(setting).expanduser())
     from jina_rag.backends.remote.reranker import HttpReranker
 
     return HttpReranker(setting)
