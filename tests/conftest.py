@@ -17,8 +17,9 @@ EmbedderFactory = Callable[[], Embedder]
 
 @pytest.fixture(scope="session", autouse=True)
 def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The key of the tests' indexes is not that of whoever runs them."""
+    """The key of the tests' indexes is not that of whoever runs them, nor are the chat servers on this machine."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JINA_RAG_DISCOVER", "0")
         patch.setenv(DATA_VARIABLE, str(tmp_path_factory.mktemp("data")))
         yield
 
