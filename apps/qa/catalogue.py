@@ -8,19 +8,28 @@ from time import perf_counter
 from jina_rag.errors import GenerationError
 from jina_rag.formatting import file_size
 from jina_rag.model_files import is_on_this_machine
-from jina_rag.models import QUANTIZABLE, ModelSpec, list_models
+from jina_rag.models import QUANTIZABLE, DownloadableModel, ModelSpec, list_models
 from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_generator
+from jina_rag.rag.answering.chat_servers import discover
+from jina_rag.rag_models import find_row, list_all_models, list_chat_models, list_rerankers
 
 LLM_KINDS = {
+    "auto": "Automatic: what runs on this computer, else a downloaded model",
     "none": "Passages only (no language model)",
+    "here": "A model on this computer",
     "smollm2": "SmolLM2-135M (bundled, very small)",
     "file": "A GGUF file of a chat model on this computer",
-    "server": "Ollama, LM Studio or another OpenAI-compatible server",
+    "server": "Ollama, LM Studio or another OpenAI-compatible server at an address",
 }
 """What can write answers, and what the page calls it."""
 
+FOR_VISITORS = ("auto", "none", "smollm2")
+"""Visitors must not name this computer's files and addresses."""
+
 LLM_NOTES = {
+    "auto": "Ollama, LM Studio, llama-server, vLLM and Jan are found by themselves when they run on this computer.",
     "none": "Fast, and nothing is invented: you see the passages that fit your question best.",
+    "here": "Questions and passages stay on this computer.",
     "smollm2": (
         "For a try only: it is very small, knows English alone and often gets things wrong. Check what the app says of "
         "each citation, or take a larger model."
@@ -35,9 +44,43 @@ LLM_NOTES = {
 _TEST_QUESTION = "What is this about?"
 
 
-def downloadable() -> list[ModelSpec]:
+_KINDS = {"embedding": "to embed", "chat": "to answer", "reranker": "to rerank"}
+
+
+def downloadable() -> list[DownloadableModel]:
     """The models that come from the hub."""
-    return [spec for spec in list_models() if spec.repo_id]
+    return [spec for spec in list_all_models() if spec.repo_id]
+
+
+def download_label(spec: DownloadableModel) -> str:
+    """A model in the list of those to download."""
+    return f"{spec.name} ({_KINDS[spec.kind]})"
+
+
+def chat_models_here() -> dict[str, str]:
+    """The chat models that servers on this computer have and those that were downloaded, by setting, with labels."""
+    served = {
+        setting: f"{model} ({server.program})"
+        for server in discover()
+        for setting, model in zip(server.settings, server.models, strict=True)
+    }
+    rows = [row for row in list_chat_models() if is_on_this_machine(row)]
+    return served | {row.name: f"{row.name} (downloaded)" for row in rows}
+
+
+def answering_rows() -> list[dict[str, object]]:
+    """The chat models and rerankers to download, a row for each."""
+    return [
+        {
+            "Model": row.name,
+            "Made": _KINDS[row.kind],
+            "On this computer": is_on_this_machine(row),
+            "Licence": row.license,
+            "Max tokens": row.max_input_tokens,
+            "Size": size_label(row, row.default_quantization),
+        }
+        for row in (*list_chat_models(), *list_rerankers())
+    ]
 
 
 def on_this_machine(spec: ModelSpec) -> list[str]:
@@ -73,7 +116,7 @@ def _row(spec: ModelSpec, in_use: str | None) -> dict[str, object]:
     }
 
 
-def size_label(spec: ModelSpec, quantization: str) -> str:
+def size_label(spec: DownloadableModel, quantization: str) -> str:
     """A quantisation in a list of choices, with its size where that is published."""
     n_bytes = spec.file(quantization).size_bytes
     return f"{quantization}, {file_size(n_bytes)}" if n_bytes else quantization
@@ -87,8 +130,10 @@ def why_in_use(made_with: str, first_choice: str) -> str:
 
 def kind_of(setting: str) -> str:
     """Which of `LLM_KINDS` a setting for `make_generator` is."""
-    if setting in ("none", "smollm2"):
+    if setting in ("auto", "none", "smollm2"):
         return setting
+    if find_row(setting, list_chat_models()):
+        return "here"
     return "server" if setting.startswith(("http://", "https://")) else "file"
 
 
@@ -97,12 +142,16 @@ def llm_name(setting: str) -> str:
     return LLM_KINDS.get(setting, setting)
 
 
-def llm_setting(kind: str, path: str = "", address: str = "", model: str = "") -> str:
+def llm_setting(kind: str, path: str = "", address: str = "", model: str = "", here: str | None = None) -> str:
     """What was chosen and typed, as `make_generator` takes it.
 
     Raises:
         GenerationError: something that is needed was not typed, or there is no such file.
     """
+    if kind == "here":
+        if not here:
+            raise GenerationError("No chat model was found here. Start Ollama or LM Studio, or download a model below.")
+        return here
     if kind == "file":
         file = Path(path.strip()).expanduser()
         if file.suffix.lower() != ".gguf" or not file.is_file():

@@ -23,7 +23,7 @@ class Options:
 
     Attributes:
         index: The folder of the index.
-        llm: What writes answers at first, as for `make_generator`.
+        llm: The answer model at first, as for `make_generator`; None is "auto".
         model: The embedding model of an index that is yet to be made; None takes the best that is on this machine.
         backend: The engine elsewhere that the embedding model runs on; None runs it in the app.
         reranker: What puts passages in order, as for `make_reranker`; None leaves them as they were found.
@@ -125,7 +125,11 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
     parser.add_argument(
         "--index", type=Path, default=DEFAULT_INDEX_FOLDER, help="the folder of the index (%(default)s, made if needed)"
     )
-    parser.add_argument("--llm", help="none, smollm2, a chat model's GGUF file, or http://host/v1#model")
+    parser.add_argument(
+        "--llm",
+        help="auto (what runs on this machine, else a downloaded model; the default), none, smollm2, the name or the "
+        "GGUF file of a chat model, or http://host/v1#model",
+    )
     parser.add_argument("--model", help="the embedding model of a new index (the best that is on this machine)")
     parser.add_argument(
         "--backend",
@@ -135,7 +139,7 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
     )
     parser.add_argument(
         "--reranker",
-        metavar="PATH.gguf|URL",
+        metavar="NAME|PATH.gguf|URL",
         default=os.environ.get(RERANKER_VARIABLE),
         help=f"what puts passages in order (what {RERANKER_VARIABLE} names, else none)",
     )

@@ -88,8 +88,16 @@ class Service:
 
     @property
     def llm(self) -> str:
-        """What writes answers, as for `make_generator`."""
-        return self._llm or "none"
+        """The answer model, as for `make_generator`."""
+        return self._llm or "auto"
+
+    @property
+    def chosen_llm(self) -> str | None:
+        """What "auto" has taken, as people call it; None before the first question, or if it isn't in use."""
+        if self.llm != "auto" or self._pipeline is None:
+            return None
+        generator = self._pipeline.generator
+        return generator.name if generator else "no language model"
 
     def use_llm(self, setting: str | None) -> None:
         """Let something else write answers, for everybody who has the app open.

@@ -31,7 +31,7 @@ Ctrl-C stops an answer."""
     epilog=examples("jina-rag chat", "jina-rag chat --collection work --llm smollm2"),
 )
 @with_flags
-def chat(llm: LlmOption = "none", judge: JudgeOption = "none", flags: SearchFlags = DEFAULT_SEARCH) -> None:
+def chat(llm: LlmOption = "auto", judge: JudgeOption = "none", flags: SearchFlags = DEFAULT_SEARCH) -> None:
     """Ask one question after another; follow-up questions may refer to earlier ones."""
     from jina_rag.rag.answering.conversation import Conversation
 

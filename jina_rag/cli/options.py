@@ -12,6 +12,7 @@ import typer
 
 from jina_rag.backends.remote.address import BACKEND_VARIABLE, JUDGE_VARIABLE, RERANKER_VARIABLE
 from jina_rag.models import list_models
+from jina_rag.rag_models import list_chat_models, list_rerankers
 
 if TYPE_CHECKING:
     from jina_rag.rag.retrieval.search import SearchOptions
@@ -24,6 +25,15 @@ _DAY = ["%Y-%m-%d"]
 
 def _model_names(incomplete: str) -> list[str]:
     return [name for name in ("auto", *(spec.name for spec in list_models())) if name.startswith(incomplete)]
+
+
+def _llm_names(incomplete: str) -> list[str]:
+    names = ("auto", "none", "smollm2", *(row.name for row in list_chat_models()))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _reranker_names(incomplete: str) -> list[str]:
+    return [row.name for row in list_rerankers() if row.name.startswith(incomplete)]
 
 
 def _model_option(default: str) -> Any:  # noqa: ANN401 - what typer takes and gives
@@ -66,18 +76,21 @@ RerankerOption = Annotated[
     typer.Option(
         "--reranker",
         envvar=RERANKER_VARIABLE,
-        metavar="PATH.gguf|URL",
-        help="Put the passages in the order of a reranking model: one in a file or one behind an address.",
+        metavar="NAME|PATH.gguf|URL",
+        help="Put the passages in the order of a reranking model: one that `jina-rag models` lists, one in a file or "
+        "one behind an address.",
+        autocompletion=_reranker_names,
     ),
 ]
 LlmOption = Annotated[
     str,
     typer.Option(
         "--llm",
-        metavar="none|smollm2|PATH.gguf|URL",
-        help="Answer model: none, which shows the passages that fit best; a small bundled language model (smollm2); a "
-        "chat model in a file; or one behind an OpenAI-compatible address such as Ollama's, "
-        "http://localhost:11434/v1#NAME (API key in OPENAI_API_KEY).",
+        metavar="auto|none|NAME|PATH.gguf|URL",
+        help="Answer model: what runs on this machine, such as Ollama or LM Studio, else a downloaded one (auto); "
+        "none; one that `jina-rag models` lists, or the very small smollm2; a chat model in a file; or one behind an "
+        "OpenAI-compatible address such as http://localhost:11434/v1#NAME (API key in OPENAI_API_KEY).",
+        autocompletion=_llm_names,
     ),
 ]
 JudgeOption = Annotated[

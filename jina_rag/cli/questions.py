@@ -59,7 +59,7 @@ def search(
 def ask(
     ctx: typer.Context,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question about the documents.")],
-    llm: LlmOption = "none",
+    llm: LlmOption = "auto",
     judge: JudgeOption = "none",
     as_json: JsonOption = False,
     flags: SearchFlags = DEFAULT_SEARCH,

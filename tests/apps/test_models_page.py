@@ -8,11 +8,14 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from jina_rag.bench import BenchResult, LengthResult, Spread
 from jina_rag.model_files import is_on_this_machine
 from jina_rag.models import get_model_spec, list_models
+from jina_rag.rag.answering.chat_servers import ChatServer
+from jina_rag.rag_models import list_chat_models, list_rerankers
 from tests.apps.conftest import OpenApp, checked, go
 from tests.hub import Hub, serve_hub
 
@@ -98,7 +101,7 @@ def download(app: AppTest) -> AppTest:
 def test_page_says_what_is_in_use_and_why(page: AppTest) -> None:
     assert "Embedding model: all-MiniLM-L6-v2" in told(page)
     assert "can't be compared" in told(page)
-    assert "In use: Passages only" in told(page)
+    assert "In use: Automatic" in told(page)
     assert "CC BY-NC 4.0: free for non-commercial use only" in told(page)
 
 
@@ -112,6 +115,30 @@ def test_catalogue_has_every_model_with_its_licence(page: AppTest) -> None:
     assert table.loc["all-MiniLM-L6-v2", "In use"]
     assert table["In use"].sum() == 1
     assert table.loc["jina-embeddings-v5-text-small-retrieval", "Size"] == "396.7 MB (Q4_K_M)"
+
+
+def test_models_to_answer_and_rerank_are_listed_and_can_be_downloaded(page: AppTest) -> None:
+    table = page.dataframe[1].value.set_index("Model")
+    assert list(table.index) == [row.name for row in (*list_chat_models(), *list_rerankers())]
+    assert table.loc["Qwen3.5-2B", "Size"] == "Q4_K_M, 1.3 GB"
+    assert table.loc["jina-reranker-v2-base-multilingual", "Licence"] == "CC-BY-NC-4.0"
+    page.selectbox(key="download-model").set_value(list_chat_models()[0])
+    checked(page.run())
+    assert not page.button(key="download").disabled  # a free licence needs no consent
+
+
+def test_chat_models_on_this_computer_can_be_chosen(page: AppTest, chat: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import catalogue
+
+    choose_answer_model(page, "here")
+    assert "Start Ollama or LM Studio, or download a model below" in told(page)
+    st.cache_data.clear()
+    monkeypatch.setattr(catalogue, "discover", lambda: (ChatServer("Ollama", chat, ("qwen3.5:2b",)),))
+    checked(page.run())
+    assert page.selectbox(key="llm-here").options == ["qwen3.5:2b (Ollama)"]
+    checked(page.button(key="llm-use").click().run())
+    assert f"In use: {chat}#qwen3.5:2b" in told(page)
+    st.cache_data.clear()
 
 
 def test_without_an_index_the_page_says_what_the_first_documents_get(open_app: OpenApp, tmp_path: Path) -> None:
@@ -180,7 +207,7 @@ def test_answer_model_that_names_nothing_is_refused(
         page.text_input(key=key).set_value(text)
     checked(page.button(key="llm-use").click().run())
     assert problem in plainly(page.error[0].value)
-    assert "In use: Passages only" in told(page)
+    assert "In use: Automatic" in told(page)
 
 
 def test_server_that_does_not_answer_fails_the_test(page: AppTest) -> None:
@@ -224,7 +251,7 @@ def test_server_that_answers_is_tested_and_then_used(page: AppTest, chat: str) -
     checked(page.button(key="llm-test").click().run())
     assert "tiny at http" in plainly(page.success[0].value)
     assert page.text[0].value == "The lamp is here …"
-    assert "In use: Passages only" in told(page)
+    assert "In use: Automatic" in told(page)
     checked(page.button(key="llm-use").click().run())
     assert f"In use: {chat}#tiny" in told(page)
     go(page, "ask")

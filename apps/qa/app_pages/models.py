@@ -44,16 +44,19 @@ def draw_answer_model() -> None:
     """The answer model, and the choice of another."""
     st.subheader("Answer model", anchor=False)
     now, kinds = service().llm, list(catalogue.LLM_KINDS)
-    if not only_this_machine():  # visitors must not name this computer's files and addresses
-        kinds = ["none", "smollm2"]
+    if not only_this_machine():
+        kinds = list(catalogue.FOR_VISITORS)
     kind = st.radio(
         "Answer model", kinds, format_func=catalogue.LLM_KINDS.__getitem__, key="llm-kind",
         label_visibility="collapsed",
         index=kinds.index(catalogue.kind_of(now)) if catalogue.kind_of(now) in kinds else 0,
     )  # fmt: skip
-    kind = kind or "none"
+    kind = kind or "auto"
     path = address = model = ""
-    if kind == "file":
+    here: str | None = None
+    if kind == "here":
+        here = choose_model_here(now)
+    elif kind == "file":
         path = st.text_input("File", now if catalogue.kind_of(now) == "file" else "", key="llm-path",
                              placeholder="/home/me/models/Qwen3-4B-Q4_K_M.gguf")  # fmt: skip
     elif kind == "server":
@@ -68,9 +71,27 @@ def draw_answer_model() -> None:
         use_it = st.button("Use this model", icon=":material/check:", type="primary", key="llm-use")
     with errors_shown():
         if try_it or use_it:
-            setting = catalogue.llm_setting(kind, path, address, model)
+            setting = catalogue.llm_setting(kind, path, address, model, here)
             try_answer_model(setting) if try_it else use_answer_model(setting)
-    st.caption(f"In use: {escape(catalogue.llm_name(service().llm))}")
+    chosen = service().chosen_llm
+    st.caption(escape(f"In use: {catalogue.llm_name(service().llm)}" + (f". Now: {chosen}" if chosen else "")))
+
+
+def choose_model_here(now: str) -> str | None:
+    """One of the chat models on this computer, if there is any."""
+    found = chat_models_here()
+    settings = list(found)
+    if not settings:
+        st.info("No chat model was found here. Start Ollama or LM Studio, or download a model below.")
+        return None
+    index = settings.index(now) if now in settings else 0
+    return st.selectbox("Model", settings, index, format_func=found.__getitem__, key="llm-here")
+
+
+@st.cache_data(ttl=10, show_spinner="Looking for chat models on this computer…")
+def chat_models_here() -> dict[str, str]:
+    """As `catalogue.chat_models_here`, asked once in a while."""
+    return catalogue.chat_models_here()
 
 
 def try_answer_model(setting: str) -> None:
@@ -105,6 +126,15 @@ def draw_catalogue(in_use: str | None) -> None:
         },
         alt="The models with licence, size and dimensions, and whether they are on this machine.",
     )
+    st.subheader("Models to answer and rerank", anchor=False)
+    st.dataframe(
+        catalogue.answering_rows(),
+        hide_index=True,
+        column_config={
+            "Max tokens": st.column_config.NumberColumn(format="localized", help="Of question and passages")
+        },
+        alt="Chat models and rerankers with licence and size, and whether they are on this machine.",
+    )
 
 
 def draw_download() -> None:
@@ -112,14 +142,16 @@ def draw_download() -> None:
     specs = catalogue.downloadable()
     with st.container(border=True):
         left, right = st.columns([3, 2])
-        spec = left.selectbox("Download a model", specs, format_func=lambda spec: spec.name, key="download-model")
+        spec = left.selectbox("Download a model", specs, format_func=catalogue.download_label, key="download-model")
         names = [file.quantization for file in spec.files]
         chosen = right.selectbox(
             "Quantisation", names, names.index(spec.default_quantization), key="download-quantization",
             format_func=lambda name: catalogue.size_label(spec, name),
             help="Fewer bits are smaller and less exact. Q4_K_M is a good start.",
         )  # fmt: skip
-        agreed = st.checkbox(escape(spec.license_notice) + " I accept these terms.", key=f"agreed-{spec.license}")
+        agreed = not spec.license_notice or st.checkbox(
+            escape(spec.license_notice) + " I accept these terms.", key=f"agreed-{spec.license}"
+        )
         if st.button("Download", disabled=not agreed, icon=":material/download:", key="download") and agreed:
             start(Kind.DOWNLOAD, f"{spec.name}:{chosen}")
         draw_latest(Kind.DOWNLOAD)

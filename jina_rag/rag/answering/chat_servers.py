@@ -80,13 +80,18 @@ def discover(addresses: Mapping[str, str] | None = None) -> tuple[ChatServer, ..
         addresses: Where the programs of `ADDRESSES` listen, in the order of preference; None for the usual places.
             Those of other machines are not asked.
     """
-    if os.environ.get(DISCOVER_VARIABLE, "").strip() == "0":
+    if discovery_is_off():
         return ()
     if addresses is None:
         addresses = {**ADDRESSES, "Ollama": _ollama_address(os.environ.get("OLLAMA_HOST", ""))}
     here = {program: address for program, address in addresses.items() if _is_here(address)}
     with ThreadPoolExecutor(max_workers=1) as pool:  # the caller's thread may have an event loop of its own
         return pool.submit(asyncio.run, _ask_all(here)).result()
+
+
+def discovery_is_off() -> bool:
+    """Whether the user does not want this machine to be searched."""
+    return os.environ.get(DISCOVER_VARIABLE, "").strip() == "0"
 
 
 class _Unexpected(Exception):  # noqa: N818 - never leaves this module

@@ -58,7 +58,7 @@ class RagPipeline(Closeable):
 
         Args:
             folder: Where the index is.
-            llm: The answer model, as for `make_generator`.
+            llm: The answer model, as for `make_generator`; None takes what runs on this machine or was downloaded.
             judge: What reads the claims of an answer that are not quoted, as for `make_judge`; None is nothing.
             options: How many passages to find and how, where a question doesn't say; None for the defaults.
             backend: Where the embedding model runs, as for `Embedder.from_pretrained`; None is this process.
