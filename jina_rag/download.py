@@ -269,7 +269,7 @@ def _messages() -> tuple[_Message, ...]:
             errors.RevisionNotFoundError,
             None,
             "The hub has no revision {revision} of repository {repo_id}. Upgrade jina-rag, or pass a file of your own: "
-            "{from_file}",
+            "{file_usage}",
         ),
         _Message(
             errors.HfHubHTTPError,

@@ -98,6 +98,8 @@ def is_on_this_machine(
         UnknownModelError: the model is not offered in this quantisation.
         ModelNotFoundError: the hub's cache can't be read.
     """
+    if not spec.files:  # a row that only gives a file of the user's its meaning
+        return False
     if find_model_file(spec, quantization, cache_dir=cache_dir) is not None:
         return True
     return spec.repo_id is None and bundled_package_installed()

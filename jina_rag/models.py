@@ -238,6 +238,7 @@ def parse_model_name(name: KnownModelName | str, quantization: str | None = None
     Raises:
         UnknownModelError: no such model, it has no such quantisation, or the two name different ones.
     """
+    _read_models_file()
     spec = _find_row(base_name(name))
     if spec is None:
         known = "\n  ".join(spec.name for spec in list_models())
@@ -305,7 +306,6 @@ def register_model(spec: ModelSpec, path: "Path | str | None" = None) -> ModelSp
 
 
 def _find_row(name: str) -> ModelSpec | None:
-    _read_models_file()
     own = (row for row in list(_registered.values()) if name in row.names)
     return next(own, None) or _ROWS_BY_NAME.get(name)
 

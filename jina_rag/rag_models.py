@@ -202,7 +202,7 @@ def find_row(name: str, rows: Sequence[Row]) -> tuple[Row, str | None] | None:
         UnknownModelError: the model has no such quantisation.
     """
     row = next((row for row in rows if base_name(name) in row.names), None)
-    return row and (row, parse_quantization(row, name, None))
+    return None if row is None else (row, parse_quantization(row, name, None))
 
 
 def parse_any_model_name(name: str, quantization: str | None = None) -> tuple[DownloadableModel, str | None]:
@@ -220,8 +220,8 @@ def parse_any_model_name(name: str, quantization: str | None = None) -> tuple[Do
 
 @cache
 def _own_rows() -> tuple[ChatModelSpec | RerankerSpec, ...]:
-    kinds = {"chat": ChatModelSpec, "reranker": RerankerSpec}
-    found = []
+    kinds: dict[str, type[ChatModelSpec | RerankerSpec]] = {"chat": ChatModelSpec, "reranker": RerankerSpec}
+    found: list[ChatModelSpec | RerankerSpec] = []
     with explained_models_file() as rows:
         for row in rows:
             kind, path = row.pop("kind", "embedding"), row.pop("path", None)

@@ -31,7 +31,7 @@ def test_every_kind_is_found_by_its_names_and_no_name_means_two() -> None:
     with pytest.raises(UnknownModelError, match=r"jina-embeddings(.|\n)*Qwen3\.5-4B(.|\n)*bge-reranker"):
         parse_any_model_name("nosuch")
     with pytest.raises(UnknownModelError, match="no quantisation 'Q2_K'"):
-        parse_any_model_name("Qwen3.5-2B", "Q2_K")
+        parse_any_model_name("Qwen3.5-2B:Q2_K")
 
 
 def test_a_reranker_that_is_not_here_is_not_downloaded_unasked() -> None:

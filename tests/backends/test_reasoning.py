@@ -1,6 +1,7 @@
 """What thinking models write before their answers is not shown, and is not an answer."""
 
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_one_who_leaves_while_the_model_reasons_stops_it() -> None:
         finally:
             closed.append(True)
 
-    pieces = without_reasoning(endless(), "Qwen")
+    pieces: Any = without_reasoning(endless(), "Qwen")
     assert [next(pieces) for _ in range(100)] == [""] * 100
     pieces.close()
     assert closed

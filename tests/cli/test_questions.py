@@ -164,6 +164,7 @@ def test_ask_without_a_language_model_shows_the_passages_that_fit_best(index: Ru
         "No language model is connected: these passages fit your question best.\n[1] notes/"
     )
     assert "Mars looks red because of iron rust." in result.stdout
+    assert result.stderr == "Answer model: none (JINA_RAG_DISCOVER is 0).\n"
     answer = json.loads(index("ask", "Why does Mars look red?", "--json").stdout)
     assert (answer["answer"], answer["claims"], answer["highlights"][0]["number"]) == ("", [], 1)
 

@@ -31,7 +31,7 @@ DISCOVER_VARIABLE = "JINA_RAG_DISCOVER"
 """The environment variable that switches `discover` off: 0."""
 
 SECONDS = 0.4
-"""How long all servers together may take."""
+"""How long all servers together may take; those that are there answer in milliseconds."""
 
 ADDRESSES = {
     "Ollama": "http://127.0.0.1:11434",
@@ -70,8 +70,8 @@ class ChatServer:
         return tuple(f"{self.base_url}#{model}" for model in self.models)
 
 
-def discover(addresses: Mapping[str, str] | None = None) -> tuple[ChatServer, ...]:
-    """The chat servers on this machine that have a model to answer with, in less than half a second.
+def discover(addresses: Mapping[str, str] | None = None, *, seconds: float = SECONDS) -> tuple[ChatServer, ...]:
+    """The chat servers on this machine that have a model to answer with.
 
     Models that only embed are left out, and so are Ollama's that run elsewhere. What does not answer in time, or not as
     it should, is not there; nothing is if JINA_RAG_DISCOVER is 0.
@@ -79,6 +79,7 @@ def discover(addresses: Mapping[str, str] | None = None) -> tuple[ChatServer, ..
     Args:
         addresses: Where the programs of `ADDRESSES` listen, in the order of preference; None for the usual places.
             Those of other machines are not asked.
+        seconds: How long all of them together may take.
     """
     if discovery_is_off():
         return ()
@@ -86,7 +87,7 @@ def discover(addresses: Mapping[str, str] | None = None) -> tuple[ChatServer, ..
         addresses = {**ADDRESSES, "Ollama": _ollama_address(os.environ.get("OLLAMA_HOST", ""))}
     here = {program: address for program, address in addresses.items() if _is_here(address)}
     with ThreadPoolExecutor(max_workers=1) as pool:  # the caller's thread may have an event loop of its own
-        return pool.submit(asyncio.run, _ask_all(here)).result()
+        return pool.submit(asyncio.run, _ask_all(here, seconds)).result()
 
 
 def discovery_is_off() -> bool:
@@ -98,24 +99,26 @@ class _Unexpected(Exception):  # noqa: N818 - never leaves this module
     """Something else answers, or the server has no chat model."""
 
 
-async def _ask_all(addresses: Mapping[str, str]) -> tuple[ChatServer, ...]:
+async def _ask_all(addresses: Mapping[str, str], seconds: float) -> tuple[ChatServer, ...]:
     from httpx import AsyncClient
 
     async with AsyncClient(
         headers={"Accept-Encoding": "identity"},  # what is compressed has no limit
-        timeout=SECONDS,
+        timeout=seconds,
         trust_env=False,
         verify=False,  # noqa: S501 - only plain HTTP is spoken, and certificates take time to load
     ) as client:
-        found = await asyncio.gather(*(_ask(client, program, address) for program, address in addresses.items()))
+        found = await asyncio.gather(
+            *(_ask(client, program, address, seconds) for program, address in addresses.items())
+        )
     return tuple(server for server in found if server)
 
 
-async def _ask(client: "AsyncClient", program: str, address: str) -> ChatServer | None:
+async def _ask(client: "AsyncClient", program: str, address: str, seconds: float) -> ChatServer | None:
     from httpx import HTTPError, InvalidURL
 
     try:
-        models = await asyncio.wait_for(_PROBES[program](client, address), SECONDS)
+        models = await asyncio.wait_for(_PROBES[program](client, address), seconds)
     except (_Unexpected, TimeoutError, HTTPError, InvalidURL, OSError, ValueError, RecursionError):
         return None  # not that program, or it has nothing to say in time
     return ChatServer(program, f"{address}/v1", models) if models else None

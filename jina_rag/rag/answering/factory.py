@@ -45,7 +45,8 @@ def choose_llm() -> LlmChoice:
     for row in list_chat_models():
         if is_on_this_machine(row):
             return LlmChoice(row.name, "it has been downloaded")
-    return LlmChoice(NONE, "no server with a chat model runs on this machine, and none has been downloaded")
+    reason = "no server with a chat model runs on this machine, and none is downloaded: see `jina-rag models`"
+    return LlmChoice(NONE, reason)
 
 
 def make_generator(setting: str | None) -> Generator | None:

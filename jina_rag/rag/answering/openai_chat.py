@@ -4,7 +4,7 @@ import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from jina_rag.backends.base import MIN_SHARE_OF_YES_AND_NO, Message, WaitCallback
@@ -113,7 +113,8 @@ class OpenAIChatModel:
                 if not chunk.choices:
                     continue
                 delta = chunk.choices[0].delta
-                if not is_reasoning and (getattr(delta, "reasoning_content", "") or getattr(delta, "reasoning", "")):
+                reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+                if reasoning and not is_reasoning:
                     is_reasoning = True
                     yield OPENING
                 if not delta.content:
@@ -131,12 +132,12 @@ class OpenAIChatModel:
         if self._takes_logprobs:
             options = {"max_tokens": _MAX_TOKENS_OF_WORD, "logprobs": True, "top_logprobs": _MAX_LOGPROBS}
             try:
-                return self._request(messages, **options)
+                return cast("ChatCompletion", self._request(messages, **options))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if _is_about_context(error):
                     raise
                 self._takes_logprobs = False  # or something else is wrong, which the next request meets too
-        return self._request(messages, max_tokens=_MAX_TOKENS_OF_WORD)
+        return cast("ChatCompletion", self._request(messages, max_tokens=_MAX_TOKENS_OF_WORD))
 
     def _request(self, messages: Sequence[Message], **options: Any) -> Any:  # noqa: ANN401 - of the client, by options
         """Ask for the next turn, without reasoning if the server can be told so."""

@@ -96,7 +96,9 @@ def test_the_first_word_is_weighed_or_counted(name: str, expected: float) -> Non
 def test_a_server_that_refuses_logprobs_is_asked_without_them_from_then_on() -> None:
     with _model("strict") as model:
         assert [model.yes_probability(MESSAGES) for _ in range(2)] == [1.0, 1.0]
-    assert ["logprobs" in asked for asked in _Server.requests] == [True, False, False]
+    # First with and without what turns reasoning off, which it could have refused as well.
+    assert ["logprobs" in asked for asked in _Server.requests] == [True, True, True, False, False]
+    assert all("chat_template_kwargs" in asked for asked in _Server.requests[3:])
 
 
 @pytest.mark.parametrize("name", ["thinks", "silent", "strange"])
