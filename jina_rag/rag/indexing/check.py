@@ -91,13 +91,13 @@ def _problems_of_vectors(folder: Path, catalog: Catalog) -> Iterator[Problem]:
     if found.fault and not found.ids:
         return
     yield from _problems_of_fingerprint(folder, catalog, found)
-    if (missing := ids - found.ids) and not catalog.is_dirty():
+    if (missing := ids - found.ids) and not catalog.count_dirty():
         yield Problem(
             f"{len(missing):,} of {len(ids):,} chunks have no vector in Chroma.",
             "Searches by meaning don't find them.",
             _command("rebuild", folder),
         )
-    if (extra := found.ids - ids) and not catalog.is_dirty():
+    if (extra := found.ids - ids) and not catalog.count_dirty():
         yield Problem(
             f"Chroma holds {len(extra):,} vectors of chunks that the index does not know.",
             "jina-rag passes them over; other programs that open the folder find them.",

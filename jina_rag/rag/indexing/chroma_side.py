@@ -14,11 +14,12 @@ from threading import RLock
 
 from jina_rag.errors import IndexFolderError
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.rag.store.catalog import Catalog, Matches
+from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.chroma_store import CHROMA_FOLDER, VectorStore, chroma_errors, inspect_folder
 from jina_rag.rag.store.disk import cannot_write
 from jina_rag.rag.store.lock import is_being_written
 from jina_rag.rag.store.seal import is_sealed, seal
+from jina_rag.rag.store.searching import Matches
 from jina_rag.vectors import FloatArray
 
 _CHUNKS_AT_A_TIME = 512
@@ -89,7 +90,7 @@ class ChromaSide:
         self._check_process()
         with chroma_errors(self.folder):
             with self._lock:
-                is_dirty, generation = self._catalog.is_dirty(), self._catalog.generation()
+                is_dirty, generation = self._catalog.count_dirty() > 0, self._catalog.generation()
                 if self._generation != generation or self._unreadable == generation or is_dirty:
                     self._close()
                 if self._store is None:
@@ -178,7 +179,7 @@ class ChromaSide:
     def _reconcile(self) -> None:
         """Mark as dirty in what Chroma and SQLite differ, if their numbers do, as after another program's change."""
         assert self._store is not None
-        if not self._catalog.is_dirty() and self._store.count() != self._catalog.count_chunks():
+        if not self._catalog.count_dirty() and self._store.count() != self._catalog.count_chunks():
             self._catalog.mark_dirty(self._store.ids().symmetric_difference(self._catalog.chunk_ids()))
 
     def _check_process(self) -> None:

@@ -32,10 +32,11 @@ from jina_rag.rag.indexing.scan import (
     without_covered,
 )
 from jina_rag.rag.indexing.sync import IndexWriter
-from jina_rag.rag.store.catalog import Catalog, Matches
+from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.chroma_store import COLLECTION
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.lock import sole_writer
+from jina_rag.rag.store.searching import Matches
 from jina_rag.rag.store.types import DEFAULT_COLLECTION, FailedDocument, StoredChunk
 from jina_rag.vectors import FloatArray
 

@@ -63,7 +63,7 @@ def rebuild(
                 chroma.follow(lambda left: None if is_new_model else report(n_chunks - left, n_chunks), should_stop)
             finally:
                 chroma.close()
-            if catalog.is_dirty():
+            if catalog.count_dirty():
                 raise IndexFolderError(f"The rebuild of {folder} was stopped. Start it again to go on.")
             return n_embedded
     finally:

@@ -4,13 +4,12 @@ The vector of each text is kept by the text's digest. What was embedded once is 
 a kill, not in a copy of the file, and not when Chroma's folder is lost.
 """
 
-import heapq
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.store import fulltext, journal
+from jina_rag.rag.store import faults, fulltext, journal, searching
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.rows import (
     CHUNK_COLUMNS,
@@ -29,12 +28,14 @@ from jina_rag.rag.store.rows import (
     as_tracked_path,
     as_vector,
     chunk_values,
+    count_chunks,
     document_values,
     read_chunks,
     read_vectors,
     write_vectors,
 )
 from jina_rag.rag.store.schema import version
+from jina_rag.rag.store.searching import Matches
 from jina_rag.rag.store.sqlite import Database
 from jina_rag.rag.store.types import FailedDocument, IndexedDocument, StoredChunk, TrackedPath
 from jina_rag.vectors import FloatArray
@@ -43,35 +44,6 @@ CATALOG = "index.sqlite3"
 """The file's name in the folder of an index."""
 
 SEPARATOR = os.sep
-
-_VECTORS_AT_A_TIME = 4096
-
-
-@dataclass(frozen=True)
-class Matches:
-    """The first of the two reads of a search.
-
-    Attributes:
-        fingerprint: What the vectors are made with now.
-        generation: See `Catalog.generation`.
-        seal: Of the Chroma folder.
-        n_chunks: How many chunks the filters let through.
-        ids: Those of them that Chroma holds as they are; None where nothing is filtered.
-        dirty: The vectors of those that Chroma may lack, by id.
-        n_dirty: How many ids Chroma may hold in another state, or too many.
-        lexical: The ids of the chunks whose words match, with their BM25 scores, best first.
-        chunks: These chunks with their vectors, by id.
-    """
-
-    fingerprint: Fingerprint
-    generation: int
-    seal: str
-    n_chunks: int
-    ids: Sequence[str] | None
-    dirty: Mapping[str, FloatArray]
-    n_dirty: int
-    lexical: Sequence[tuple[str, float]]
-    chunks: Mapping[str, StoredChunk]
 
 
 class Catalog:
@@ -213,7 +185,7 @@ class Catalog:
     def count_chunks(self) -> int:
         """How many chunks there are in all."""
         with self._read() as connection:
-            return _count_chunks(connection)
+            return count_chunks(connection)
 
     def vectors(self, digests: Iterable[bytes]) -> dict[bytes, FloatArray]:
         """The vectors of texts by their digests, each float32 of shape (d,); unknown ones are left out."""
@@ -239,26 +211,8 @@ class Catalog:
             filters: Which documents count.
             with_ids: Whether the ids that the filters let through are asked for.
         """
-        condition, parameters = filters.chunk_condition()
         with self._read() as connection:
-            meta = dict(connection.execute("SELECT key, value FROM meta"))
-            fingerprint = Fingerprint.from_json(meta["fingerprint"])
-            lexical = fulltext.search(connection, query, n, condition, parameters)
-            ids: list[str] | None = None
-            if filters and with_ids:
-                clean = f"SELECT id FROM chunks WHERE id NOT IN (SELECT id FROM dirty) AND {condition}"  # noqa: S608
-                ids = [id_ for (id_,) in connection.execute(clean, parameters)]
-            return Matches(
-                fingerprint=fingerprint,
-                generation=int(meta["generation"]),
-                seal=meta["seal"],
-                n_chunks=_count_chunks(connection) if ids is None else len(ids),
-                ids=ids,
-                dirty=journal.dirty_vectors(connection, condition, parameters, fingerprint.dimensions),
-                n_dirty=journal.count_dirty(connection),
-                lexical=lexical,
-                chunks=read_chunks(connection, [id_ for id_, _ in lexical], fingerprint.dimensions),
-            )
+            return searching.matches(connection, query, n, filters, with_ids=with_ids)
 
     def best_of(self, ids: Sequence[str], n: int, dimensions: int) -> dict[str, StoredChunk]:
         """The second read of a search: the first `n` of `ids` that are chunks, by id, with their vectors."""
@@ -271,23 +225,13 @@ class Catalog:
     def nearest(self, vector: FloatArray, n: int, filters: Filters) -> dict[str, StoredChunk]:
         """The second read where Chroma can't be asked: exact nearest neighbours, by id.
 
-        It compares with every vector, block by block, and keeps the ids of the best.
-
         Args:
             vector: Of shape (d,), unit length.
             n: How many at most.
             filters: Which documents count.
         """
-        condition, parameters = filters.chunk_condition()
-        query = f"""SELECT chunks.id, vector FROM chunks JOIN vectors USING (digest)
-            WHERE length(vector) = ? AND {condition}"""  # noqa: S608 - our own condition
-        best: list[tuple[float, str]] = []
         with self._read() as connection:
-            rows = connection.execute(query, [4 * len(vector), *parameters])
-            while block := rows.fetchmany(_VECTORS_AT_A_TIME):
-                similarities = np.frombuffer(b"".join(row[1] for row in block), "<f4").reshape(len(block), -1) @ vector
-                best = heapq.nlargest(n, [*best, *zip(similarities.tolist(), (id_ for id_, _ in block), strict=True)])
-            return read_chunks(connection, [id_ for _, id_ in best], len(vector))
+            return searching.nearest(connection, vector, n, filters)
 
     # Changes: what touches chunks marks them dirty, until Chroma has followed
 
@@ -392,11 +336,6 @@ class Catalog:
 
     # Following: the notes of what Chroma has still to do
 
-    def is_dirty(self) -> bool:
-        """Whether Chroma has not followed every change yet."""
-        with self._read() as connection:
-            return journal.count_dirty(connection) > 0
-
     def count_dirty(self) -> int:
         """How many chunks Chroma may hold in another state, lack, or have too many."""
         with self._read() as connection:
@@ -463,21 +402,12 @@ class Catalog:
     def faults(self) -> dict[str, int]:
         """How many rows disagree with others: kinds of fault with their counts, those that occur."""
         with self._read() as connection:
-            counts = {name: connection.execute(query).fetchone()[0] for name, query in _FAULTS.items()}
-        return {name: count for name, count in counts.items() if count}
+            return faults.count(connection)
 
     def delete_orphans(self) -> None:
         """Drop chunks without a document, and make all words anew; `sync` reads documents that have lost chunks."""
         with self._write() as connection:
-            connection.execute("DELETE FROM chunks WHERE source NOT IN (SELECT source FROM documents)")
-            connection.execute(
-                """UPDATE documents SET sha256 = '', mtime_ns = -1,
-                n_chunks = (SELECT count(*) FROM chunks WHERE chunks.source = documents.source)
-                WHERE n_chunks != (SELECT count(*) FROM chunks WHERE chunks.source = documents.source)"""
-            )
-            fulltext.clear(connection)
-            query = f"SELECT {CHUNK_COLUMNS} FROM chunks ORDER BY source, position"  # noqa: S608
-            fulltext.add(connection, map(as_chunk, connection.execute(query)))
+            faults.delete_orphans(connection)
 
     def _read(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.transaction()
@@ -486,28 +416,11 @@ class Catalog:
         return self._database.transaction(write=True)
 
 
-_FAULTS = {
-    "chunks without a document": "SELECT count(*) FROM chunks WHERE source NOT IN (SELECT source FROM documents)",
-    "documents whose chunks are not as many as noted": """SELECT count(*) FROM documents
-        WHERE n_chunks != (SELECT count(*) FROM chunks WHERE chunks.source = documents.source)""",
-    "chunks that can't be found by their words": """SELECT count(*) FROM chunks
-        WHERE number NOT IN (SELECT id FROM lexical_docsize)""",
-    "words of chunks that are gone": """SELECT count(*) FROM lexical_docsize
-        WHERE id NOT IN (SELECT number FROM chunks)""",
-    "chunks whose vectors are not kept": "SELECT count(*) FROM chunks WHERE digest NOT IN (SELECT digest FROM vectors)",
-}
-
-
 def _meta(connection: sqlite3.Connection, key: str) -> str:
     row: tuple[Any] | None = connection.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
     if row is None:
         raise sqlite3.DatabaseError(f"{key} is missing")
     return str(row[0])
-
-
-def _count_chunks(connection: sqlite3.Connection) -> int:
-    count: int = connection.execute("SELECT ifnull(sum(n_chunks), 0) FROM documents").fetchone()[0]
-    return count
 
 
 def _delete(connection: sqlite3.Connection, source: str) -> dict[str, Chunk]:

@@ -57,6 +57,12 @@ def read_chunks(connection: sqlite3.Connection, ids: Sequence[str], dimensions: 
     return {stored.chunk.id: stored for stored in map(as_stored_chunk, rows)}
 
 
+def count_chunks(connection: sqlite3.Connection) -> int:
+    """How many chunks there are in all."""
+    count: int = connection.execute("SELECT ifnull(sum(n_chunks), 0) FROM documents").fetchone()[0]
+    return count
+
+
 def as_tracked_path(row: tuple[Any, ...]) -> TrackedPath:
     """A tracked path from its three columns."""
     path, collection, exclude = row
