@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 from escaping import escape
+from feedback import keep_feedback
 from passages import (
     answer_markdown,
     chip_label,
     faded,
     highlighted,
     is_pdf,
-    keep_feedback,
     objections,
     page_picture,
     place_of,

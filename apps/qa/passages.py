@@ -1,15 +1,11 @@
 """Answers and passages put into words and Markdown that pages can show; nothing here draws."""
 
-import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
 from escaping import escape, escape_answer
-from private_files import disk_errors, open_private
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.formatting import counted
@@ -192,14 +188,3 @@ def text_around(chunk: Chunk) -> tuple[SourceContext, str | None]:
         return read_source_context(chunk, margin=MARGIN), None
     except (DocumentError, MissingDependencyError) as error:
         return SourceContext("", chunk.text, ""), str(error)
-
-
-def keep_feedback(folder: Path, answer: Answer, *, helpful: bool) -> None:
-    """Write what a reader thought of an answer into `feedback.jsonl` beside the index.
-
-    Raises:
-        IndexFolderError: it can't be written, or is a link.
-    """
-    record = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "helpful": helpful, **answer.as_dict()}
-    with disk_errors(folder), open_private(folder / "feedback.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")

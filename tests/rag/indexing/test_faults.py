@@ -99,7 +99,7 @@ def test_a_rebuild_that_is_killed_leaves_the_index_as_it_was(tmp_path: Path) -> 
     with DocumentIndex.create_or_open(folder, embedder) as index:
         index.add([documents])
         before = _contents(index)
-    for moment in (0.05, 0.4, 0.8):
+    for moment in (0.05, 0.6):
         _kill_at(moment, REBUILD, folder)
         try:
             with DocumentIndex.open(folder, embedder) as index:
