@@ -10,6 +10,7 @@ import chromadb
 import numpy as np
 from chromadb.api.models.Collection import Collection
 
+import jina_rag.chroma  # noqa: F401 - Chroma then knows the embedding function of the collection
 from jina_rag.rag.indexing.index import COLLECTION
 from jina_rag.rag.store.seal import seal
 
