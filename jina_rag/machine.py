@@ -15,6 +15,8 @@ CACHE_VARIABLE = "JINA_RAG_CACHE"
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 OWN_CONTROL_GROUPS = Path("/proc/self/cgroup")
 
+_LISTENING = "0A"
+
 
 def available_cores() -> int:
     """How many cores this process may keep busy, at least 1: by its affinity and, on Linux, its container's limit.
@@ -31,6 +33,16 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def port_owners(port: int) -> frozenset[int]:
+    """The accounts whose programs listen at a TCP port of this machine; none where the system doesn't say (Linux does).
+
+    Source: `Documentation/networking/proc_net_tcp.rst` of the Linux kernel.
+    """
+    tables = map(_read, (Path("/proc/net/tcp"), Path("/proc/net/tcp6")))
+    rows = [row.split() for table in tables for row in table.splitlines()[1:]]
+    return frozenset(int(row[7]) for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port)
 
 
 def available_memory_bytes() -> int | None:

@@ -11,7 +11,8 @@ They are asked at the ports where they listen by default, all at once, and are k
 | Jan | 1337, `/v1/models` | jan.ai/docs/desktop/api-preference |
 
 Anything may listen there, so a reply is read to a limit and every field of it is checked. No request leaves this
-machine: no name is looked up, no redirection is followed, no proxy is used, and no key is sent.
+machine: no name is looked up, no redirection is followed, no proxy is used, and no key is sent. A program of another
+person's account is not asked, where the system says whose it is (Linux): it would be given the passages later.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from jina_rag.machine import port_owners
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -46,6 +49,7 @@ MAX_REPLY_BYTES = 4_000_000
 MAX_MODELS = 200
 MAX_NAME_LENGTH = 200
 
+_FIRST_PERSON = 1000  # accounts below are root's and services', by UID_MIN in login.defs
 _OLLAMA_PORT = 11434
 _OK, _NOT_FOUND, _NOT_IMPLEMENTED = 200, 404, 501
 
@@ -137,7 +141,10 @@ def _ollama_address(setting: str) -> str:
 
 
 def _is_here(address: str) -> bool:
-    """Whether plain HTTP is spoken at an IP address of this machine: only to its own can a socket be bound."""
+    """Whether plain HTTP is spoken at an IP address of this machine, and by nobody else's program.
+
+    A socket can only be bound to this machine's own addresses.
+    """
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
@@ -147,7 +154,9 @@ def _is_here(address: str) -> bool:
             probe.bind((host, 0))
     except (OSError, ValueError):
         return False
-    return parts.scheme == "http" and port is not None and parts.netloc in (f"{host}:{port}", f"[{host}]:{port}")
+    if parts.scheme != "http" or port is None or parts.netloc not in (f"{host}:{port}", f"[{host}]:{port}"):
+        return False
+    return all(owner < _FIRST_PERSON or owner == os.getuid() for owner in port_owners(port))
 
 
 async def _ask_ollama(client: "AsyncClient", address: str) -> tuple[str, ...]:

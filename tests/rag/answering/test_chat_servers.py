@@ -1,6 +1,7 @@
 """Chat servers on this machine, by stand-ins that answer as the real ones are documented to."""
 
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -245,3 +246,15 @@ def test_discovery_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(SERVERS["Ollama"]) as (address, asked):
         assert discover({"Ollama": address}) == ()
     assert not asked
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="Only root may act as another account.")
+@pytest.mark.parametrize(("account", "is_asked"), [(0, True), (999, True), (1234, False), (65534, False)])
+def test_what_listens_for_another_person_is_not_asked(account: int, is_asked: bool) -> None:
+    with ExitStack() as stack:
+        os.seteuid(account)
+        try:
+            address, asked = stack.enter_context(serving(SERVERS["Ollama"]))
+        finally:
+            os.seteuid(0)
+        assert bool(discover({"Ollama": address})) == bool(asked) == is_asked
