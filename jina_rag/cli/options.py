@@ -98,9 +98,10 @@ JudgeOption = Annotated[
     typer.Option(
         "--judge",
         envvar=JUDGE_VARIABLE,
-        metavar="none|llm|PATH.gguf|URL",
+        metavar="none|llm|NAME|PATH.gguf|URL",
         help="Check claims that are not quoted with a model that reads claim and passage: the answer model (llm); "
-        "a chat model, reranker or classifier in a file; a chat model behind an address.",
+        "one that `jina-rag models` lists; a chat model, reranker or classifier in a file; or a chat model behind an "
+        "address.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
