@@ -26,7 +26,7 @@ def test_settings_name_judges(tmp_path: Path) -> None:
     assert isinstance(make_judge(str(bundled_chat_model()), None), ChatJudge)
     reranker = tiny_reranker.write(tmp_path / "Reranker.GGUF")
     assert isinstance(make_judge(str(reranker), None), RerankerJudge)
-    with pytest.raises(UnknownModelError, match="Q2_K"):  # a row's name, whether or not its file is here
+    with pytest.raises(UnknownModelError, match="no quantisation"):  # a row's name, whether or not its file is here
         make_judge("qwen3-reranker-0.6b:q2_k", None)
     (tmp_path / "broken.gguf").write_bytes(b"GGUF")
     for wrong in ("auto", "gpt", "", str(tmp_path / "none.gguf"), str(tmp_path / "broken.gguf")):
