@@ -48,7 +48,7 @@ def serve(
     ] = ServerSettings.allow_without_key,
     served_name: Annotated[
         list[str] | None,
-        _option("--served-name", "One more name by which clients may ask for the model; may be repeated."),
+        _option("--served-name", "One more name by which clients may ask for a model; may be repeated."),
     ] = None,
     default_prompt: Annotated[
         str,

@@ -90,6 +90,7 @@ class RerankService:
         """
         self.reranker = reranker
         self._service = service
+        self._names = {known.lower() for known in (reranker.name, *service.settings.served_names)}
         self._max_queue_tokens = service.settings.max_queue_tokens
         self._tokens_per_s = 0.0
         self._jobs: dict[_Job, None] = {}
@@ -111,7 +112,7 @@ class RerankService:
         Raises:
             RequestError: no reranker of this name is served.
         """
-        if name is not None and name.lower() != self.reranker.name.lower():
+        if name is not None and name.lower() not in self._names:
             raise RequestError(
                 "model_not_found",
                 f"No reranker of this name is served. Ask for {self.reranker.name}, or leave `model` out.",

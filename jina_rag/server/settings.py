@@ -20,7 +20,7 @@ class ServerSettings(ConnectionLimits):
         port: Port to listen on; 0 takes a free one.
         api_keys: Keys of which a client must send one; none lets everybody in who can reach the address.
         allow_without_key: Listen beyond this machine although there is no key.
-        served_names: More names by which clients may ask for the model.
+        served_names: More names by which clients may ask for the model, and for the reranker at its addresses.
         default_prompt: The prompt of a request that names none; "auto" is "document", except before a text that
             already begins with one of the model's own prompts.
         truncate: Cut texts that are too long, where a request doesn't say, instead of refusing them.

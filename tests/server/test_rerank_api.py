@@ -177,8 +177,9 @@ def test_a_long_document_is_read_by_its_beginning_and_that_is_said(
     assert answer.headers["x-jina-rag-truncated"] == "1"
     expected = dict(enumerate(reranker.score(QUERY, texts)))
     assert {row["index"]: np.float32(row["score"]) for row in answer.json()} == expected
-    with running_server(fake_embedder(), ServerSettings(truncate=True), reranker) as server:
+    with running_server(fake_embedder(), ServerSettings(truncate=True, served_names=("Other",)), reranker) as server:
         assert len(post(server, "/rerank", query=QUERY, texts=texts)) == 4
+        assert post(server, "/v1/rerank", query=QUERY, documents=texts, model="other")["model"] == "other"
 
 
 class HeldReranker:
