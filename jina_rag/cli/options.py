@@ -32,7 +32,8 @@ def _llm_names(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _reranker_names(incomplete: str) -> list[str]:
+def complete_rerankers(incomplete: str) -> list[str]:
+    """The names of rerankers that begin so."""
     return [row.name for row in list_rerankers() if row.name.startswith(incomplete)]
 
 
@@ -79,7 +80,7 @@ RerankerOption = Annotated[
         metavar="NAME|PATH.gguf|URL",
         help="Put the passages in the order of a reranking model: one that `jina-rag models` lists, one in a file or "
         "one behind an address.",
-        autocompletion=_reranker_names,
+        autocompletion=complete_rerankers,
     ),
 ]
 LlmOption = Annotated[

@@ -10,10 +10,11 @@ import typer
 
 from jina_rag.cli.app import SERVERS, app
 from jina_rag.cli.opening import load_embedder
-from jina_rag.cli.options import DimensionsOption, ModelOption, QuantizationOption
+from jina_rag.cli.options import DimensionsOption, ModelOption, QuantizationOption, complete_rerankers
 from jina_rag.cli.output import print_notice
 from jina_rag.cli.progress import working
 from jina_rag.errors import MissingDependencyError
+from jina_rag.rag_models import RerankerSpec, find_row, list_rerankers
 from jina_rag.server.settings import ServerSettings, read_api_keys
 
 if TYPE_CHECKING:
@@ -60,8 +61,13 @@ def serve(
         ),
     ] = ServerSettings.default_prompt,
     reranker: Annotated[
-        Path | None,
-        _option("--reranker", "A reranking model to serve beside it: a GGUF file.", metavar="FILE.gguf"),
+        str | None,
+        _option(
+            "--reranker",
+            "A reranking model to serve beside it: one that `jina-rag models` lists, or one in a file.",
+            metavar="NAME|PATH.gguf",
+            autocompletion=complete_rerankers,
+        ),
     ] = None,
     truncate: Annotated[
         bool, _option("--truncate", "Cut texts that are too long, where a request doesn't say, instead of refusing.")
@@ -101,8 +107,10 @@ def serve(
 
     The server's own options can also be set in the environment, as JINA_RAG_SERVER_PORT for --port.
     """
+    row = find_row(reranker, list_rerankers()) if reranker else None
     settings = _settings(
         api_key_file,
+        reranker_names=row[0].names if row else (),
         host=host,
         port=port,
         allow_without_key=allow_without_key,
@@ -125,7 +133,7 @@ def serve(
 
     with (
         load_embedder(model, quantization, dimensions) as embedder,
-        closing(_load_reranker(reranker)) if reranker else nullcontext() as reranking,
+        closing(_load_reranker(reranker, row)) if reranker else nullcontext() as reranking,
     ):
         embedder.embed_query("ready?")  # the first call makes room to compute in
         log_as_json()
@@ -134,10 +142,11 @@ def serve(
         )
 
 
-def _load_reranker(path: Path) -> "LlamaCppReranker":
+def _load_reranker(setting: str, row: tuple[RerankerSpec, str | None] | None) -> "LlamaCppReranker":
     from jina_rag.backends.llama_cpp.reranker import LlamaCppReranker
+    from jina_rag.model_files import downloaded_file
 
-    reranker = LlamaCppReranker(path.expanduser())
+    reranker = LlamaCppReranker(downloaded_file(*row) if row else Path(setting).expanduser())
     with working("Loading the reranker"):
         reranker.score("ready?", ["ready?"])  # what is wrong with the file is said now
     return reranker

@@ -212,7 +212,8 @@ def rerank_router(service: EmbeddingService, reranking: RerankService | None) ->
 def _served(reranking: RerankService | None) -> RerankService:
     if reranking is None:
         raise RequestError(
-            "not_found", "This server has no reranker. Start it with one: jina-rag serve --reranker FILE.gguf"
+            "not_found",
+            "This server has no reranker. Start it with one: jina-rag serve --reranker NAME, or a GGUF file",
         )
     return reranking
 

@@ -90,8 +90,9 @@ class RerankService:
         """
         self.reranker = reranker
         self._service = service
-        self._names = {known.lower() for known in (reranker.name, *service.settings.served_names)}
-        self._max_queue_tokens = service.settings.max_queue_tokens
+        settings = service.settings
+        self._names = {known.lower() for known in (reranker.name, *settings.served_names, *settings.reranker_names)}
+        self._max_queue_tokens = settings.max_queue_tokens
         self._tokens_per_s = 0.0
         self._jobs: dict[_Job, None] = {}
         self._threads = ThreadPoolExecutor(_SIDE_BY_SIDE, "jina-rag-rerank")

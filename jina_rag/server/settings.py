@@ -21,6 +21,7 @@ class ServerSettings(ConnectionLimits):
         api_keys: Keys of which a client must send one; none lets everybody in who can reach the address.
         allow_without_key: Listen beyond this machine although there is no key.
         served_names: More names by which clients may ask for the model, and for the reranker at its addresses.
+        reranker_names: More names by which clients may ask for the reranker alone.
         default_prompt: The prompt of a request that names none; "auto" is "document", except before a text that
             already begins with one of the model's own prompts.
         truncate: Cut texts that are too long, where a request doesn't say, instead of refusing them.
@@ -44,6 +45,7 @@ class ServerSettings(ConnectionLimits):
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     allow_without_key: bool = False
     served_names: tuple[str, ...] = ()
+    reranker_names: tuple[str, ...] = ()
     default_prompt: DefaultPrompt = "auto"
     truncate: bool = False
     max_batch_tokens: int = 512

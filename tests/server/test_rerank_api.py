@@ -177,9 +177,11 @@ def test_a_long_document_is_read_by_its_beginning_and_that_is_said(
     assert answer.headers["x-jina-rag-truncated"] == "1"
     expected = dict(enumerate(reranker.score(QUERY, texts)))
     assert {row["index"]: np.float32(row["score"]) for row in answer.json()} == expected
-    with running_server(fake_embedder(), ServerSettings(truncate=True, served_names=("Other",)), reranker) as server:
+    settings = ServerSettings(truncate=True, served_names=("Other",), reranker_names=("org/tiny",))
+    with running_server(fake_embedder(), settings, reranker) as server:
         assert len(post(server, "/rerank", query=QUERY, texts=texts)) == 4
-        assert post(server, "/v1/rerank", query=QUERY, documents=texts, model="other")["model"] == "other"
+        for name in ("other", "org/tiny"):
+            assert post(server, "/v1/rerank", query=QUERY, documents=texts, model=name)["model"] == name
 
 
 class HeldReranker:

@@ -114,6 +114,7 @@ def _queue_tokens(url: str) -> float:
         (["--host", "0.0.0.0"], "no API key is set"),
         (["--api-key-file", "missing"], "cannot be read from missing"),
         (["--reranker", "missing.gguf"], "no reranking model missing.gguf"),
+        (["--reranker", "Qwen3-Reranker-0.6B"], "jina-rag download Qwen3-Reranker-0.6B"),
         (["--default-prompt", "passage"], "There is no default prompt 'passage'"),
         (["--host", "203.0.113.1", "--allow-without-key"], "cannot listen on 203.0.113.1"),
     ],
