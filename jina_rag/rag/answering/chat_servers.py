@@ -170,8 +170,8 @@ def _is_local_chat(model: dict[str, Any]) -> bool:
         return False
     if isinstance(capabilities := model.get("capabilities"), list):
         return "completion" in capabilities
-    families = model["details"].get("families") or [model["details"].get("family")]  # before it listed capabilities
-    return not any("bert" in str(family) for family in families)  # encoders, which can't write
+    details = model["details"]  # before it listed capabilities
+    return "bert" not in f"{details.get('families')} {details.get('family')}"  # encoders, which can't write
 
 
 async def _ask_lm_studio(client: "AsyncClient", address: str) -> tuple[str, ...]:

@@ -159,6 +159,7 @@ def test_a_server_that_only_embeds_is_left_out(program: str, route: Route, reply
         b"", b"<html>", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"models": 1, "data": 1}',
         b'{"models": [1, null, {"key": 1, "type": "llm"}], "data": [[], {"id": {}, "object": "model"}]}',
         b'{"models": [{"model": "\\u001b[31m", "details": {}}], "data": [{"id": "\\n", "object": "model"}]}',
+        b'{"models": [{"model": {}, "details": {"families": 5}}]}',
         b'{"models": [{"model": "' + b"x" * 1000 + b'", "details": {}}]}',
         b'{"data": [{"object": "model", "id": "a", "x": "' + b"x" * MAX_REPLY_BYTES + b'"}]}',
     ],
