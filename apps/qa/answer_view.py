@@ -8,38 +8,43 @@ from feedback import keep_feedback
 from passages import (
     answer_markdown,
     chip_label,
+    claims_markdown,
     faded,
     highlighted,
     is_pdf,
-    objections,
     page_picture,
     place_of,
     rank_table,
     seconds,
+    snippet_markdown,
     stage_times,
     text_around,
-    verdict,
     was_reranked,
 )
 from service import errors_shown, service
 
 from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.formatting import counted
 from jina_rag.rag import Answer, SearchResult
+from jina_rag.rag.answering.conversation import answer_as_markdown
 from jina_rag.rag.answering.types import NO_LANGUAGE_MODEL
+from jina_rag.rag.answering.wording import CONNECT_A_MODEL, describe_judge, describe_verdicts
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.citations.claims import Verdict, find_cited_spans
+from jina_rag.rag.retrieval.highlights import Highlight
 from jina_rag.rag.retrieval.snippets import make_snippet
 from jina_rag.rag.text.cleaning import remove_invisible
 
 USER, ASSISTANT = ":material/person:", ":material/menu_book:"
-CHECKED, UNCHECKED = ":material/verified:", ":material/help:"
+CHECKED, NOT_CHECKED, PASSAGE = ":material/check_circle:", ":material/help:", ":material/description:"
 VERDICTS: dict[Verdict, tuple[str, str]] = {
-    "quoted": (CHECKED, "Quoted: the passage has it word for word."),
-    "supported": (CHECKED, "Supported: a language model found it in the passage."),
-    "not found": (UNCHECKED, "Not found: the passage may not say so."),
-    "unchecked": (UNCHECKED, "Unchecked: nobody compared it with the passage."),
+    "quoted": (CHECKED, "Quoted: the passage has word for word what it is cited for."),
+    "supported": (CHECKED, "Supported: the judge found in the passage what it is cited for."),
+    "not found": (NOT_CHECKED, "Not found: something that it is cited for was not found in the passage."),
+    "unchecked": (NOT_CHECKED, "Unchecked: not word for word in the passage, and no judge read it."),
 }
 EXCERPT = 240  # characters
+HIGHLIGHTS = 3  # passages that are seen at once; the page scrolls to its end, and the best one is the first
 LARGE = 900  # pixels
 LARGE_STYLE = f"""<style>
 .st-key-large {{ overflow-x: auto; }}
@@ -73,63 +78,81 @@ def draw_answer(answer: Answer, number: int) -> None:
 
 
 def draw_sources(answer: Answer, number: int) -> None:
-    """The passages that the answer cites, and whether they say what it says."""
+    """The passages that the answer cites, and its claims, each with its verdict."""
     if answer.unknown_numbers:
         numbers = ", ".join(map(str, answer.unknown_numbers))
         st.warning(f"The answer cites passages that do not exist: {numbers}.", icon=":material/report:")
-    if not answer.citations:
-        if answer.stopped:
-            return
+    if not answer.citations and not answer.stopped:
         st.warning("The answer cites no passage, so nothing shows that it is true.", icon=":material/report:")
-        return
     with st.container(horizontal=True, gap="small"):
         for citation in answer.citations:
             spans = find_cited_spans(answer.claims, citation.number, citation.result.chunk)
-            draw_chip(citation.number, citation.result, number, verdict=citation.verdict, spans=spans)
-    st.caption(f"{CHECKED if answer.checked else UNCHECKED} {verdict(answer)}")
-    for objection in objections(answer):
-        st.caption(f"{UNCHECKED} {objection}")
+            icon, told = VERDICTS[citation.verdict]
+            label = f"{chip_label(citation.result.chunk, citation.number)} · {citation.verdict}"
+            draw_chip(label, citation.number, citation.result, number, told, spans, icon)
+    draw_claims(answer, number)
+
+
+def draw_claims(answer: Answer, number: int) -> None:
+    """How many claims have which verdict; opened, each of them."""
+    icon = CHECKED if answer.checked else NOT_CHECKED
+    with st.expander(describe_verdicts(answer), icon=icon, key=f"claims-{number}"):
+        st.markdown(claims_markdown(answer))
+        st.caption(escape(describe_judge(answer)))
 
 
 def draw_closest(answer: Answer, number: int) -> None:
     """The closest passages, where the documents have no answer or say it in other words."""
     st.caption("What came closest, perhaps in other words:")
     for place, result in enumerate(answer.passages, start=1):
-        draw_chip(place, result, number)
+        draw_chip(chip_label(result.chunk, place), place, result, number, "Not cited.")
         about = make_snippet(result.chunk.text, answer.rewritten or answer.question, EXCERPT).text
         st.caption(escape(about))
 
 
 def draw_highlights(answer: Answer, number: int) -> None:
     """Without a language model: the passages with the sentence of each that fits the question best, best first."""
-    st.caption(NO_LANGUAGE_MODEL if answer.passages else "Nothing was found. Try other words or fewer filters.")
-    for highlight in answer.highlights:
-        result = answer.passages[highlight.number - 1]
-        span = highlight.start, highlight.end
-        draw_chip(highlight.number, result, number, spans=[span])
-        st.caption(escape(result.chunk.text[slice(*span)]))
+    if not answer.passages:
+        st.caption("Nothing was found. Try other words or fewer filters.")
+        return
+    st.markdown(NO_LANGUAGE_MODEL)
+    first, more = answer.highlights[:HIGHLIGHTS], answer.highlights[HIGHLIGHTS:]
+    for highlight in first:
+        draw_highlight(answer, highlight, number)
+    if more:
+        with st.expander(counted(len(more), "more passage")):
+            for highlight in more:
+                draw_highlight(answer, highlight, number)
+    st.caption(CONNECT_A_MODEL)
+    st.page_link("app_pages/models.py", label="Choose an answer model", icon=":material/memory:")
+
+
+def draw_highlight(answer: Answer, highlight: Highlight, number: int) -> None:
+    """A passage and its best sentence, marked between the sentences around it."""
+    result, span = answer.passages[highlight.number - 1], (highlight.start, highlight.end)
+    draw_chip(chip_label(result.chunk), highlight.number, result, number, "Its best sentence is marked.", [span])
+    st.markdown(snippet_markdown(make_snippet(result.chunk.text, "", EXCERPT, highlight=span)))
 
 
 def draw_chip(
+    label: str,
     place: int,
     result: SearchResult,
     number: int,
-    *,
-    verdict: Verdict | None = None,
+    told: str,
     spans: Sequence[tuple[int, int]] = (),
+    icon: str = PASSAGE,
 ) -> None:
-    """A button that opens a passage in which `spans` are marked. Without a verdict, nothing cites it."""
-    icon, told = VERDICTS[verdict] if verdict else (":material/description:", "Not cited.")
-    label = chip_label(place, result.chunk) + (f" · {verdict}" if verdict else "")
+    """A button that opens a passage in which `spans` are marked."""
     if st.button(label, key=f"passage-{number}-{place}", icon=icon, help=f"{told} Open the passage."):
-        show_passage(place, result, told, spans)
+        show_passage(result, told, spans)
 
 
 @st.dialog("Passage", width="small", position="right", icon=":material/description:")
-def show_passage(place: int, result: SearchResult, told: str, cited: Sequence[tuple[int, int]]) -> None:
+def show_passage(result: SearchResult, told: str, cited: Sequence[tuple[int, int]]) -> None:
     """A passage in its place: on the page of the PDF, or between the lines around it. What is cited is marked."""
     chunk = result.chunk
-    st.markdown(f"**{place} · {escape(place_of(chunk))}**")
+    st.markdown(f"**{escape(place_of(chunk))}**")
     st.caption(f"{told} Similarity to the question: {result.similarity:.2f}.")
     if is_pdf(chunk):
         try:
@@ -169,13 +192,15 @@ def draw_tools(answer: Answer, number: int) -> None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         rated = st.feedback("thumbs", key=f"feedback-{number}", on_change=_keep_feedback, args=(answer, number))
         with st.popover("Copy", icon=":material/content_copy:", type="tertiary"):
-            st.code(remove_invisible(answer.text), language=None, wrap_lines=True)
+            text = answer.text if answer.answered else answer_as_markdown(answer)
+            st.code(remove_invisible(text), language=None, wrap_lines=True)
         if st.button("Why these passages", key=f"why-{number}", icon=":material/manage_search:", type="tertiary"):
             show_ranks(answer)
         if answer.timings:
             with st.popover(seconds(answer.timings.total), icon=":material/timer:", type="tertiary"):
                 st.markdown("  \n".join(stage_times(answer.timings)))
-                st.caption(f"Answered by: {escape(answer.generator)}")
+                if answer.generator:
+                    st.caption(f"Answered by: {escape(answer.generator)}. {escape(describe_judge(answer))}")
     if rated is not None:
         st.caption("Thank you. Saved on this computer only.")
 

@@ -41,6 +41,12 @@ LLM_NOTES = {
     ),
 }
 
+JUDGES = {
+    "none": "No judge: only quotations are checked, and whether numbers and names are in the passages",
+    "llm": "The answer model reads its claims and the passages once more, which takes longer",
+}
+"""What may check claims that are not quoted, and what the page calls it; a command line may name another."""
+
 _TEST_QUESTION = "What is this about?"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from jina_rag.backends.remote.address import BACKEND_VARIABLE, RERANKER_VARIABLE
+from jina_rag.backends.remote.address import BACKEND_VARIABLE, JUDGE_VARIABLE, RERANKER_VARIABLE
 from jina_rag.errors import ServerSettingsError
 from jina_rag.rag.indexing.index import DEFAULT_INDEX_FOLDER
 
@@ -27,6 +27,7 @@ class Options:
         model: The embedding model of an index that is yet to be made; None takes the best that is on this machine.
         backend: The engine elsewhere that the embedding model runs on; None runs it in the app.
         reranker: What puts passages in order, as for `make_reranker`; None leaves them as they were found.
+        judge: What checks claims that are not quoted, as for `make_judge`; None is nothing.
         samples: Whether an index that is yet to be made begins with the sample documents.
     """
 
@@ -35,6 +36,7 @@ class Options:
     model: str | None = None
     backend: str | None = None
     reranker: str | None = None
+    judge: str | None = None
     samples: bool = True
 
 
@@ -116,7 +118,7 @@ def _parse(arguments: tuple[str, ...]) -> Options:
     except SystemExit as error:  # argparse has written why into the log
         raise ServerSettingsError(
             f"The app was started with settings that it does not know ({' '.join(arguments)}). Start it again with "
-            "--index, --llm, --model, --backend, --reranker or --no-samples behind the two dashes."
+            "--index, --llm, --model, --backend, --reranker, --judge or --no-samples behind the two dashes."
         ) from error
 
 
@@ -142,6 +144,12 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
         metavar="NAME|PATH.gguf|URL",
         default=os.environ.get(RERANKER_VARIABLE),
         help=f"what puts passages in order (what {RERANKER_VARIABLE} names, else none)",
+    )
+    parser.add_argument(
+        "--judge",
+        metavar="none|llm|PATH.gguf|URL",
+        default=os.environ.get(JUDGE_VARIABLE),
+        help=f"what checks claims that are not quoted (what {JUDGE_VARIABLE} names, else none)",
     )
     parser.add_argument("--no-samples", dest="samples", action="store_false", help="begin without sample documents")
     return parser

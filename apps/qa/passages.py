@@ -1,9 +1,8 @@
 """Answers and passages put into words and Markdown that pages can show; nothing here draws."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
 
 from escaping import escape, escape_answer
 
@@ -12,10 +11,12 @@ from jina_rag.formatting import counted
 from jina_rag.rag import Answer, SearchResult
 from jina_rag.rag.answering.run import Stage
 from jina_rag.rag.answering.types import Timings
+from jina_rag.rag.answering.wording import describe_claim
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.citations.claims import Verdict
+from jina_rag.rag.citations.claims import Claim, Verdict
 from jina_rag.rag.citations.marks import CitationMark, CitationStream
 from jina_rag.rag.citations.source_context import SourceContext, page_image, passage_boxes, read_source_context
+from jina_rag.rag.retrieval.snippets import Snippet
 from jina_rag.rag.text.cleaning import remove_invisible
 
 MARGIN = 700
@@ -27,8 +28,11 @@ _STAGES = {
     "waiting": "Waiting",
     "reading": "Reading the passages",
     "answering": "Answering",
-    "checking": "Checking the answer",
+    "checking": "Checking the claims",
 }
+
+
+_COLORS: dict[Verdict, str] = {"quoted": "green", "supported": "green", "not found": "red", "unchecked": "orange"}
 
 
 def place_of(chunk: Chunk) -> str:
@@ -39,10 +43,10 @@ def place_of(chunk: Chunk) -> str:
     )
 
 
-def chip_label(number: int, chunk: Chunk) -> str:
-    """A button's label: the number, the file and the page, as Markdown."""
+def chip_label(chunk: Chunk, number: int | None = None) -> str:
+    """A button's label: the number, if answers cite it, the file and the page, as Markdown."""
     page = f", p. {chunk.page}" if chunk.page is not None else ""
-    return escape(f"{number} · {_shortened(Path(chunk.source).name)}{page}")
+    return escape((f"{number} · " if number else "") + f"{_shortened(Path(chunk.source).name)}{page}")
 
 
 def _shortened(name: str, most: int = 40) -> str:
@@ -93,8 +97,16 @@ def _paragraphs(lines: Iterable[str]) -> str:
     return "\n".join(f"{line}  " if line else "" for line in lines).strip("\n")
 
 
+def snippet_markdown(snippet: Snippet) -> str:
+    """A snippet with the sentence that it is about marked and the rest in grey."""
+    rest = [f":gray[{escape(text)}]" if text.strip() else "" for text in (snippet.before, snippet.after)]
+    return f"{rest[0]}:yellow-background[{escape(snippet.sentence)}]{rest[1]}"
+
+
 def stage_label(stage: Stage) -> str:
     """What happens now, for a reader who waits."""
+    if stage.name == "checking":
+        return "Checking the claims… Stop ends the check and keeps the answer"
     if stage.name == "waiting":
         return f"Waiting: {counted(stage.n_ahead, 'other answer')} first"
     return _STAGES[stage.name]
@@ -111,25 +123,16 @@ def seconds(taken: float) -> str:
     return f"{taken * 1000:.0f} ms" if taken < 1 else f"{taken:.1f} s"
 
 
-def verdict(answer: Answer) -> str:
-    """How many claims of an answer have each verdict, in one sentence."""
-    if not answer.claims:
-        return "There is nothing in this answer to check."
-    verdicts = [claim.verdict for claim in answer.claims]
-    counts = [f"{n} {name}" for name in get_args(Verdict) if (n := verdicts.count(name))]
-    return f"{counted(len(verdicts), 'claim')}: {', '.join(counts)}."
+def claims_markdown(answer: Answer) -> str:
+    """The claims of an answer as a list: the verdict on each, what it says and cites, and what is missing."""
+    return "\n".join(f"- {_claim_markdown(claim)}" for claim in answer.claims)
 
 
-def objections(answer: Answer) -> Iterator[str]:
-    """The claims of an answer that are neither quoted nor supported, as Markdown, with what is missing."""
-    for claim in answer.claims:
-        if claim.verdict in ("quoted", "supported"):
-            continue
-        name = "Unchecked" if claim.verdict == "unchecked" else "Not found"
-        missing = ", ".join(f"**{escape(part)}**" for part in claim.missing)
-        if not claim.numbers:
-            name += ", cites nothing"
-        yield f"{name}: {f'{missing} in ' if missing else ''}“{escape(claim.text)}”"
+def _claim_markdown(claim: Claim) -> str:
+    marks = "".join(f" :blue-badge[{number}]" for number in claim.numbers)
+    note = describe_claim(claim)
+    shown = f":{_COLORS[claim.verdict]}-badge[{claim.verdict}] {escape(' '.join(claim.text.split()))}{marks}"
+    return f"{shown} :gray[({escape(note)})]" if note else shown
 
 
 def rank_table(answer: Answer) -> str:

@@ -20,6 +20,7 @@ from jina_rag.errors import IndexFolderError, JinaRagError
 from jina_rag.model_files import is_on_this_machine
 from jina_rag.models import BUNDLED_MODEL, DEFAULT_MODEL, get_model_spec
 from jina_rag.rag import DocumentIndex, RagPipeline, Retriever, make_generator, make_reranker
+from jina_rag.rag.answering.judging import make_judge
 from jina_rag.rag.indexing.index import load_index_embedder, read_index_settings
 from jina_rag.rag.retrieval.rerank import Reranker
 
@@ -37,6 +38,7 @@ class Service:
         self._model = chosen.model
         self._llm = chosen.llm
         self._reranker_setting = chosen.reranker
+        self._judge_setting = chosen.judge
         self._lock = RLock()
         self._index: DocumentIndex | None = None
         self._reranker: Reranker | None = None
@@ -110,11 +112,28 @@ class Service:
                 self._pipeline = self._make_pipeline(setting)
             self._llm = setting
 
+    @property
+    def judge(self) -> str:
+        """What checks claims that are not quoted, as for `make_judge`."""
+        return self._judge_setting or "none"
+
+    def use_judge(self, setting: str) -> None:
+        """Let something else check claims, for everybody who has the app open.
+
+        Raises:
+            GenerationError: the setting names nothing; what was in use stays.
+        """
+        with self._lock:
+            if self._pipeline is not None:
+                generator = self._pipeline.generator
+                self._pipeline = RagPipeline(self._pipeline.retriever, generator, judge=make_judge(setting, generator))
+            self._judge_setting = setting
+
     def pipeline(self) -> RagPipeline:
         """What answers questions.
 
         Raises:
-            GenerationError: the language model of the command line names nothing.
+            GenerationError: the language model or the judge of the command line names nothing.
             BackendError: its reranker names nothing.
             Otherwise as `index` does.
         """
@@ -127,7 +146,8 @@ class Service:
         if self._reranker is None and self._reranker_setting:
             self._reranker = make_reranker(self._reranker_setting)
         retriever = Retriever(self.index, self._reranker)
-        return RagPipeline(retriever, make_generator(llm))
+        generator = make_generator(llm)
+        return RagPipeline(retriever, generator, judge=make_judge(self._judge_setting, generator))
 
     def add_samples(self) -> Task:
         """Add the sample documents. Raises as `Tasks.start`."""

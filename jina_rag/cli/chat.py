@@ -37,7 +37,8 @@ def chat(llm: LlmOption = "auto", judge: JudgeOption = "none", flags: SearchFlag
 
     with open_pipeline(flags, llm, judge) as pipeline:
         model = pipeline.generator.name if pipeline.generator else "none"
-        print_notice(f"Answer model: {model}. Ask a question, or type /help. Ctrl-D quits.")
+        reader = pipeline.judge.name if pipeline.judge else "none"
+        print_notice(f"Answer model: {model}. Judge: {reader}. Ask a question, or type /help. Ctrl-D quits.")
         conversation = Conversation(pipeline)
         for line in _lines():
             if line in ("/quit", "/exit"):

@@ -24,6 +24,7 @@ PASSAGE_LENGTH = 320
 NOTHING_FOUND = "Nothing was found. Try other words, or fewer filters."
 
 _WIDEST_TEXT = 100  # columns: longer lines are hard to read
+_MARGIN, _MARKED = "    ", "  > "
 _UNBOUNDED = 10_000  # columns of a table that goes into a file or a pipe: nothing is broken
 
 
@@ -56,35 +57,66 @@ def print_results(results: "Sequence[SearchResult]", query: str = "", length: in
 
 
 def print_result(
-    number: int, result: "SearchResult", note: str = "", length: int | None = None, query: str = ""
+    number: int | None,
+    result: "SearchResult",
+    note: str = "",
+    length: int | None = None,
+    query: str = "",
+    highlight: tuple[int, int] | None = None,
 ) -> None:
     """A passage that was found, with the passages around it if they were asked for.
 
     Args:
-        number: The number that answers cite it by.
+        number: The number that answers cite it by; None shows none.
         result: The passage.
         note: A remark, shown in parentheses.
         length: How many characters to show if nothing around it is shown; None shows all.
         query: What those characters should be about.
+        highlight: Where the sentence of the passage is that is marked, (start, end); whole sentences around it follow.
     """
+    if number is not None:
+        typer.secho(f"[{number}] ", bold=True, nl=False)
+    typer.secho(place(result.chunk), bold=number is None, nl=False)
+    typer.echo(f"  ({note})" if note else "")
+    for chunk in result.before:
+        _print_text(chunk.text, _MARGIN, dim=True)
+    _print_passage(result, length, query, highlight)
+    for chunk in result.after:
+        _print_text(chunk.text, _MARGIN, dim=True)
+
+
+def _print_passage(result: "SearchResult", length: int | None, query: str, highlight: tuple[int, int] | None) -> None:
     from jina_rag.rag.retrieval.snippets import make_snippet
 
-    typer.secho(f"[{number}]", bold=True, nl=False)
-    typer.echo(f" {place(result.chunk)}" + (f"  ({note})" if note else ""))
-    around = bool(result.before or result.after)
-    text = make_snippet(result.chunk.text, query, length).text if length and not around else result.chunk.text
-    for chunk in result.before:
-        _print_text(chunk.text, "    ", dim=True)
-    _print_text(text, "  > " if around else "    ")
-    for chunk in result.after:
-        _print_text(chunk.text, "    ", dim=True)
+    text = result.chunk.text
+    if highlight:
+        snippet = make_snippet(text, query, length or len(text), highlight=highlight)
+        _print_text(snippet.before.rstrip(" ·"), _MARGIN)
+        _print_text(snippet.sentence, _MARKED, bold=True)
+        _print_text(snippet.after.lstrip(" ·"), _MARGIN)
+    elif result.before or result.after:
+        _print_text(text, _MARKED)
+    else:
+        _print_text(make_snippet(text, query, length).text if length else text, _MARGIN)
 
 
-def _print_text(text: str, margin: str, *, dim: bool = False) -> None:
+def _print_text(text: str, margin: str, *, dim: bool = False, bold: bool = False) -> None:
     """A text with its own lines, those that are too long broken and empty ones left out."""
-    width = max(20, min(_WIDEST_TEXT, terminal_width()) - len(margin))
+    width = _text_width(margin)
     lines = [part for line in printable(text).splitlines() for part in textwrap.wrap(line, width)]
-    typer.secho(textwrap.indent("\n".join(lines), margin), dim=dim)
+    if lines:
+        typer.secho(textwrap.indent("\n".join(lines), margin), dim=dim, bold=bold)
+
+
+def print_labelled(label: str, text: str, color: str) -> None:
+    """A coloured label and a text on one line, which goes on below itself if it is too long."""
+    lines = textwrap.wrap(one_line(text), _text_width(label))
+    typer.secho(label, fg=color, nl=False)
+    typer.echo(f"\n{' ' * len(label)}".join(lines))
+
+
+def _text_width(margin: str) -> int:
+    return max(20, min(_WIDEST_TEXT, terminal_width()) - len(margin))
 
 
 def place(chunk: "Chunk") -> str:

@@ -19,6 +19,7 @@ from jina_rag.errors import GenerationError, ModelNotFoundError
 from jina_rag.model_files import ensure_model_file
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.answering.chat_generator import ChatGenerator
+from jina_rag.rag.answering.openai_chat import OpenAIChatModel
 from jina_rag.rag.answering.types import NO_ANSWER, NO_LANGUAGE_MODEL
 from jina_rag.rag.store.lock import sole_writer
 from tests.apps.conftest import OpenApp, checked, go
@@ -57,6 +58,16 @@ def answers(app: AppTest) -> list[str]:
     """The first piece of Markdown in each answer, without the signs that keep it harmless."""
     messages = [message for message in app.chat_message if message.name == "assistant"]
     return [message.markdown[0].value.replace("\\", "").replace("\u2060", "") for message in messages]
+
+
+def passages(app: AppTest) -> str:
+    """All Markdown in the answers, without the signs that keep it harmless."""
+    messages = [message for message in app.chat_message if message.name == "assistant"]
+    return (
+        " ".join(text.value for message in messages for text in message.markdown)
+        .replace("\\", "")
+        .replace("\u2060", "")
+    )
 
 
 def captions(app: AppTest) -> str:
@@ -98,7 +109,7 @@ def test_examples_are_those_that_the_documents_answer(app: AppTest) -> None:
 
 def test_an_example_is_answered_and_the_examples_go(app: AppTest) -> None:
     checked(app.button_group(key="example").select("When does the last boat leave Ostrel?").run())
-    assert "17:45" in captions(app)
+    assert "17:45" in passages(app)
     assert not app.title
     assert not [group for group in app.button_group if group.key == "example"]
 
@@ -109,8 +120,8 @@ def test_answer_cites_a_passage_that_opens_in_its_place(chat: AppTest) -> None:
     assert ":blue-badge[1]" in answers(chat)[0]
     chip = chat.button(key="passage-0-1")
     assert chip.label.replace("\\", "") == "1 · lamp-manual.pdf, p. 4 · quoted"
-    assert chip.icon == ":material/verified:"
-    assert " quoted." in captions(chat)
+    assert chip.icon == ":material/check_circle:"
+    assert chat.expander[0].label == "1 claim: 1 quoted"
     checked(chip.click().run())
     assert any("lamp-manual.pdf, page 4" in text.value.replace("\\", "") for text in chat.markdown)
     assert "Similarity to the question: 0." in captions(chat)
@@ -119,9 +130,9 @@ def test_answer_cites_a_passage_that_opens_in_its_place(chat: AppTest) -> None:
 
 
 def test_passage_of_a_text_opens_between_the_lines_around_it(app: AppTest) -> None:
-    ask(app, LANTERN)
+    before = {text.value for text in ask(app, LANTERN).markdown}
     checked(app.button(key="passage-0-1").click().run())
-    marked = [text.value for text in app.markdown if ":yellow-background[" in text.value]
+    marked = [text.value for text in app.markdown if ":yellow-background[" in text.value and text.value not in before]
     shown = re.findall(r":yellow-background\[((?:[^\]\\]|\\.)*)\]", " ".join(marked))
     assert [text.replace("\\", "") for text in shown] == [EIGHT]
     assert any(re.sub(r":yellow-background\[.*?\]", "", text).strip() for text in marked)  # the rest of the passage
@@ -208,8 +219,10 @@ def test_no_answer_looks_like_an_answer_and_shows_what_came_closest(
 
 def test_without_a_language_model_the_passages_that_fit_best_are_shown(app: AppTest) -> None:
     ask(app, LANTERN)
-    assert NO_LANGUAGE_MODEL in captions(app)
-    assert EIGHT in captions(app)
+    assert NO_LANGUAGE_MODEL in passages(app)
+    assert f":yellow-background[{EIGHT}]" in passages(app)
+    assert "start Ollama or LM Studio" in captions(app)
+    assert [link.proto.page for link in app.get("page_link")] == ["models"]
     assert not app.warning
     ask(app, "thanks!")
     assert "Understood as" not in captions(app)
@@ -230,16 +243,32 @@ def test_unchecked_citations_look_different(chat: AppTest, monkeypatch: pytest.M
     chip = chat.button(key="passage-0-1")
     assert chip.icon == ":material/help:"
     assert chip.label.endswith(" · unchecked")
-    assert "1 claim: 1 unchecked." in captions(chat)
-    assert "Unchecked: “The lamp was a gift of the queen" in captions(chat)
+    (claims,) = chat.expander
+    assert (claims.label, claims.icon) == ("1 claim: 1 unchecked", ":material/help:")
+    assert claims.markdown[0].value.startswith("- :orange-badge[unchecked] The lamp was a gift of the queen")
+    assert "No judge" in claims.caption[0].value
+
+
+def test_a_judge_that_the_reader_chooses_reads_the_claims(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from catalogue import JUDGES
+
+    monkeypatch.setattr(OpenAIChatModel, "yes_probability", lambda *_: 0.99)
+    say(monkeypatch, "It says that the battery is nearly empty. [1]")
+    checked(go(chat, "models").radio(key="judge").set_value(JUDGES["llm"]).run())
+    chat.switch_page("app_pages/ask.py")
+    ask(checked(chat.run()), E7)
+    assert (chat.expander[0].label, chat.expander[0].icon) == ("1 claim: 1 supported", ":material/check_circle:")
+    assert "which read 1 claim with the passages" in chat.expander[0].caption[0].value
+    assert any("Checking the claims: " in text.value for text in chat.markdown)
 
 
 def test_numbers_that_no_passage_has_are_named(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     say(monkeypatch, "The battery voltage is below 23.7 volts. [1] Nothing else.")
     ask(chat, E7)
-    told = captions(chat)
-    assert "Not found: **23.7** in “The battery voltage is below" in told
-    assert "Unchecked, cites nothing: “Nothing else.”" in told
+    told = chat.expander[0].markdown[0].value.replace("\\", "")
+    assert "- :red-badge[not found] The battery voltage is below 23.7 volts." in told
+    assert "(no cited passage has: 23.7)" in told
+    assert ":orange-badge[unchecked] Nothing else. :gray[(cites no passage)]" in told
 
 
 @pytest.mark.parametrize(("text", "warning"), [("At noon.", "cites no passage"), ("At noon. [9]", "do not exist: 9")])
@@ -368,7 +397,7 @@ def test_first_start_reads_the_samples_and_then_answers(open_app: OpenApp, tmp_p
     assert not app.chat_input
     wait_for(app, "Ask your documents")
     ask(app, E7)
-    assert "23.5 volts" in captions(app)
+    assert "23.5 volts" in passages(app)
 
 
 @pytest.mark.usefixtures("few_samples")
@@ -415,7 +444,7 @@ def test_unknown_language_model_is_a_sentence(open_app: OpenApp, folder: Path) -
 def test_questions_are_answered_while_another_process_writes(open_app: OpenApp, folder: Path) -> None:
     with sole_writer(folder):
         app = ask(open_app(folder), E7)
-    assert "23.5 volts" in captions(app)
+    assert "23.5 volts" in passages(app)
 
 
 @pytest.mark.usefixtures("few_samples")
@@ -454,7 +483,7 @@ def test_the_model_may_run_on_an_engine_elsewhere(
         monkeypatch.setenv("JINA_RAG_BACKEND", url)
         app = open_app(folder)
         checked(app.button_group(key="example").select("When does the last boat leave Ostrel?").run())
-        assert "17:45" in captions(app)
+        assert "17:45" in passages(app)
         assert url in repr(service.service().embedder.backend)
 
 

@@ -38,7 +38,7 @@ def test_chat_commands(index: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         MARS,
     ]
     result = index("chat", *LLM, stdin="\n".join(lines))
-    assert result.stdout.count(ANSWER) == 1
+    assert result.stdout.count(f"{ANSWER}\n\n1 claim: 1 quoted") == 1
     assert "There is no answer yet." in result.stderr
     assert "[2] notes/saturn.txt" in result.stdout
     assert MARS in (tmp_path / "chat.md").read_text()

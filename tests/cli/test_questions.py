@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from jina_rag.errors import GenerationError
+from jina_rag.rag.answering.openai_chat import OpenAIChatModel
 from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT
 from tests.backends import tiny_reranker
 from tests.backends.servers import running
@@ -134,8 +135,10 @@ def test_ask_answers_and_cites(index: Run, monkeypatch: pytest.MonkeyPatch) -> N
     say(monkeypatch, "Mars looks red ", "because of iron rust. [1]")
     result = index("ask", "Why does Mars look red?", *LLM)
     assert result.stdout.startswith(
-        "Mars looks red because of iron rust. [1]\n\n[1] notes/mars.md, Mars  (quoted)\n    # Mars"
+        "Mars looks red because of iron rust. [1]\n\n"
+        "1 claim: 1 quoted\n  quoted     Mars looks red because of iron rust. [1]\nNo judge: "
     )
+    assert "\n\n[1] notes/mars.md, Mars  (quoted)\n    # Mars" in result.stdout
     assert result.stderr == ""
     answer = json.loads(index("ask", "Why does Mars look red?", "--json", *LLM).stdout)
     assert answer["answer"] == "Mars looks red because of iron rust. [1]"
@@ -160,11 +163,9 @@ def test_ask_says_when_the_documents_do_not_and_what_came_closest(index: Run, mo
 
 def test_ask_without_a_language_model_shows_the_passages_that_fit_best(index: Run) -> None:
     result = index("ask", "Why does Mars look red?")
-    assert result.stdout.startswith(
-        "No language model is connected: these passages fit your question best.\n[1] notes/"
-    )
-    assert "Mars looks red because of iron rust." in result.stdout
-    assert result.stderr == "Answer model: none (JINA_RAG_DISCOVER is 0).\n"
+    assert result.stdout.startswith("No language model is connected: these passages fit your question best.\nnotes/")
+    assert "\n  > Mars looks red because of iron rust.\n" in result.stdout
+    assert result.stderr.startswith("Answer model: none (JINA_RAG_DISCOVER is 0).\nFor written answers, start Ollama")
     answer = json.loads(index("ask", "Why does Mars look red?", "--json").stdout)
     assert (answer["answer"], answer["claims"], answer["highlights"][0]["number"]) == ("", [], 1)
 
@@ -172,8 +173,12 @@ def test_ask_without_a_language_model_shows_the_passages_that_fit_best(index: Ru
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ("Mars has been red since 1912 [1].", "(not found: 1912)"),
-        ("Cheese melts on hot red toast [1].", "(unchecked)"),
+        (
+            "Mars has been red since 1912 [1].",
+            "  not found  Mars has been red since 1912. [1] (no cited passage has: 1912)",
+        ),
+        ("Cheese melts on hot red toast [1].", "  unchecked  Cheese melts on hot red toast. [1]\nNo judge"),
+        ("Mars is red. [1] So is cheese.", "  unchecked  So is cheese. (cites no passage)"),
         ("Mars is made of cheese [9].", "[9] is no passage"),
         ("Mars is made of cheese.", "cites no passage: check it yourself"),
         ("Mars looks red because of iron rust [9].", "iron rust [1]."),  # which says so
@@ -184,6 +189,22 @@ def test_ask_warns_of_citations_that_do_not_hold(
 ) -> None:
     say(monkeypatch, answer)
     assert told in index("ask", "Why is Mars red?", *LLM).stdout
+
+
+def test_a_judge_is_named_and_its_check_can_be_stopped(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    say(monkeypatch, "Rust makes Mars red. [1]")
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenAIChatModel, "yes_probability", lambda *_: 0.99)
+        result = index("ask", "Why is Mars red?", *LLM, "--judge", "llm").stdout
+    assert "1 claim: 1 supported\n  supported  Rust makes Mars red. [1]\nJudge: model at " in result
+    assert ", which read 1 claim with the passages." in result
+    monkeypatch.setattr(OpenAIChatModel, "yes_probability", stopped)
+    result = index("ask", "Why is Mars red?", *LLM, "--judge", "llm").stdout
+    assert "1 claim: 1 unchecked\n  unchecked  Rust makes Mars red. [1]\nJudge: model at " in result
+    assert ", which read 0 claims with the passages." in result
 
 
 def test_ask_stopped_in_the_middle_keeps_what_had_come(index: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def draw_beginning(index: DocumentIndex) -> str | None:
     if chosen := st.session_state.get("example"):
         return str(chosen)
     st.title("Ask your documents")
-    st.caption("Every answer cites its sources. Click one to check it.")
+    st.caption("Answers cite passages of your documents. Click one to read it in its place.")
     names = {Path(document.source).name for document in index.documents()}
     if examples := [question for name, question in EXAMPLES.items() if name in names]:
         st.pills("For example", examples, key="example")
@@ -132,6 +132,7 @@ def draw_run(run: AnswerRun) -> None:
                 status.text(f"{stage_label(stage)}: {seconds(now - began)}")
             stage, began = event, now
             status.update(label=f":shimmer[{stage_label(stage)}]")
+            place.markdown(answer_markdown(text, 99))  # all of it: the check comes behind it and may take a while
         elif isinstance(event, Found) and event.rewritten:
             understood.caption(f":material/reply: Understood as: {escape(event.rewritten)}")
         elif isinstance(event, Text | CitationMark):

@@ -32,6 +32,7 @@ def main() -> None:
         else:
             st.info(f"There are no documents yet. The first will be embedded by {escape(model_at_hand())}.")
     draw_answer_model()
+    draw_judge()
     with errors_shown():
         draw_catalogue(in_use.model if in_use else None)
         draw_download()
@@ -92,6 +93,18 @@ def choose_model_here(now: str) -> str | None:
 def chat_models_here() -> dict[str, str]:
     """As `catalogue.chat_models_here`, asked once in a while."""
     return catalogue.chat_models_here()
+
+
+def draw_judge() -> None:
+    """The choice of what checks claims that are not quoted."""
+    now = service().judge
+    judges = {**catalogue.JUDGES, now: catalogue.JUDGES.get(now, now)}
+    chosen = st.radio("Judge", judges, list(judges).index(now), format_func=judges.__getitem__, key="judge",
+                      help="Checks claims that are not quoted word for word. How often a judge is right depends on the "
+                      "model; a small one is often wrong.")  # fmt: skip
+    if chosen and chosen != now:
+        with errors_shown():
+            service().use_judge(chosen)
 
 
 def try_answer_model(setting: str) -> None:

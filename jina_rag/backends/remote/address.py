@@ -25,7 +25,7 @@ RERANKER_VARIABLE = "JINA_RAG_RERANKER"
 """The one that names a reranking model, in a file or behind such an address, for the commands and the app."""
 
 JUDGE_VARIABLE = "JINA_RAG_JUDGE"
-"""The one that names what checks the claims of answers, as for `make_judge`, for the commands."""
+"""The one that names what checks the claims of answers, as for `make_judge`, for the commands and the app."""
 
 Kind: TypeAlias = Literal["http", "openai", "tei", "elastic", "jina", "sentence-transformers"]
 

@@ -7,8 +7,11 @@ from threading import Lock
 from jina_rag.rag.answering.pipeline import RagPipeline
 from jina_rag.rag.answering.run import AnswerRun
 from jina_rag.rag.answering.types import NO_LANGUAGE_MODEL, Answer, Turn
+from jina_rag.rag.answering.wording import describe_claim, describe_judge, describe_verdicts
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.citations.claims import Claim
 from jina_rag.rag.retrieval.search import SearchOptions
+from jina_rag.rag.retrieval.snippets import make_snippet
 from jina_rag.rag.text.cleaning import inert_markdown, remove_invisible
 
 
@@ -61,11 +64,16 @@ class Conversation:
 
     def as_markdown(self) -> str:
         """The conversation for a file: questions, answers, and the passages that they cite."""
-        return "\n\n".join(block for answer in self.turns for block in _markdown_blocks(answer)) + "\n"
+        return "\n\n".join(map(answer_as_markdown, self.turns)) + "\n"
 
     def _keep(self, answer: Answer) -> None:
         with self._lock:
             self._turns.append(answer)
+
+
+def answer_as_markdown(answer: Answer) -> str:
+    """A question, its answer with the verdicts on its claims, and the passages that it cites; all of it inert."""
+    return "\n\n".join(_markdown_blocks(answer))
 
 
 def _markdown_blocks(answer: Answer) -> Iterator[str]:
@@ -74,17 +82,28 @@ def _markdown_blocks(answer: Answer) -> Iterator[str]:
         yield f"*Understood as: {inert_markdown(answer.rewritten)}*"
     if answer.text:
         yield inert_markdown(answer.text) + (" *(stopped)*" if answer.stopped else "")
+    if answer.answered:
+        yield "\n".join([f"{describe_verdicts(answer)}", "", *map(_markdown_claim, answer.claims)])
+        yield inert_markdown(describe_judge(answer))
     for citation in answer.citations:
-        yield _markdown_passage(citation.number, citation.result.chunk, citation.verdict)
+        yield f"[{citation.number}] {_markdown_passage(citation.result.chunk, citation.verdict)}"
     if answer.highlights:
         yield NO_LANGUAGE_MODEL
     for highlight in answer.highlights:
         chunk = answer.passages[highlight.number - 1].chunk
-        yield _markdown_passage(highlight.number, chunk, f"similarity {highlight.similarity:.2f}")
+        sentence = make_snippet(chunk.text, "", 0, highlight=(highlight.start, highlight.end)).sentence
+        yield f"**{inert_markdown(sentence)}**"
+        yield _markdown_passage(chunk, f"similarity {highlight.similarity:.2f}")
 
 
-def _markdown_passage(number: int, chunk: Chunk, note: str) -> str:
+def _markdown_claim(claim: Claim) -> str:
+    note = f" ({describe_claim(claim)})" if describe_claim(claim) else ""
+    marks = "".join(f" [{number}]" for number in claim.numbers)
+    return f"- *{claim.verdict}*: {inert_markdown(claim.text + marks + note)}"
+
+
+def _markdown_passage(chunk: Chunk, note: str) -> str:
     page = f", page {chunk.page}" if chunk.page else ""
     shown = remove_invisible(chunk.text)
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", shown)), 3)
-    return f"[{number}] {inert_markdown(chunk.title)}{page} ({note})\n\n{fence}text\n{shown}\n{fence}"
+    return f"{inert_markdown(chunk.title)}{page} ({note})\n\n{fence}text\n{shown}\n{fence}"
