@@ -44,7 +44,9 @@ def test_the_watch_notices_what_a_page_asks_other_hosts_for(visitor: Visitor, ap
     visitor.problems.clear()
 
 
-def test_an_answer_cites_the_page_of_a_pdf_with_its_sentence_marked(visitor: Visitor, app: RunningApp) -> None:
+def test_a_passage_opens_on_the_page_of_its_pdf_with_its_best_sentence_marked(
+    visitor: Visitor, app: RunningApp
+) -> None:
     page = settled(visitor.opens(app))
     ask(page, E7)
     assert "23.5 volts" in shown(answered(page))
@@ -189,12 +191,13 @@ def test_two_tabs_ask_at_once_and_both_are_answered(visitor: Visitor, start: Any
             assert len(page.get_by_role("group", name="Chat message from user").all()) == 1
 
 
-def test_a_question_without_an_answer_looks_like_an_answer(visitor: Visitor, app: RunningApp) -> None:
+def test_without_a_language_model_passages_are_shown_and_the_way_to_get_one(visitor: Visitor, app: RunningApp) -> None:
     page = settled(visitor.opens(app))
     ask(page, "What is the boiling point of nitrogen?")
-    assert "The documents don't say." in shown(answered(page))
+    assert "No language model is connected: these passages fit your question best." in shown(answered(page))
     assert page.get_by_role("alert").count() == 0
-    expect(answer(page).get_by_text("What came closest")).to_be_visible()
+    answer(page).get_by_role("link", name="Choose an answer model").click()
+    expect(page.get_by_role("heading", name="Answer model")).to_be_visible()
 
 
 def test_a_conversation_is_downloaded(visitor: Visitor, app: RunningApp, tmp_path: Path) -> None:

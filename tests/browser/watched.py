@@ -114,7 +114,7 @@ def answered(page: Page) -> Locator:
 
 def chip(page: Page, name: str) -> Locator:
     """The button in the last answer that opens a passage of a file."""
-    return answer(page).get_by_role("button", name=re.compile(rf"^\d+ · {re.escape(name)}"))
+    return answer(page).get_by_role("button", name=re.compile(rf"^(\d+ · )?{re.escape(name)}"))
 
 
 def open_passage(page: Page, name: str) -> Locator:
