@@ -22,7 +22,7 @@ from jina_rag.closeable import Closeable
 from jina_rag.config import EmbedderConfig
 from jina_rag.errors import BackendError, FingerprintMismatchError, InvalidTextError, TextError, text_positions_from
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.keep_alive import IdleTimer
+from jina_rag.idle_timer import IdleTimer
 from jina_rag.models import DEFAULT_MODEL, InputType, KnownModelName, ModelSpec, get_model_spec, parse_model_name
 from jina_rag.vectors import FloatArray, cosine_similarity, truncate_dimensions
 

@@ -22,7 +22,7 @@ from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.candidates import Mode
 from jina_rag.rag.indexing.index import DocumentIndex
 from jina_rag.rag.retrieval.retriever import Retriever
-from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
+from jina_rag.rag.retrieval.search import DEFAULT_K, SearchOptions, SearchResult
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.text.cleaning import remove_invisible
 
@@ -204,7 +204,7 @@ def _tool(function: Callable[..., Any], title: str) -> Tool:
 def _search(retriever: Retriever) -> Callable[..., Any]:
     def search(
         query: Annotated[str, Field(min_length=1, max_length=10_000, description="A question, or some words.")],
-        k: Annotated[int, Field(ge=1, le=_MAX_PASSAGES, description="How many passages to return.")] = 5,
+        k: Annotated[int, Field(ge=1, le=_MAX_PASSAGES, description="How many passages to return.")] = DEFAULT_K,
         mode: Annotated[Mode, Field(description="By meaning and words, or by one alone.")] = "hybrid",
         sources: Annotated[
             _Names | None, Field(description="Only these files, folders or patterns, such as reports/*.pdf.")
