@@ -28,21 +28,15 @@ from jina_rag.formatting import counted
 from jina_rag.rag import Answer, SearchResult
 from jina_rag.rag.answering.conversation import answer_as_markdown
 from jina_rag.rag.answering.types import NO_LANGUAGE_MODEL
-from jina_rag.rag.answering.wording import CONNECT_A_MODEL, describe_judge, describe_verdicts
+from jina_rag.rag.answering.wording import CONNECT_A_MODEL, VERDICT_MEANINGS, describe_judge, describe_verdicts
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.citations.claims import Verdict, find_cited_spans
+from jina_rag.rag.citations.claims import find_cited_spans
 from jina_rag.rag.retrieval.highlights import Highlight
 from jina_rag.rag.retrieval.snippets import make_snippet
 from jina_rag.rag.text.cleaning import remove_invisible
 
 USER, ASSISTANT = ":material/person:", ":material/menu_book:"
 CHECKED, NOT_CHECKED, PASSAGE = ":material/check_circle:", ":material/help:", ":material/description:"
-VERDICTS: dict[Verdict, tuple[str, str]] = {
-    "quoted": (CHECKED, "Quoted: the passage has word for word what it is cited for."),
-    "supported": (CHECKED, "Supported: the judge found in the passage what it is cited for."),
-    "not found": (NOT_CHECKED, "Not found: something that it is cited for was not found in the passage."),
-    "unchecked": (NOT_CHECKED, "Unchecked: not word for word in the passage, and no judge read it."),
-}
 EXCERPT = 240  # characters
 HIGHLIGHTS = 3  # passages that are seen at once; the page scrolls to its end, and the best one is the first
 LARGE = 900  # pixels
@@ -87,7 +81,8 @@ def draw_sources(answer: Answer, number: int) -> None:
     with st.container(horizontal=True, gap="small"):
         for citation in answer.citations:
             spans = find_cited_spans(answer.claims, citation.number, citation.result.chunk)
-            icon, told = VERDICTS[citation.verdict]
+            icon = CHECKED if citation.verdict in ("quoted", "supported") else NOT_CHECKED
+            told = VERDICT_MEANINGS[citation.verdict]
             label = f"{chip_label(citation.result.chunk, citation.number)} · {citation.verdict}"
             draw_chip(label, citation.number, citation.result, number, told, spans, icon)
     draw_claims(answer, number)

@@ -1,6 +1,7 @@
 """What screens say of an answer, in one wording everywhere."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import get_args
 
 from jina_rag.formatting import counted
@@ -9,6 +10,14 @@ from jina_rag.rag.citations.claims import Claim, Verdict
 
 CONNECT_A_MODEL = "For written answers, start Ollama or LM Studio, or download a chat model."
 """What to do next where nothing writes answers."""
+
+VERDICT_MEANINGS: Mapping[Verdict, str] = {
+    "quoted": "Quoted: the passage has word for word what it is cited for.",
+    "supported": "Supported: the judge found in the passage what it is cited for.",
+    "not found": "Not found: something that it is cited for was not found in the passage.",
+    "unchecked": "Unchecked: not word for word in the passage, and no judge read it.",
+}
+"""What a verdict says of a cited passage."""
 
 
 def describe_verdicts(answer: Answer) -> str:
