@@ -1,7 +1,7 @@
 """The model, the index, the retriever and the pipeline that a command's options name."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,13 +96,12 @@ def open_pipeline(flags: "SearchFlags", llm: str | None, judge: str | None) -> "
     from jina_rag.rag.answering.judging import make_judge
     from jina_rag.rag.answering.pipeline import RagPipeline
 
-    generator = make_generator(llm)
-    reader = make_judge(judge, generator)
-    with (
-        open_retriever(flags.index, flags.backend, flags.reranker) as retriever,
-        closing(generator) if generator else nullcontext(),
-        closing(reader) if reader else nullcontext(),
-    ):
+    with ExitStack() as opened:
+        retriever = opened.enter_context(open_retriever(flags.index, flags.backend, flags.reranker))
+        if generator := make_generator(llm):
+            opened.enter_context(closing(generator))
+        if reader := make_judge(judge, generator):
+            opened.enter_context(closing(reader))
         yield RagPipeline(retriever, generator, judge=reader, options=flags.as_options())
 
 
