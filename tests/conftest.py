@@ -4,10 +4,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jina_rag import Embedder, LlamaCppOptions
 from jina_rag.rag.store.seal import DATA_VARIABLE
 from jina_rag.testing import TINY_SPEC, fake_embedder, write_tiny_gguf
+
+# How long an example takes depends on who else uses the machine, so no test passes or fails by it.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 ONE_THREAD = LlamaCppOptions(n_threads=1)
 """As quick for models so small; threads of several tests would wait for each other on the same cores."""

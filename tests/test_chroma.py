@@ -303,7 +303,7 @@ def test_a_registered_model_is_opened_by_its_name(client: ClientAPI, tmp_path: P
     assert client.get_collection("tiny").query(query_texts=["hello"])["ids"] == [["a"]]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec=None), min_size=1, max_size=100))
 def test_any_text_is_stored_whole_or_refused(client: ClientAPI, text: str) -> None:
     collection = open_collection(client, "wild", fake_embedder())

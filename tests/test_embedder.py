@@ -371,7 +371,7 @@ WILD_TEXT = st.text(st.characters(codec=None), max_size=200) | st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(texts=st.lists(WILD_TEXT, max_size=4))
 def test_any_text_gives_a_unit_vector_or_our_error(any_embedder: Embedder, texts: list[str]) -> None:
     try:

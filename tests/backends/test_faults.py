@@ -101,7 +101,7 @@ def test_a_busy_server_says_when_to_come_again(vllm: VllmStandin, vllm_url: str)
         vllm.faults.append(answers(429, {}, Retry_After="1"))
         began = time.monotonic()
         assert_all_right(embedder)
-        assert 1 <= time.monotonic() - began < 3
+        assert time.monotonic() - began >= 1
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,9 @@ def test_retry_after_is_a_number_or_a_date(value: str, expected: float | None) -
 def test_a_server_that_asks_for_more_patience_than_there_is(vllm: VllmStandin, vllm_url: str) -> None:
     with connected(f"{vllm_url}?retry_timeout=2") as embedder:
         vllm.faults.append(answers(429, {"error": {"message": "come back tomorrow"}}, Retry_After="86400"))
-        began = time.monotonic()
         with pytest.raises(BackendUnavailableError, match="come back tomorrow"):
             embedder.embed_documents(TEXTS)
-        assert time.monotonic() - began < 1
+    assert len(vllm.bodies(vllm.embed_path)) == 2  # one for the width, one refused
 
 
 REFUSED: dict[str, tuple[Fault, str]] = {
@@ -298,10 +297,8 @@ def test_a_server_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_nobody_at_the_address() -> None:
-    began = time.monotonic()
     with pytest.raises(BackendUnavailableError, match=r"cannot be used: .*refused.* Check that it runs"):
         connected(f"http://127.0.0.1:{free_port()}?retry_timeout=1")
-    assert time.monotonic() - began < 3
 
 
 def test_a_port_that_never_answers() -> None:

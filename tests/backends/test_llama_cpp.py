@@ -85,7 +85,7 @@ def test_minilm_is_what_sentence_transformers_computes(quantization: str, least:
     assert result.truncated == (list(TEXTS).index("long"),)  # sentence-transformers cuts there too, unasked
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=80))
 def test_tokens_are_those_of_the_reference_tokenizer(tiny: Embedder, text: str) -> None:
     assert isinstance(tiny.backend, LlamaCppBackend)
@@ -442,7 +442,7 @@ def _tiny(path: Path, *, add_eos: bool | None) -> Path:
     return write_qwen3_gguf(path, TINY_SHAPE, weights, vocabulary, tiny_merges(), add_eos=add_eos)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.sampled_from(["<|endoftext|>", "<|endoftext", "|>", "[SEP]", "[MASK]", "[SE", "P]", " ", "\n", "é"]),

@@ -19,7 +19,7 @@ def _markdown(text: str) -> Document:
     return Document("/a.md", "A", (Page(None, text),), is_markdown=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pages=st.lists(WILD, min_size=1, max_size=3), is_markdown=st.booleans(), overlap=st.integers(0, 3))
 def test_a_chunk_says_exactly_where_it_stands(pages: list[str], is_markdown: bool, overlap: int) -> None:
     numbered = tuple(Page(number, text) for number, text in enumerate(pages, start=1))
@@ -35,7 +35,7 @@ def test_a_chunk_says_exactly_where_it_stands(pages: list[str], is_markdown: boo
     assert chunks == split_document(document, embedder, max_tokens=WORDS_BEFORE + 8, overlap=overlap)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=WILD, is_markdown=st.booleans())
 def test_no_character_is_lost(text: str, is_markdown: bool) -> None:
     document = Document("/a", "A", (Page(None, text),), is_markdown)
@@ -191,7 +191,7 @@ def test_headings_in_code_and_front_matter_are_none() -> None:
     assert heading_path(headings, len(text)) == "Two"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(WILD)
 def test_headings_of_any_text_are_found_in_order(text: str) -> None:
     headings = find_headings(text)

@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -193,15 +192,12 @@ def test_servers_that_hang_or_drip_are_not_waited_for() -> None:
             handler.wfile.write(b" ")
 
     def hang(_: BaseHTTPRequestHandler) -> None:
-        done.wait(10)
+        done.wait()
 
     with serving({}, hang) as (hung, _), serving({}, drip) as (dripping, _):
-        began = time.monotonic()
         found = discover(dict.fromkeys(SERVERS, hung) | {"Jan": dripping})
-        seconds = time.monotonic() - began
         done.set()
     assert found == ()
-    assert seconds < 5  # of 10; a busy machine is slower than the half second that it takes
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jina_rag.rag.citations.claims import (
@@ -197,7 +197,6 @@ LINES = [
 ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(LINES), max_size=9).map("".join))
 def test_no_letter_and_no_mark_of_an_answer_is_left_out(answer: str) -> None:
     parts = split_marks(answer)

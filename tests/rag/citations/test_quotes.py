@@ -1,7 +1,7 @@
 """What counts as quoted, and what as missing: string comparison alone."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jina_rag.rag.citations.missing import find_missing
@@ -155,7 +155,6 @@ def test_true_claims_of_the_development_half() -> None:
     assert not [pair for pair in pairs if pair.kind in ("verbatim", "summary") and has_missing(pair)]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_changed_digit_is_never_quoted(data: st.DataObject) -> None:
     pair = data.draw(st.sampled_from([pair for pair in read_pairs("development") if pair.kind == "verbatim"]))
