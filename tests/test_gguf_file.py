@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from jina_rag.errors import ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
 
-VOCABULARY_SIZE = 151_936  # of Qwen3, and so of the small Jina models
 
 
 @pytest.fixture(scope="module")
