@@ -13,7 +13,6 @@ from jina_rag.errors import ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
 
 
-
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", vocabulary_size=3)
