@@ -149,14 +149,15 @@ def test_only_the_keyboard(visitor: Visitor, app: RunningApp) -> None:
     page.keyboard.press("Enter")
     answered(page)
     settled(page)
-    _tab_to(page, chip(page, "lamp-manual.pdf"))
+    best = chip(page, "lamp-manual.pdf").first
+    _tab_to(page, best)
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Passage")
     expect(dialog).to_be_visible()
     page.wait_for_function("document.querySelector('[role=dialog]').contains(document.activeElement)")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    expect(chip(page, "lamp-manual.pdf")).to_be_focused()
+    expect(best).to_be_focused()
 
 
 def test_what_had_come_stays_when_an_answer_is_stopped(visitor: Visitor, start: Any) -> None:
@@ -187,7 +188,7 @@ def test_two_tabs_ask_at_once_and_both_are_answered(visitor: Visitor, start: Any
         model.go_on.set()
         for page, name in ((first, "lamp-manual.pdf"), (second, "safety-rules.md")):
             expect(answered(page)).to_contain_text("word19")
-            expect(chip(page, name)).to_be_visible()
+            expect(chip(page, name).first).to_be_visible()
             assert len(page.get_by_role("group", name="Chat message from user").all()) == 1
 
 
