@@ -63,5 +63,5 @@ def test_everything_works_with_sockets_blocked(blocked: dict[str, str], tmp_path
     cli = ("-m", "jina_rag.cli")
     assert run(*cli, "add", str(APP / "sample_documents" / "lamp-manual.pdf")).startswith("1 added.")
     assert "Fault codes" in run(*cli, "search", "What does fault code E7 mean?", "-k", "1")
-    assert "[1]" in run(*cli, "ask", "What does fault code E7 mean?")
+    assert "  > Code E7: The battery voltage is below 23.5 volts." in run(*cli, "ask", "What does fault code E7 mean?")
     assert "Code E7" in run("-c", ASK_IN_THE_APP, str(APP / "streamlit_app.py"))
