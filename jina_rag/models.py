@@ -9,6 +9,7 @@ Sources: the model cards of jinaai/jina-embeddings-v5-text-{small,nano}, their `
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -89,7 +90,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadableModel:
+class DownloadableModel(ABC):
     """What the row of every kind of model says.
 
     Attributes:
@@ -129,9 +130,9 @@ class DownloadableModel:
             raise ValueError(f"{name} of {self.name} must be a number of 1 or more, not {value!r}.")
 
     @property
+    @abstractmethod
     def file_usage(self) -> str:
         """How a file of the user's own takes the place of this model, for messages."""
-        raise NotImplementedError
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -190,7 +190,7 @@ class RerankService:
         computing = self._threads.submit(self._score, job)
         try:
             return await asyncio.wrap_future(computing)
-        except Exception as error:
+        except Exception as error:  # whatever an engine raises is this request's answer and the log's
             raise engine_failed(error) from error
         finally:
             job.is_cancelled = True

@@ -299,7 +299,7 @@ class EmbeddingService:
             raise overloaded(error.retry_after) from error
         try:
             return await asyncio.wrap_future(queued.result)
-        except Exception as error:
+        except Exception as error:  # whatever an engine raises is this request's answer and the log's
             raise engine_failed(error) from error
         finally:
             self._batcher.cancel(queued)

@@ -10,6 +10,7 @@ pair keeps the closing [SEP] that its model was trained with, and files that hav
 
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class TokenPair:
     n_suffix_tokens: int
 
 
-class CrossEncoder:
+class CrossEncoder(ABC):
     """A GGUF file, loaded at the first need and shared with every cross-encoder of the same file."""
 
     def __init__(self, path: Path, *, options: LlamaCppOptions | None = None) -> None:
@@ -62,9 +63,9 @@ class CrossEncoder:
         """Let go of the model; its memory is given back once nothing else holds it."""
         self._loaded = None
 
+    @abstractmethod
     def _check_labels(self, model: LoadedModel) -> None:
         """Raise `ModelLoadError` if the head says something else than what is asked for."""
-        raise NotImplementedError
 
     def _model(self) -> LoadedModel:
         if self._loaded is None or self._loaded.pid != os.getpid():

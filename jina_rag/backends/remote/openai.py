@@ -12,6 +12,7 @@ import base64
 import binascii
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from threading import Event
@@ -177,14 +178,14 @@ class _JinaRag(OpenAIEngine):
         return tuple(response.field("jina_rag")["token_counts"])
 
 
-class _TokenEngine(OpenAIEngine):
+class _TokenEngine(OpenAIEngine, ABC):
     """A server that returns a text's tokens and takes tokens for a text, so that what it reads is known exactly."""
 
     n_suffix_tokens: int | None = None
 
+    @abstractmethod
     def tokenize(self, text: str) -> list[int]:
         """The text's tokens, special ones included."""
-        raise NotImplementedError
 
     def prepare(self, texts: Sequence[str], *, max_tokens: int) -> list[RemoteInput]:
         """The texts' tokens, cut before the closing special ones where they are too many."""

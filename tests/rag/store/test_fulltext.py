@@ -185,5 +185,6 @@ def test_any_text_finds_itself(index: Index, text: str) -> None:
 )
 def test_long_texts_are_searched_and_indexed(index: Index, text: str) -> None:
     connection = index("moon 猫")
-    lexical.search(connection, text, 5)
+    assert _found(connection, text) == []
     index(text)
+    assert _found(connection, "moon") == ["moon 猫"]
