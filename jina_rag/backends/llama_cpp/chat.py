@@ -116,15 +116,15 @@ class LlamaCppChatModel:
 
     def _wait(self, place: object, on_wait: WaitCallback | None) -> Iterator[str]:
         deadline = monotonic() + _SECONDS_TO_WAIT
-        told = 0
+        reported = 0
         while n_ahead := self._queue.wait(place, _SECONDS_BETWEEN_SIGNS):
-            if on_wait and n_ahead != told:
+            if on_wait and n_ahead != reported:
                 on_wait(n_ahead)
-            told = n_ahead
+            reported = n_ahead
             if monotonic() > deadline:
                 raise GenerationError(f"{self.name} is still busy with another answer. Try again later.")
             yield ""
-        if told and on_wait:
+        if reported and on_wait:
             on_wait(0)
 
     def _answer(self, model: "_LoadedChatModel", messages: Sequence[Message]) -> Generator[str]:

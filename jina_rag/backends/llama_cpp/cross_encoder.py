@@ -113,8 +113,8 @@ def _check_head(path: Path, header: GgufHeader) -> None:
 
 def _warn_of_segments(name: str, header: GgufHeader) -> None:
     """Say that llama.cpp takes both texts of a pair for the first; only tokenizers of BERT's kind number them."""
-    told = header.metadata.get
-    if told("tokenizer.ggml.model") == "bert" and told("tokenizer.ggml.token_type_count", 2) != 1:
+    field = header.metadata.get
+    if field("tokenizer.ggml.model") == "bert" and field("tokenizer.ggml.token_type_count", 2) != 1:
         _logger.warning(
             "%s was trained to be told where the question ends and the passage begins, which llama.cpp does not do: "
             "its scores are not its authors'. Rerankers of the bge, Jina and Qwen families have no such trouble.",

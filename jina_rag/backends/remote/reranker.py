@@ -134,9 +134,9 @@ def _read(rows: object, name: str, n: int, address: BackendAddress) -> FloatArra
     """
     try:
         scores = {row["index"]: float(row[name]) for row in rows}  # type: ignore[attr-defined]
-        told = np.array([scores.pop(place) for place in range(n)], np.float32)
-        if not scores and np.isfinite(told).all():
-            return told
+        returned = np.array([scores.pop(place) for place in range(n)], np.float32)
+        if not scores and np.isfinite(returned).all():
+            return returned
     except (KeyError, TypeError, ValueError):
         pass  # said below
     raise BackendError(
