@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,12 @@ class FakeBackend:
 
     def token_vector(self, token: int) -> FloatArray:
         """The random vector that a token stands for, shape (d,)."""
-        return np.random.default_rng(token).standard_normal(self.dimensions, dtype=np.float32)
+        return _random_vector(token, self.dimensions)
+
+
+@lru_cache(maxsize=65_536)  # texts share words, and to seed a generator takes ten times as long as to add a vector
+def _random_vector(seed: int, dimensions: int) -> FloatArray:
+    return np.random.default_rng(seed).standard_normal(dimensions, dtype=np.float32)
 
 
 def fake_embedder(dimensions: int | None = None, *, truncate: bool = False) -> Embedder:
