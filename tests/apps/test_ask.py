@@ -250,7 +250,7 @@ def test_unchecked_citations_look_different(chat: AppTest, monkeypatch: pytest.M
 
 
 def test_a_judge_that_the_reader_chooses_reads_the_claims(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    from catalogue import JUDGES
+    from model_list import JUDGES
 
     monkeypatch.setattr(OpenAIChatModel, "yes_probability", lambda *_: 0.99)
     say(monkeypatch, "It says that the battery is nearly empty. [1]")

@@ -66,7 +66,7 @@ def page(open_app: OpenApp, folder: Path) -> AppTest:
 
 
 def choose_answer_model(app: AppTest, kind: str) -> AppTest:
-    from catalogue import LLM_KINDS
+    from model_list import LLM_KINDS
 
     return checked(app.radio(key="llm-kind").set_value(LLM_KINDS[kind]).run())
 
@@ -128,12 +128,12 @@ def test_models_to_answer_and_rerank_are_listed_and_can_be_downloaded(page: AppT
 
 
 def test_chat_models_on_this_computer_can_be_chosen(page: AppTest, chat: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import catalogue
+    import model_list
 
     choose_answer_model(page, "here")
     assert "Start Ollama or LM Studio, or download a model below" in told(page)
     st.cache_data.clear()
-    monkeypatch.setattr(catalogue, "discover", lambda: (ChatServer("Ollama", chat, ("qwen3.5:2b",)),))
+    monkeypatch.setattr(model_list, "discover", lambda: (ChatServer("Ollama", chat, ("qwen3.5:2b",)),))
     checked(page.run())
     assert page.selectbox(key="llm-here").options == ["qwen3.5:2b (Ollama)"]
     checked(page.button(key="llm-use").click().run())
@@ -266,11 +266,11 @@ def test_small_model_comes_with_a_warning(page: AppTest) -> None:
 
 
 def test_another_model_is_taken_only_after_a_yes(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    import catalogue
+    import model_list
     from tasks import Kind, Tasks
 
     assert not [box for box in page.selectbox if box.key == "change-model"]
-    monkeypatch.setattr(catalogue, "models_here", lambda: iter(["all-MiniLM-L6-v2:F32", f"{MODEL}:Q4_K_M"]))
+    monkeypatch.setattr(model_list, "models_here", lambda: iter(["all-MiniLM-L6-v2:F32", f"{MODEL}:Q4_K_M"]))
     started: list[tuple[Kind, str]] = []
     monkeypatch.setattr(Tasks, "start", lambda _, kind, model: started.append((kind, model)))
     checked(page.run())

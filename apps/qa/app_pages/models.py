@@ -1,6 +1,6 @@
 """Models: the answer model, the embedding model in use, which others there are, and how fast they are here."""
 
-import catalogue
+import model_list
 import streamlit as st
 from access import only_this_machine
 from escaping import escape
@@ -28,7 +28,7 @@ def main() -> None:
                 f"**Embedding model: {escape(in_use.model)}** :gray-badge[{in_use.quantization}] "
                 f":gray-badge[{in_use.dimensions:,} dimensions] :gray-badge[{escape(spec.license)}]"
             )
-            st.caption(escape(catalogue.why_in_use(in_use.model, model_at_hand())))
+            st.caption(escape(model_list.why_in_use(in_use.model, model_at_hand())))
         else:
             st.info(f"There are no documents yet. The first will be embedded by {escape(model_at_hand())}.")
     draw_answer_model()
@@ -44,13 +44,13 @@ def main() -> None:
 def draw_answer_model() -> None:
     """The answer model, and the choice of another."""
     st.subheader("Answer model", anchor=False)
-    now, kinds = service().llm, list(catalogue.LLM_KINDS)
+    now, kinds = service().llm, list(model_list.LLM_KINDS)
     if not only_this_machine():
-        kinds = list(catalogue.FOR_VISITORS)
+        kinds = list(model_list.FOR_VISITORS)
     kind = st.radio(
-        "Answer model", kinds, format_func=catalogue.LLM_KINDS.__getitem__, key="llm-kind",
+        "Answer model", kinds, format_func=model_list.LLM_KINDS.__getitem__, key="llm-kind",
         label_visibility="collapsed",
-        index=kinds.index(catalogue.kind_of(now)) if catalogue.kind_of(now) in kinds else 0,
+        index=kinds.index(model_list.kind_of(now)) if model_list.kind_of(now) in kinds else 0,
     )  # fmt: skip
     kind = kind or "auto"
     path = address = model = ""
@@ -58,24 +58,24 @@ def draw_answer_model() -> None:
     if kind == "here":
         here = choose_model_here(now)
     elif kind == "file":
-        path = st.text_input("File", now if catalogue.kind_of(now) == "file" else "", key="llm-path",
+        path = st.text_input("File", now if model_list.kind_of(now) == "file" else "", key="llm-path",
                              placeholder="/home/me/models/Qwen3-4B-Q4_K_M.gguf")  # fmt: skip
     elif kind == "server":
-        before, _, name = now.partition("#") if catalogue.kind_of(now) == "server" else ("", "", "")
+        before, _, name = now.partition("#") if model_list.kind_of(now) == "server" else ("", "", "")
         address = st.text_input("Address", before, key="llm-address", placeholder="http://localhost:11434/v1")
         model = st.text_input("Model name, if it serves several", name, key="llm-model")
     note = st.warning if kind in ("smollm2", "server") else st.caption
-    note(escape(catalogue.LLM_NOTES[kind]))
+    note(escape(model_list.LLM_NOTES[kind]))
     with st.container(horizontal=True):
         can_try = kind != "none" and service().has_index()
         try_it = can_try and st.button("Test", icon=":material/network_check:", key="llm-test")
         use_it = st.button("Use this model", icon=":material/check:", type="primary", key="llm-use")
     with errors_shown():
         if try_it or use_it:
-            setting = catalogue.llm_setting(kind, path, address, model, here)
+            setting = model_list.llm_setting(kind, path, address, model, here)
             try_answer_model(setting) if try_it else use_answer_model(setting)
     chosen = service().chosen_llm
-    st.caption(escape(f"In use: {catalogue.llm_name(service().llm)}" + (f". Now: {chosen}" if chosen else "")))
+    st.caption(escape(f"In use: {model_list.llm_name(service().llm)}" + (f". Now: {chosen}" if chosen else "")))
 
 
 def choose_model_here(now: str) -> str | None:
@@ -91,14 +91,14 @@ def choose_model_here(now: str) -> str | None:
 
 @st.cache_data(ttl=10, show_spinner="Looking for chat models on this computer…")
 def chat_models_here() -> dict[str, str]:
-    """As `catalogue.chat_models_here`, asked once in a while."""
-    return catalogue.chat_models_here()
+    """As `model_list.chat_models_here`, asked once in a while."""
+    return model_list.chat_models_here()
 
 
 def draw_judge() -> None:
     """The choice of what checks claims that are not quoted."""
     now = service().judge
-    judges = {**catalogue.JUDGES, now: catalogue.JUDGES.get(now, now)}
+    judges = {**model_list.JUDGES, now: model_list.JUDGES.get(now, now)}
     chosen = st.radio("Judge", judges, list(judges).index(now), format_func=judges.__getitem__, key="judge",
                       help="Checks claims that are not quoted word for word. How often a judge is right depends on the "
                       "model; a small one is often wrong.")  # fmt: skip
@@ -110,7 +110,7 @@ def draw_judge() -> None:
 def try_answer_model(setting: str) -> None:
     """Let it start an answer."""
     with st.spinner("Waiting for the first words…"):
-        trial = catalogue.try_llm(setting, service().index)
+        trial = model_list.try_llm(setting, service().index)
     st.success(f"{escape(trial.name)} answers; first words after {trial.seconds:.1f} seconds:")
     st.text(f"{trial.words} …")
 
@@ -118,7 +118,7 @@ def try_answer_model(setting: str) -> None:
 def use_answer_model(setting: str) -> None:
     """Use it for all answers from now on, of all users."""
     service().use_llm(setting)
-    st.toast(f"New answers will use {escape(catalogue.llm_name(setting))}.", icon=":material/check:")
+    st.toast(f"New answers will use {escape(model_list.llm_name(setting))}.", icon=":material/check:")
 
 
 def draw_catalogue(in_use: str | None) -> None:
@@ -130,7 +130,7 @@ def draw_catalogue(in_use: str | None) -> None:
         icon=":material/gavel:",
     )
     st.dataframe(
-        catalogue.rows(in_use),
+        model_list.rows(in_use),
         hide_index=True,
         column_config={
             "Dimensions": st.column_config.NumberColumn(format="localized", help="Of each vector"),
@@ -141,7 +141,7 @@ def draw_catalogue(in_use: str | None) -> None:
     )
     st.subheader("Models to answer and rerank", anchor=False)
     st.dataframe(
-        catalogue.answering_rows(),
+        model_list.answering_rows(),
         hide_index=True,
         column_config={
             "Max tokens": st.column_config.NumberColumn(format="localized", help="Of question and passages")
@@ -152,14 +152,14 @@ def draw_catalogue(in_use: str | None) -> None:
 
 def draw_download() -> None:
     """The choice of a model to download."""
-    specs = catalogue.downloadable()
+    specs = model_list.downloadable()
     with st.container(border=True):
         left, right = st.columns([3, 2])
-        spec = left.selectbox("Download a model", specs, format_func=catalogue.download_label, key="download-model")
+        spec = left.selectbox("Download a model", specs, format_func=model_list.download_label, key="download-model")
         names = [file.quantization for file in spec.files]
         chosen = right.selectbox(
             "Quantisation", names, names.index(spec.default_quantization), key="download-quantization",
-            format_func=lambda name: catalogue.size_label(spec, name),
+            format_func=lambda name: model_list.size_label(spec, name),
             help="Fewer bits are smaller and less exact. Q4_K_M is a good start.",
         )  # fmt: skip
         agreed = not spec.license_notice or st.checkbox(
@@ -184,7 +184,7 @@ def draw_latest(kind: Kind) -> None:
 
 def draw_change(in_use: str) -> None:
     """Another embedding model for the documents that are there."""
-    others = [name for name in catalogue.models_here() if name.partition(":")[0] != in_use]
+    others = [name for name in model_list.models_here() if name.partition(":")[0] != in_use]
     with st.expander("Switch embedding model", icon=":material/swap_horiz:"):
         if not others:
             st.write("No other model is on this computer. Download one above first.")
@@ -205,7 +205,7 @@ def draw_change(in_use: str) -> None:
 def draw_measurement(in_use: str | None) -> None:
     """What a model costs on this machine, measured."""
     st.subheader("Speed on this computer", anchor=False)
-    names = list(catalogue.models_here())
+    names = list(model_list.models_here())
     if not names:
         st.info("No model is on this computer. Download one above first.")
         return
