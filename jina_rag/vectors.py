@@ -45,29 +45,47 @@ def cosine_similarity(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray(normalize(a) @ normalize(b).T, dtype=np.float32)
 
 
-def quantize_int8(vectors: FloatArray) -> NDArray[np.int8]:
-    """Unit vectors as whole numbers from -127 to 127: a quarter of the memory, the same order of neighbours nearly.
+def int8_ranges(vectors: FloatArray) -> FloatArray:
+    """The least and the greatest value of each dimension, for `quantize_int8`: shape (n, d) gives (2, d).
 
-    The scale is the same for every dimension (1.0 becomes 127), so rows need no calibration and stay comparable.
+    Take them from many vectors of documents, hundreds at least, and keep them beside the codes.
     """
-    return np.round(normalize(vectors) * 127).astype(np.int8)
+    return np.vstack((vectors.min(axis=0), vectors.max(axis=0)))
+
+
+def quantize_int8(vectors: FloatArray, ranges: FloatArray) -> NDArray[np.int8]:
+    """Scalar quantisation: the range of each dimension in 256 equal steps, -128 the first; a quarter of the memory.
+
+    These are the bytes of sentence-transformers' `quantize_embeddings(vectors, "int8", ranges=ranges)`, with two
+    exceptions where that overflows: a value out of its range gets the nearest code, and so does a dimension that has
+    one value only.
+
+    Args:
+        vectors: Of shape (d,) or (n, d).
+        ranges: Of `int8_ranges`, shape (2, d); the same for documents and queries.
+    """
+    starts, steps = ranges[0], (ranges[1] - ranges[0]) / 255
+    scaled = np.divide(vectors - starts, steps, out=np.zeros_like(vectors), where=steps > 0) - 128
+    return np.clip(scaled, -128, 127).astype(np.int8)
+
+
+def dequantize_int8(codes: NDArray[np.int8], ranges: FloatArray) -> FloatArray:
+    """The middle of the values that each code stands for, to be compared with a query's float32 vector.
+
+    Fractions are cut towards zero in the making of a code, so it stands for values that are farther from it.
+    """
+    steps = (ranges[1] - ranges[0]) / 255
+    middles = codes.astype(np.float32) + np.sign(codes) / np.float32(2) + 128
+    return np.asarray(ranges[0] + middles * steps, dtype=np.float32)
 
 
 def quantize_binary(vectors: FloatArray) -> NDArray[np.uint8]:
     """One bit for each dimension, 1 where it is above zero, packed eight to a byte with the first in the highest bit.
 
-    Shape (n, d) gives (n, ceil(d / 8)). This is sentence-transformers' `ubinary` layout.
+    Shape (n, d) gives (n, ceil(d / 8)). This is sentence-transformers' `ubinary`; its `binary` is the same less 128, as
+    int8: `(quantize_binary(vectors) ^ 128).view("int8")`.
     """
     return np.packbits(vectors > 0, axis=-1)
-
-
-def int8_similarity(a: NDArray[np.int8], b: NDArray[np.int8]) -> FloatArray:
-    """The cosine of every vector of `a` with every vector of `b`, both from `quantize_int8`.
-
-    Shapes are those of `cosine_similarity`. The numbers are widened first: numpy has no product of bytes that doesn't
-    overflow. That takes time and memory which a library with kernels for bytes does not need.
-    """
-    return cosine_similarity(a.astype(np.float32), b.astype(np.float32))
 
 
 def binary_similarity(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> FloatArray:

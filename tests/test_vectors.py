@@ -8,7 +8,8 @@ from jina_rag.vectors import (
     FloatArray,
     binary_similarity,
     cosine_similarity,
-    int8_similarity,
+    dequantize_int8,
+    int8_ranges,
     normalize,
     quantize_binary,
     quantize_int8,
@@ -55,27 +56,47 @@ def test_cosine_similarity_shapes_and_values() -> None:
     assert cosine_similarity(a[0], b[0]).shape == ()
 
 
-def test_quantisation_keeps_directions() -> None:
-    vectors = normalize(np.random.default_rng(0).standard_normal((20, 256), dtype=np.float32))
-    restored = quantize_int8(vectors).astype(np.float32)
-    assert np.diagonal(cosine_similarity(vectors, restored)).min() > 0.99
-    packed = quantize_binary(vectors)
-    assert (packed.shape, str(packed.dtype)) == ((20, 32), "uint8")
-    np.testing.assert_array_equal(np.unpackbits(packed, axis=-1), vectors > 0)
+# Computed with the arithmetic of sentence-transformers' quantize_embeddings (sentence_transformers/quantization.py).
+VALUES = [[-0.5, 0.25, 0.125, -1, 0.75, 0, 0.5, -0.25], [0.5, -0.75, 0.875, 1, -0.75, 1, -0.5, 0.25]]
+RANGES = [[-1.0] * 8, [1] * 8]
+INT8 = [[-64, 31, 15, -128, 95, 0, 63, -32], [63, -96, 111, 126, -96, 126, -64, 31]]
+UBINARY = [[0b01101010], [0b10110101]]
+BINARY = [[-22], [53]]
+
+
+def test_quantisation_gives_the_bytes_of_sentence_transformers() -> None:
+    vectors, ranges = np.array(VALUES, np.float32), np.array(RANGES, np.float32)
+    codes, bits = quantize_int8(vectors, ranges), quantize_binary(vectors)
+    assert (codes.dtype, codes.tolist()) == (np.int8, INT8)
+    assert (bits.dtype, bits.tolist()) == (np.uint8, UBINARY)
+    assert (bits ^ 128).view("int8").tolist() == BINARY
+    assert quantize_int8(vectors[0], ranges).tolist() == INT8[0]
+
+
+def test_int8_is_the_documented_formula_on_its_own_ranges() -> None:
+    vectors = normalize(np.random.default_rng(0).standard_normal((200, 384), dtype=np.float32))
+    ranges = np.vstack((np.min(vectors, axis=0), np.max(vectors, axis=0)))
+    expected = ((vectors - ranges[0, :]) / ((ranges[1, :] - ranges[0, :]) / 255) - 128).astype(np.int8)
+    np.testing.assert_array_equal(int8_ranges(vectors), ranges)
+    np.testing.assert_array_equal(quantize_int8(vectors, ranges), expected)
+    restored = dequantize_int8(expected, ranges)
+    assert np.abs(restored - vectors).max() <= (ranges[1] - ranges[0]).max() / 255
+    assert np.diagonal(cosine_similarity(vectors, restored)).min() > 0.999
+
+
+def test_int8_beyond_its_ranges_takes_the_nearest_code() -> None:
+    ranges = np.array([[-1, 0.5], [1, 0.5]], np.float32)
+    assert quantize_int8(np.array([[9, 9], [-9, 0.5]], np.float32), ranges).tolist() == [[127, -128], [-128, -128]]
 
 
 @pytest.mark.parametrize("shapes", [((3, 256), (5, 256)), ((256,), (5, 256)), ((3, 256), (256,)), ((256,), (256,))])
-def test_similarities_of_quantised_vectors_have_the_shape_of_the_cosine_and_come_near_it(
+def test_binary_similarity_has_the_shape_of_the_cosine_and_comes_near_it(
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> None:
     random = np.random.default_rng(1)
     a, b = (random.standard_normal(shape, dtype=np.float32) for shape in shapes)
-    cosine = cosine_similarity(a, b)
-    near = int8_similarity(quantize_int8(a), quantize_int8(b))
-    shares = binary_similarity(quantize_binary(a), quantize_binary(b))
-    assert near.shape == shares.shape == cosine.shape
-    assert near.dtype == shares.dtype == np.float32
-    np.testing.assert_allclose(near, cosine, atol=0.02)
+    cosine, shares = cosine_similarity(a, b), binary_similarity(quantize_binary(a), quantize_binary(b))
+    assert (shares.shape, shares.dtype) == (cosine.shape, np.float32)
     # The angle between two vectors is, in expectation, the share of the bits in which they differ.
     np.testing.assert_allclose(np.cos(np.pi * (1 - shares)), cosine, atol=0.3)
 

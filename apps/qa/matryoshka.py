@@ -11,7 +11,8 @@ import numpy as np
 from jina_rag.vectors import (
     FloatArray,
     binary_similarity,
-    int8_similarity,
+    dequantize_int8,
+    int8_ranges,
     quantize_binary,
     quantize_int8,
     truncate_dimensions,
@@ -76,8 +77,9 @@ def _ways(
     for width in widths:
         cut, cut_query = truncate_dimensions(vectors, width), truncate_dimensions(query, width)
         ways.append((f"{width:,} dimensions", 4 * width, partial(np.matmul, cut, cut_query)))
-    codes, bits = quantize_int8(vectors), quantize_binary(vectors)
-    ways.append(("int8", codes.shape[1], partial(int8_similarity, codes, quantize_int8(query))))
+    ranges, bits = int8_ranges(vectors), quantize_binary(vectors)
+    codes = quantize_int8(vectors, ranges)
+    ways.append(("int8", codes.shape[1], lambda: dequantize_int8(codes, ranges) @ query))
     ways.append(("binary", bits.shape[1], partial(binary_similarity, bits, quantize_binary(query))))
     return ways
 
