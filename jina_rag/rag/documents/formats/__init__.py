@@ -2,8 +2,9 @@
 
 from jina_rag.rag.documents.formats.data import read_csv, read_json, read_json_lines
 from jina_rag.rag.documents.formats.epub import read_epub
+from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
-from jina_rag.rag.documents.formats.office import read_docx, read_pptx, read_xlsx
+from jina_rag.rag.documents.formats.office import read_docx, read_pptx
 from jina_rag.rag.documents.formats.pdf import read_pdf
 from jina_rag.rag.documents.formats.text import (
     CODE_KINDS,

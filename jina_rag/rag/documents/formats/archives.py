@@ -79,14 +79,21 @@ def _unpacked_bytes(file: SourceFile, archive: ZipFile, entry: ZipInfo, most: in
     return n_bytes
 
 
-def refuse_document_types(path: Path, archive: ZipFile) -> None:
+def check_office_file(file: SourceFile) -> None:
+    """Make sure that an office document can be unpacked without harm and declares no XML entities.
+
+    Raises:
+        DocumentError: it is damaged, encrypted or a zip bomb, or declares entities.
+        MissingDependencyError: defusedxml is not installed.
+    """
+    with open_archive(file) as archive:
+        _refuse_document_types(file.path, archive)
+
+
+def _refuse_document_types(path: Path, archive: ZipFile) -> None:
     """Make sure that no XML file in an office document declares entities, which could grow without end.
 
     The standard (ECMA-376 part 2) forbids document type declarations there.
-
-    Raises:
-        DocumentError: one does.
-        MissingDependencyError: defusedxml is not installed.
     """
     try:
         from defusedxml.common import DefusedXmlException

@@ -1,12 +1,11 @@
-"""Word documents, PowerPoint presentations and Excel workbooks."""
+"""Word documents and PowerPoint presentations."""
 
 import io
 from collections.abc import Iterator
-from datetime import datetime, time
 from typing import TYPE_CHECKING
 
 from jina_rag.errors import MissingDependencyError
-from jina_rag.rag.documents.formats.archives import open_archive, refuse_document_types
+from jina_rag.rag.documents.formats.archives import check_office_file
 from jina_rag.rag.documents.formats.html import html_to_markdown
 from jina_rag.rag.documents.formats.tables import markdown_table
 from jina_rag.rag.documents.headings import first_heading
@@ -27,7 +26,7 @@ def read_docx(file: SourceFile) -> Document:
     except ImportError as error:
         raise MissingDependencyError.for_extra("mammoth", "office") from error
 
-    _check(file)
+    check_office_file(file)
     html: str = mammoth.convert_to_html(
         io.BytesIO(file.data),
         style_map=_WORD_STYLES,
@@ -45,48 +44,12 @@ def read_pptx(file: SourceFile) -> Document:
     except ImportError as error:
         raise MissingDependencyError.for_extra("python-pptx", "office") from error
 
-    _check(file)
+    check_office_file(file)
     presentation = Presentation(io.BytesIO(file.data))
     slides = (_slide_text(file, slide) for slide in presentation.slides)
     pages = tuple(Page(number, text) for number, text in enumerate(file.up_to_limit(slides, len), start=1))
     title = presentation.core_properties.title or next((first_heading(page.text) for page in pages[:1]), None)
     return Document(str(file.path), title or file.path.stem, pages, is_markdown=True)
-
-
-def read_xlsx(file: SourceFile) -> Document:
-    """A workbook, a page for each visible sheet: a table of the values that were saved, with its name above it."""
-    try:
-        from openpyxl import load_workbook
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("openpyxl", "office") from error
-
-    _check(file)
-    book = load_workbook(io.BytesIO(file.data), read_only=True, data_only=True, keep_links=False)
-    pages: list[Page] = []
-    for sheet in book.worksheets:
-        if sheet.sheet_state != "visible":
-            file.notes.append(f"The sheet {sheet.title!r} is hidden and was left out.")
-            continue
-        sheet.reset_dimensions()  # what the file says of its size may be wrong
-        rows = ([_cell_text(value) for value in row] for row in sheet.iter_rows(values_only=True))
-        table = markdown_table(file, rows)
-        pages.append(Page(len(pages) + 1, f"# {sheet.title}\n\n{table}" if table else ""))
-    return Document(str(file.path), book.properties.title or file.path.stem, tuple(pages), is_markdown=True)
-
-
-def _check(file: SourceFile) -> None:
-    with open_archive(file) as archive:
-        refuse_document_types(file.path, archive)
-
-
-def _cell_text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.date().isoformat() if value.time() == time() else value.isoformat(" ", "minutes")
-    if isinstance(value, float) and value.is_integer():
-        return f"{value:.0f}"
-    return str(value)
 
 
 def _slide_text(file: SourceFile, slide: "Slide") -> str:
@@ -126,7 +89,11 @@ def _chart_text(file: SourceFile, chart: "Chart") -> str:
     for plot in chart.plots:
         series = list(plot.series)
         rows = zip(
-            map(str, plot.categories), *([_cell_text(value) for value in one.values] for one in series), strict=False
+            map(str, plot.categories), *([_number_text(value) for value in one.values] for one in series), strict=False
         )
         texts.append(markdown_table(file, [["", *(one.name for one in series)], *rows]))
     return "\n\n".join(text for text in texts if text)
+
+
+def _number_text(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}" if value.is_integer() else str(value)
