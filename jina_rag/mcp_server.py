@@ -213,15 +213,23 @@ def _search(retriever: Retriever) -> Callable[..., Any]:
         collections: Annotated[_Names | None, Field(description="Only these collections.")] = None,
         since: Annotated[_Day | None, Field(description="Only files changed on this day or later.")] = None,
         until: Annotated[_Day | None, Field(description="Only files changed on this day or earlier.")] = None,
+        where: Annotated[
+            _Names | None,
+            Field(description="Only documents whose metadata says so, such as author=*lee* or created>=2024-03."),
+        ] = None,
     ) -> Annotated[CallToolResult, Passages]:
         """Find the passages of the user's documents that are about something, best first."""
-        filters = Filters(
-            sources=tuple(sources or ()),
-            file_types=tuple(file_types or ()),
-            collections=tuple(collections or ()),
-            modified_after=datetime.combine(since, time()) if since else None,
-            modified_before=datetime.combine(until, time()) + timedelta(days=1) if until else None,
-        )
+        try:
+            filters = Filters(
+                sources=tuple(sources or ()),
+                file_types=tuple(file_types or ()),
+                collections=tuple(collections or ()),
+                modified_after=datetime.combine(since, time()) if since else None,
+                modified_before=datetime.combine(until, time()) + timedelta(days=1) if until else None,
+                where=tuple(where or ()),
+            )
+        except ValueError as error:
+            raise ToolError(str(error)) from error
         with _tool_errors():
             found = retriever.retrieve(query, SearchOptions(k, mode, filters=filters))
         return _passages_result(_found(result) for result in found)

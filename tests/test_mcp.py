@@ -137,6 +137,7 @@ async def test_search_takes_filters(index: DocumentIndex) -> None:
     assert len(sources[0]) == 2
     assert sources[1:] == [{"note"}] * 4
     assert await found(index, "search", **everything, until="2000-01-01") == []
+    assert await found(index, "search", **everything, where=["author=ann"]) == []
     lexical = await found(index, "search", query="coins", mode="lexical")
     assert len(lexical) == 1
 
@@ -185,6 +186,7 @@ async def test_what_documents_say_is_cleaned_and_fenced(index: DocumentIndex) ->
         ("search", {"query": "x", "k": 0}, "greater than or equal to 1"),
         ("search", {"query": "x", "k": 1000}, "less than or equal to 50"),
         ("search", {"query": "x", "mode": "magic"}, "'hybrid', 'dense' or 'lexical'"),
+        ("search", {"query": "x", "where": ["author"]}, "'author' is no condition"),
         ("search", {"query": "x", "until": "9999-12-31"}, "until: Input should be less than or equal to 2199-12-31"),
         ("search", {"query": "x", "since": "0001-01-01"}, "since: Input should be greater than or equal to 1970"),
         ("search", {"query": "x", "sources": ["a"] * 101}, "sources: List should have at most 100 items"),

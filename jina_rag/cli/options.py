@@ -138,17 +138,30 @@ class FilterFlags:
         datetime | None, _filter("--until", "YYYY-MM-DD", "Only files modified on this day or earlier.", formats=_DAY)
     ] = None
 
+    where: Annotated[
+        list[str] | None,
+        _filter(
+            "--where",
+            "CONDITION",
+            'Only documents whose metadata says so, such as "author=*lee*" or "created>=2024-03"; may be repeated.',
+        ),
+    ] = None
+
     def as_filters(self) -> "Filters":
         """What a search takes; `until` with all of its day."""
         from jina_rag.rag.store.filters import Filters
 
-        return Filters(
-            sources=tuple(map(_from_here, self.sources or ())),
-            file_types=tuple(self.file_types or ()),
-            collections=tuple(self.collections or ()),
-            modified_after=self.since,
-            modified_before=self.until and min(self.until, datetime.max - timedelta(days=1)) + timedelta(days=1),
-        )
+        try:
+            return Filters(
+                sources=tuple(map(_from_here, self.sources or ())),
+                file_types=tuple(self.file_types or ()),
+                collections=tuple(self.collections or ()),
+                modified_after=self.since,
+                modified_before=self.until and min(self.until, datetime.max - timedelta(days=1)) + timedelta(days=1),
+                where=tuple(self.where or ()),
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--where") from error
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,13 @@ def test_search_that_finds_nothing_says_what_to_try(index: Run) -> None:
     assert "The index is empty. Add documents with" in index("search", "rings").stderr
 
 
+def test_a_condition_on_metadata_is_checked(index: Run) -> None:
+    assert index("search", "rings", "--where", "author!=Ann").stdout
+    wrong = index("search", "rings", "--where", "author")
+    assert wrong.exit_code == 2
+    assert "'author' is no condition on metadata" in wrong.stderr
+
+
 def test_until_means_the_whole_day(index: Run) -> None:
     from datetime import date
 

@@ -148,6 +148,7 @@ def test_settings_that_change_count_from_the_next_search_on(index_folder: Path, 
         ({"k": 9, "collections": ["other"]}, set()),
         ({"k": 9, "modified_after": "2000-01-01T00:00:00"}, {"Mars", "Venus", "Saturn"}),
         ({"k": 9, "modified_before": datetime(2000, 1, 1)}, set()),
+        ({"k": 9, "where": ["author=ann"]}, set()),
         ({"k": 9, "mode": "lexical"}, {"Mars"}),
     ],
 )

@@ -50,6 +50,7 @@ def test_an_engine_answers_from_it(index_folder: Path) -> None:
         ({"file_types": [".txt"]}, set()),
         ({"collections": ["other"]}, set()),
         ({"modified_before": datetime(2000, 1, 1)}, set()),
+        ({"where": ["author=ann"]}, set()),
         ({"mode": "lexical"}, {"Mars"}),
     ],
 )

@@ -55,6 +55,8 @@ class JinaRagRetriever(BaseRetriever):
     """Only files that were last changed then or later; local time without a time zone."""
     modified_before: datetime | None = None
     """Only files that were last changed before then."""
+    where: Sequence[str] = ()
+    """Only documents whose metadata says so, such as `author=*lee*` or `created>=2024-03`; empty for all."""
     reranker: str | None = None
     """What puts the passages in order: a reranking model's GGUF file, or the address of a server with one; see
     `jina_rag.rag.make_reranker`."""
@@ -87,7 +89,9 @@ class JinaRagRetriever(BaseRetriever):
         """
         from jina_rag.rag import Filters, SearchOptions
 
-        filters = Filters(self.sources, self.file_types, self.collections, self.modified_after, self.modified_before)
+        filters = Filters(
+            self.sources, self.file_types, self.collections, self.modified_after, self.modified_before, self.where
+        )
         options = SearchOptions(self.k if k is None else k, self.mode, self.fusion, filters, self.mmr_lambda)
         return [_document(result) for result in self._retriever().retrieve(query, options)]
 

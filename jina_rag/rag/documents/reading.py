@@ -64,6 +64,7 @@ def parse_document(content: FileContent, limits: ReadLimits | None = None) -> Do
         ),
         is_markdown=result["is_markdown"],
         notes=tuple(result["notes"]),
+        metadata=result["metadata"],
     )
     if not any(page.text.strip() for page in document.pages):
         raise DocumentError(f"{content.path} has no text. Leave it out.")

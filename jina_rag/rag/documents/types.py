@@ -1,6 +1,6 @@
 """What every reader takes and gives: the content of a file, and a document of pages."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -8,6 +8,10 @@ from typing import TypeVar
 from jina_rag.rag.documents.headings import Heading
 
 T = TypeVar("T")
+
+MAX_METADATA = 32
+MAX_METADATA_KEY = 100
+MAX_METADATA_VALUE = 500
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Document:
             1, in order, empty ones included; else a single one without a number.
         is_markdown: Whether headings, lists, tables and code in the text are written as Markdown.
         notes: What people should know about the reading, in whole sentences: pages without text, text left out.
+        metadata: What the file says about itself: "author", "created" and "modified" (ISO 8601), and what stands in a
+            front matter. At most `MAX_METADATA` entries are kept, with `MAX_METADATA_KEY` and `MAX_METADATA_VALUE`
+            characters.
     """
 
     source: str
@@ -44,6 +51,7 @@ class Document:
     pages: tuple[Page, ...]
     is_markdown: bool = False
     notes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

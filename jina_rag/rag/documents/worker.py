@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -24,7 +24,14 @@ from jina_rag.rag.documents.formats import READERS
 from jina_rag.rag.documents.formats.pdf import open_pdf, read_pages
 from jina_rag.rag.documents.formats.pdf.view import page_image, passage_boxes
 from jina_rag.rag.documents.lockdown import lock_down
-from jina_rag.rag.documents.types import Document, Page, SourceFile
+from jina_rag.rag.documents.types import (
+    MAX_METADATA,
+    MAX_METADATA_KEY,
+    MAX_METADATA_VALUE,
+    Document,
+    Page,
+    SourceFile,
+)
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
@@ -97,6 +104,7 @@ def _read(file: SourceFile) -> dict[str, Any]:
         "title": title,
         "pages": [_as_json(page) for page in _cut(document, file)],
         "is_markdown": document.is_markdown,
+        "metadata": _metadata(document.metadata, file),
         "notes": _notes(file.notes),
     }
 
@@ -118,6 +126,19 @@ def _cut(document: Document, file: SourceFile) -> Iterator[Page]:
             f"Only the first {file.max_characters:,} characters were read, for there is far more text than the size of "
             "the file promises. Split it to have the rest found."
         )
+
+
+def _metadata(metadata: Mapping[str, str], file: SourceFile) -> dict[str, str]:
+    """What the file says about itself, bounded, with a note if that isn't all."""
+    stripped = {_storable(key).strip(): _storable(value).strip() for key, value in metadata.items()}
+    given = {key: value for key, value in stripped.items() if key and value}
+    kept = {key[:MAX_METADATA_KEY]: value[:MAX_METADATA_VALUE] for key, value in list(given.items())[:MAX_METADATA]}
+    if kept != given:
+        file.notes.append(
+            f"Of {len(given):,} metadata entries at most {MAX_METADATA} are kept, each with at most "
+            f"{MAX_METADATA_VALUE} characters."
+        )
+    return kept
 
 
 def _notes(notes: list[str]) -> list[str]:

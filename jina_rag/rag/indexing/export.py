@@ -46,7 +46,8 @@ def export_chunks(
 
 
 def _as_json(row: StoredChunk) -> str:
-    return json.dumps({**asdict(row.chunk), "collection": row.collection, "sha256": row.sha256}, ensure_ascii=False)
+    more = {"collection": row.collection, "sha256": row.sha256, "metadata": row.metadata}
+    return json.dumps({**asdict(row.chunk), **more}, ensure_ascii=False)
 
 
 def _write_header(file: IO[bytes], n_rows: int, n_columns: int) -> None:

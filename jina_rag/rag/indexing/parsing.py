@@ -135,6 +135,7 @@ class Parser:
             collection=task.collection,
             kind=file_kind(task.source),
             notes=document.notes,
+            metadata=document.metadata,
         )
         return ParsedDocument(
             task=task,

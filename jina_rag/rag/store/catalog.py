@@ -24,6 +24,7 @@ from jina_rag.rag.store.rows import (
     DOCUMENT_COLUMNS,
     as_chunk,
     as_document,
+    as_metadata,
     as_stored_chunk,
     as_tracked_path,
     as_vector,
@@ -161,7 +162,8 @@ class Catalog:
         condition, parameters = (filters or Filters()).chunk_condition()
         wanted = f"FROM chunks JOIN documents ON documents.source = chunks.source WHERE {condition}"
         vector = "SELECT vector FROM vectors WHERE vectors.digest = chunks.digest"
-        query = f"SELECT collection, sha256, ({vector}), {CHUNK_COLUMNS} {wanted} ORDER BY chunks.source, position"
+        columns = f"collection, sha256, metadata, ({vector}), {CHUNK_COLUMNS}"
+        query = f"SELECT {columns} {wanted} ORDER BY chunks.source, position"
         with self._read() as connection:
             (count,) = connection.execute(f"SELECT count(*) {wanted}", parameters).fetchone()
             rows = connection.execute(query, parameters)
@@ -247,8 +249,9 @@ class Catalog:
         with self._write() as connection:
             write_vectors(connection, vectors)
             for document, chunks in documents:
-                query = "SELECT collection FROM documents WHERE source = ?"
-                is_moved = connection.execute(query, [document.source]).fetchone() != (document.collection,)
+                query = "SELECT collection, metadata FROM documents WHERE source = ?"
+                row = connection.execute(query, [document.source]).fetchone()
+                is_moved = not row or (row[0], as_metadata(row[1])) != (document.collection, document.metadata)
                 before = _delete(connection, document.source)
                 connection.execute("DELETE FROM failed WHERE source = ?", [document.source])
                 marks = ", ".join("?" * len(fields(IndexedDocument)))

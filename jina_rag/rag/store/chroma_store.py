@@ -15,7 +15,6 @@ import numpy as np
 
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
-from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.disk import disk_is_full, is_nearly_full
 from jina_rag.rag.store.sqlite import refuse_super_journal
 from jina_rag.rag.store.types import StoredChunk, file_kind
@@ -34,6 +33,8 @@ CHROMA_FOLDER = "chroma"
 _IDS_AT_A_TIME = 1000
 _UPSERTED_AT_A_TIME = 64  # Chroma lets no other thread of Python run meanwhile: searches wait no longer than this takes
 _LEAST_CANDIDATES = 200  # HNSW looks no wider than it must: among as many, it misses hardly one of the best
+
+_METADATA = ("author", "created", "modified")
 
 _spellings = count()
 _MAX_SPELLINGS = 64
@@ -86,7 +87,7 @@ class VectorStore:
                 self._collection,
                 ids=[stored.chunk.id for stored in part],
                 documents=[stored.chunk.text for stored in part],
-                metadatas=[chunk_metadata(stored.chunk, stored.collection) for stored in part],
+                metadatas=[chunk_metadata(stored) for stored in part],
                 embeddings=np.stack([stored.vector for stored in part if stored.vector is not None]),
             )
 
@@ -118,11 +119,16 @@ class VectorStore:
         self._client.close()
 
 
-def chunk_metadata(chunk: Chunk, collection: str) -> Mapping[str, str | int]:
-    """What Chroma keeps beside a chunk: where it stands, for filters of all frameworks."""
-    kind = file_kind(chunk.source)
-    # LlamaIndex deletes a document's nodes by this name for it.
-    return {**chunk.metadata, "document_id": chunk.source, "collection": collection, **({"kind": kind} if kind else {})}
+def chunk_metadata(stored: StoredChunk) -> Mapping[str, str | int]:
+    """What Chroma keeps beside a chunk: where it stands and whose it is, for filters of all frameworks."""
+    chunk, kind = stored.chunk, file_kind(stored.chunk.source)
+    return {
+        **{name: stored.metadata[name] for name in _METADATA if name in stored.metadata},
+        **chunk.metadata,
+        "document_id": chunk.source,  # LlamaIndex deletes a document's nodes by this name for it
+        "collection": stored.collection,
+        **({"kind": kind} if kind else {}),
+    }
 
 
 def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -1,6 +1,7 @@
-"""Which documents a search may find: by source, kind of file, collection and date."""
+"""Which documents a search may find: by source, kind of file, collection, date and metadata."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,8 @@ from datetime import datetime
 _GLOB_SIGNS = "*?"
 
 SEPARATOR = os.sep
+
+_CONDITION = re.compile(r"\s*([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,9 @@ class Filters:
         collections: Names of collections.
         modified_after: The file was last changed then or later. Without a time zone it is local time.
         modified_before: The file was last changed before then.
+        where: What metadata must say, such as "author=Ann Lee", "author=*lee*", "created>=2024-03" or "status!=draft".
+            `=` and `!=` take `*` for anything and no notice of the case of ASCII letters; `<`, `<=`, `>` and `>=`
+            compare as text, which is right for dates. A document without the key meets `!=` alone.
     """
 
     sources: Sequence[str] = ()
@@ -28,14 +34,17 @@ class Filters:
     collections: Sequence[str] = ()
     modified_after: datetime | None = None
     modified_before: datetime | None = None
+    where: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a string in the place of several: its letters would be taken for them."""
-        for name in ("sources", "file_types", "collections"):
+        """Raise ValueError for a string in the place of several, or a condition that is none."""
+        for name in ("sources", "file_types", "collections", "where"):
             several = getattr(self, name)
             if isinstance(several, str):
                 raise ValueError(f"{name} takes a list of them, such as [{several!r}].")
             object.__setattr__(self, name, tuple(several))
+        for text in self.where:
+            _metadata_condition(text)
 
     def __bool__(self) -> bool:
         """Whether anything is restricted."""
@@ -66,6 +75,7 @@ class Filters:
             yield "documents.mtime_ns >= ?", [_nanoseconds(self.modified_after)]
         if self.modified_before:
             yield "documents.mtime_ns < ?", [_nanoseconds(self.modified_before)]
+        yield from map(_metadata_condition, self.where)
 
 
 def _source_condition(source: str) -> tuple[str, list[str | int]]:
@@ -80,6 +90,19 @@ def _source_condition(source: str) -> tuple[str, list[str | int]]:
     if is_absolute:
         return "instr(documents.source || ?, ?) = 1", [SEPARATOR, place]
     return "instr(documents.source || ?, ?)", [SEPARATOR, f"{SEPARATOR}{place}"]
+
+
+def _metadata_condition(text: str) -> tuple[str, list[str | int]]:
+    found = _CONDITION.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is no condition on metadata. Write it as author=Ann or created>=2024-03-01.")
+    key, operator, value = found.groups()
+    comparison = f"value {operator} ?"
+    if operator in ("=", "!="):
+        value = re.sub(r"([\\%_])", r"\\\1", value).replace("*", "%")
+        comparison = "value LIKE ? ESCAPE '\\'"
+    sql = f"EXISTS (SELECT 1 FROM json_each(documents.metadata) WHERE key = ? AND {comparison})"  # noqa: S608 - ours
+    return f"{'NOT ' * (operator == '!=')}{sql}", [key, value]
 
 
 def _any_of(column: str, values: Iterable[str]) -> tuple[str, list[str | int]]:

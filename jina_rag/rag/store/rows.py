@@ -21,13 +21,15 @@ _OF_A_CHUNK = (str, str, str, int, int | None, str | None, int, int, str)
 def as_document(row: tuple[Any, ...]) -> IndexedDocument:
     """A document from `DOCUMENT_COLUMNS`."""
     values = dict(zip((field.name for field in fields(IndexedDocument)), row, strict=True))
-    return IndexedDocument(**{**values, "notes": _strings(values["notes"])})
+    values |= {"notes": _strings(values["notes"]), "metadata": as_metadata(values["metadata"])}
+    return IndexedDocument(**values)
 
 
 def document_values(document: IndexedDocument) -> list[object]:
     """The values of its columns."""
     values = {field.name: getattr(document, field.name) for field in fields(document)}
-    return list({**values, "notes": json.dumps(document.notes, ensure_ascii=False)}.values())
+    texts = {name: json.dumps(values[name], ensure_ascii=False) for name in ("notes", "metadata")}
+    return list({**values, **texts}.values())
 
 
 def as_chunk(row: tuple[Any, ...]) -> Chunk:
@@ -43,14 +45,15 @@ def chunk_values(chunk: Chunk) -> list[object]:
 
 
 def as_stored_chunk(row: tuple[Any, ...]) -> StoredChunk:
-    """A chunk with its document's collection and hash and its vector, which come first in the row."""
-    collection, sha256, vector, *columns = row
-    return StoredChunk(as_chunk(tuple(columns)), collection, sha256, as_vector(vector) if vector else None)
+    """A chunk with its document's collection, hash and metadata and its vector, which come first in the row."""
+    collection, sha256, metadata, vector, *columns = row
+    chunk = as_chunk(tuple(columns))
+    return StoredChunk(chunk, collection, sha256, as_metadata(metadata), as_vector(vector) if vector else None)
 
 
 def read_chunks(connection: sqlite3.Connection, ids: Sequence[str], dimensions: int) -> dict[str, StoredChunk]:
     """The chunks that have these ids, by id; a vector of another width counts as lost."""
-    query = f"""SELECT collection, sha256, CASE length(vector) WHEN ? THEN vector END, {CHUNK_COLUMNS}
+    query = f"""SELECT collection, sha256, metadata, CASE length(vector) WHEN ? THEN vector END, {CHUNK_COLUMNS}
         FROM chunks JOIN documents USING (source) LEFT JOIN vectors USING (digest)
         WHERE chunks.id IN (SELECT value FROM json_each(?))"""  # noqa: S608 - our own columns
     rows = connection.execute(query, [4 * dimensions, json.dumps(list(ids))]) if ids else ()
@@ -93,11 +96,23 @@ def write_vectors(connection: sqlite3.Connection, vectors: Mapping[bytes, FloatA
     )
 
 
+def as_metadata(text: str) -> dict[str, str]:
+    """The metadata of a document from its column."""
+    values = _json(text)
+    if not (isinstance(values, dict) and all(isinstance(value, str) for value in values.values())):
+        raise sqlite3.DatabaseError("metadata is damaged")
+    return values
+
+
 def _strings(text: str) -> tuple[str, ...]:
-    try:
-        values = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise sqlite3.DatabaseError(f"a list is damaged ({error})") from error
+    values = _json(text)
     if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
         raise sqlite3.DatabaseError("a list is damaged")
     return tuple(values)
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"a list is damaged ({error})") from error

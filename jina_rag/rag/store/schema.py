@@ -8,7 +8,7 @@ from pathlib import Path
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag.store import fulltext
 
-VERSION = 3
+VERSION = 4
 
 _TABLES = (
     # fingerprint, generation; seal: of the Chroma folder, see seal.py; staged: the fingerprint of a rebuild under way
@@ -16,7 +16,7 @@ _TABLES = (
     """CREATE TABLE documents (
         source TEXT PRIMARY KEY, title TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL, n_chunks INTEGER NOT NULL, added_at TEXT NOT NULL,
-        collection TEXT NOT NULL, kind TEXT NOT NULL, notes TEXT NOT NULL
+        collection TEXT NOT NULL, kind TEXT NOT NULL, notes TEXT NOT NULL, metadata TEXT NOT NULL
     )""",
     """CREATE TABLE chunks (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, title TEXT NOT NULL,

@@ -1,7 +1,8 @@
 """Documents and chunks as the catalog stores them."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class IndexedDocument:
         collection: The collection that it is in.
         kind: The ending of its name in lower case, such as ".pdf".
         notes: What people should know of how it was read, in sentences.
+        metadata: What the file says about itself, such as "author" and "created" (ISO 8601).
     """
 
     source: str
@@ -38,6 +40,7 @@ class IndexedDocument:
     collection: str = DEFAULT_COLLECTION
     kind: str = ""
     notes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,14 @@ class StoredChunk(NamedTuple):
         chunk: The chunk.
         collection: That of its document.
         sha256: Of its document's file.
+        metadata: That of its document.
         vector: Float32 of shape (d,); None if it has been lost.
     """
 
     chunk: Chunk
     collection: str
     sha256: str
+    metadata: Mapping[str, str]
     vector: FloatArray | None
 
 

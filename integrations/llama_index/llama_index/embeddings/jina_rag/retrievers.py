@@ -40,6 +40,7 @@ class JinaRagRetriever(BaseRetriever):
         collections: Sequence[str] = (),
         modified_after: datetime | None = None,
         modified_before: datetime | None = None,
+        where: Sequence[str] = (),
         reranker: str | None = None,
         backend: str | None = None,
         callback_manager: CallbackManager | None = None,
@@ -58,6 +59,7 @@ class JinaRagRetriever(BaseRetriever):
             collections: Only these collections.
             modified_after: Only files that were last changed then or later; local time without a time zone.
             modified_before: Only files that were last changed before then.
+            where: Only documents whose metadata says so, such as `author=*lee*` or `created>=2024-03`.
             reranker: What puts the passages in order: a reranking model's GGUF file, or the address of a server with
                 one; see `jina_rag.rag.make_reranker`.
             backend: Where the model of the index runs, as for `Embedder.from_pretrained`; None is this process.
@@ -76,6 +78,7 @@ class JinaRagRetriever(BaseRetriever):
         self.collections = collections
         self.modified_after = modified_after
         self.modified_before = modified_before
+        self.where = where
         self._retriever = Retriever.open(index, backend=backend, reranker=reranker)
         self._search_options()  # refuses what can't be meant
         self._is_made = True
@@ -93,7 +96,9 @@ class JinaRagRetriever(BaseRetriever):
     def _search_options(self) -> "SearchOptions":
         from jina_rag.rag import Filters, SearchOptions
 
-        filters = Filters(self.sources, self.file_types, self.collections, self.modified_after, self.modified_before)
+        filters = Filters(
+            self.sources, self.file_types, self.collections, self.modified_after, self.modified_before, self.where
+        )
         return SearchOptions(self.similarity_top_k, self.mode, self.fusion, filters, self.mmr_lambda)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
