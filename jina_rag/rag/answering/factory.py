@@ -49,14 +49,15 @@ def choose_llm() -> LlmChoice:
     return LlmChoice(NONE, reason)
 
 
-def make_generator(setting: str | None) -> Generator | None:
+def make_generator(setting: str | None, api_key: str | None = None) -> Generator | None:
     """The generator that a setting names, None for none. A language model is loaded or asked when it first answers.
 
     Args:
         setting: None or "auto", which `choose_llm` decides and the log reports; "none"; "smollm2", the small model from
             an installed package; the name of a downloaded chat model (`jina_rag.rag_models`); the path of one, ending
-            in .gguf; or the address of an OpenAI-compatible server, with a model's name after a # if it has many. The
-            server's key is taken from the environment variable OPENAI_API_KEY; one that "auto" found gets none.
+            in .gguf; or the address of an OpenAI-compatible server, with a model's name after a # if it has many.
+        api_key: The key of the server at an address; None takes the environment variable OPENAI_API_KEY. A server that
+            "auto" found gets none.
 
     Raises:
         GenerationError: the setting is none of these, or there is no such file.
@@ -64,7 +65,7 @@ def make_generator(setting: str | None) -> Generator | None:
         UnknownModelError: it has no such quantisation.
         MissingDependencyError: the package with the small model is not installed.
     """
-    api_key = os.environ.get("OPENAI_API_KEY") or "none"
+    api_key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
     if setting is None or setting == AUTO:
         setting, reason = choose_llm()
         api_key = "none"

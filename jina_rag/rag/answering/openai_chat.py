@@ -107,9 +107,10 @@ class OpenAIChatModel:
 
     def _pieces(self, messages: Sequence[Message]) -> Generator[str]:
         """The stream with reasoning that the server tells apart put between tags, as models write it themselves."""
-        is_reasoning = False
+        is_reasoning, is_chat = False, False
         with self._translated_errors(), self._request(messages, stream=True) as chunks:
             for chunk in chunks:
+                is_chat = True
                 if not chunk.choices:
                     continue
                 delta = chunk.choices[0].delta
@@ -123,7 +124,9 @@ class OpenAIChatModel:
                 if is_reasoning:
                     is_reasoning = False
                     yield CLOSING
-                yield delta.content
+                yield "" + delta.content  # the client checks no types
+            if not is_chat:
+                raise ValueError(chunks)
 
     def _first_word(self, messages: Sequence[Message]) -> "ChatCompletion":
         """The shortest answer, with the probabilities of its words if the server can give them."""
@@ -203,7 +206,7 @@ class OpenAIChatModel:
             yield
         except openai.APITimeoutError as error:
             raise GenerationError(
-                f"{self.base_url} was silent for {self._timeout:g} seconds. Look whether the server is busy, or use a "
+                f"{self.base_url} was silent for {self._timeout:g} seconds. Check whether the server is busy, or use a "
                 "smaller model."
             ) from error
         except openai.APIConnectionError as error:
@@ -215,8 +218,7 @@ class OpenAIChatModel:
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             # Without the cause: servers repeat the key in their refusals.
             raise GenerationError(
-                f"{self.base_url} does not accept the key. Put the right one into the environment variable "
-                "OPENAI_API_KEY."
+                f"{self.base_url} does not accept the key. Check what you typed, or OPENAI_API_KEY if you typed none."
             ) from None if self._leaks(error) else error
         except (openai.NotFoundError, IndexError) as error:
             raise GenerationError(
@@ -228,6 +230,10 @@ class OpenAIChatModel:
             raise kind(
                 f"{self.base_url} could not answer ({self._redacted(str(error))}). Look into the server's log."
             ) from None if self._leaks(error) else error
+        except (AttributeError, TypeError, ValueError) as error:  # of the client, which checks no reply, and of ours
+            raise GenerationError(
+                f"{self.base_url} does not answer as a chat server does. Check the address: it mostly ends with /v1."
+            ) from error
 
     def _leaks(self, error: Exception) -> bool:
         return self._redacted(str(error)) != str(error)

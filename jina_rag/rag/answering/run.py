@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from jina_rag.closeable import Closeable
 from jina_rag.errors import GenerationError
+from jina_rag.rag.answering.numbering import CitationNumbers
 from jina_rag.rag.answering.types import NO_ANSWER, Answer, Generator, Timings, Turn
 from jina_rag.rag.citations.attribution import AttributionStream
 from jina_rag.rag.citations.claims import ClaimChecker
@@ -87,6 +88,7 @@ class AnswerRun(Closeable):
         self._judge = judge
         self._found = Found(())
         self._checker = ClaimChecker(())
+        self._numbers = CitationNumbers(0)
         self._highlights: tuple[Highlight, ...] = ()
         self._pieces: list[str] = []
         self._clock = _Clock()
@@ -124,7 +126,7 @@ class AnswerRun(Closeable):
 
     def _make_answer(self, *, stopped: bool = False) -> Answer:
         text = "".join(self._pieces)
-        return Answer(
+        answer = Answer(
             question=self._question,
             text=text,
             passages=self._found.passages,
@@ -137,6 +139,7 @@ class AnswerRun(Closeable):
             highlights=self._highlights,
             timings=self._clock.timings(),
         )
+        return self._numbers.answer(answer)
 
     def _end(self) -> None:
         if self._answer is not None:
@@ -154,6 +157,7 @@ class AnswerRun(Closeable):
         yield self._begin("searching")
         self._found = self._search(understood)
         self._checker = ClaimChecker(self._found.passages, understood or self._question)
+        self._numbers = CitationNumbers(len(self._found.passages))
         yield self._found
         yield self._begin("reading")
         if self._generator:
@@ -205,7 +209,7 @@ class AnswerRun(Closeable):
 
     def _kept(self, parts: Sequence[AnswerPart]) -> Sequence[AnswerPart]:
         self._pieces += [part.text for part in parts]
-        return parts
+        return [self._numbers.part(part) for part in parts]
 
     def _stages_before(self, piece: str) -> Iterator[Event]:
         """The stages that begin with this piece: a change in the queue, the end of the wait, the first word."""

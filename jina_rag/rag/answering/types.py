@@ -66,7 +66,8 @@ class Answer:
     Attributes:
         question: As it was asked.
         text: The answer, citing passages as [1]; empty if there is no language model.
-        passages: All passages that it was written from, best first; [1] is the first.
+        passages: All passages that it was written from; [1] is the first. Those that it cites come in the order in
+            which it does, then the others, best first.
         claims: What it says, claim by claim, each with a verdict; claims that cite nothing among them.
         rewritten: How a follow-up was understood; None for a question of its own.
         kept: Ids of the passages that were not found for this question but kept from the turn before.

@@ -4,7 +4,7 @@ import re
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.citations.judges import Judge, JudgedPair
@@ -185,17 +185,14 @@ def split_claims(answer: str) -> list[tuple[str, tuple[int, ...]]]:
     A mark belongs to the sentence before it on its line, to the one behind it if there is none, and to the last one
     above if the line has none at all. A sentence with several marks is cut behind each; what is left is the last one's.
     """
-    text, marks = _apart(answer)
-    claims: list[tuple[str, tuple[int, ...]]] = []
-    begin = 0
-    for line in text.split("\n"):
-        here = [(place - begin, numbers) for place, numbers in marks if begin <= place <= begin + len(line)]
-        begin += len(line) + 1
-        claims += (found := _claims_of_line(line, here))
-        if here and not found:
-            last, before = claims.pop() if claims else ("", ())
-            claims.append((last, tuple(dict.fromkeys([*before, *(n for _, numbers in here for n in numbers)]))))
-    return claims
+    text = _apart(answer)
+    return [(text.text[start:end], numbers) for start, end, numbers in _split(text)]
+
+
+def find_claim_spans(answer: str) -> list[tuple[int, int]]:
+    """Where each claim of `split_claims` is in the answer, (start, end) in characters, marks within it included."""
+    text = _apart(answer)
+    return [(text.places[start], text.places[end - 1] + 1) if end > start else (0, 0) for start, end, _ in _split(text)]
 
 
 def _verdict_on(claim: Claim, number: int) -> Verdict:
@@ -210,36 +207,69 @@ def _with_headings(result: SearchResult) -> str:
     return "\n\n".join(filter(None, (result.chunk.title, result.chunk.heading, result.text_with_context)))
 
 
-def _apart(answer: str) -> tuple[str, list[tuple[int, tuple[int, ...]]]]:
-    """The text of an answer and, for each group of marks, its place in it and its numbers."""
-    text = ""
+class _Unmarked(NamedTuple):
+    """An answer without its marks.
+
+    Attributes:
+        text: The answer.
+        places: For each of its characters, where it is in the answer with marks.
+        marks: For each group of marks, its place in the text and its numbers.
+    """
+
+    text: str
+    places: list[int]
+    marks: list[tuple[int, tuple[int, ...]]]
+
+
+_Part: TypeAlias = tuple[int, int, tuple[int, ...]]
+"""Where a claim begins and ends in the text, and the numbers that it cites."""
+
+
+def _apart(answer: str) -> _Unmarked:
+    text, place = "", 0
+    places: list[int] = []
     marks: list[tuple[int, tuple[int, ...]]] = []
     parts = split_marks(answer)
     for before, part, behind in zip([None, *parts], parts, [*parts[1:], None], strict=False):
         if isinstance(part, CitationMark):
             text = text.rstrip(" \t")
             marks.append((len(text), part.numbers))
-        elif isinstance(before, CitationMark) and isinstance(behind, CitationMark) and is_between_marks(part.text):
-            continue  # [1] and [2]
-        else:
-            text += " " * (isinstance(before, CitationMark) and part.text[:1].isalnum()) + part.text
-    return text, marks
+        elif not (
+            isinstance(before, CitationMark) and isinstance(behind, CitationMark) and is_between_marks(part.text)
+        ):  # [1] and [2]
+            space = " " * (isinstance(before, CitationMark) and part.text[:1].isalnum())
+            places[len(text) :] = [place] * len(space) + list(range(place, place + len(part.text)))
+            text += space + part.text
+        place += len(part.text)
+    return _Unmarked(text, places, marks)
 
 
-def _claims_of_line(line: str, marks: Sequence[tuple[int, tuple[int, ...]]]) -> list[tuple[str, tuple[int, ...]]]:
+def _split(answer: _Unmarked) -> list[_Part]:
+    parts: list[_Part] = []
+    begin = 0
+    for line in answer.text.split("\n"):
+        here = [(place - begin, numbers) for place, numbers in answer.marks if begin <= place <= begin + len(line)]
+        found = [(begin + start, begin + end, numbers) for start, end, numbers in _parts_of_line(line, here)]
+        parts += found
+        if here and not found:
+            start, end, before = parts.pop() if parts else (begin, begin, ())
+            parts.append((start, end, tuple(dict.fromkeys([*before, *(n for _, numbers in here for n in numbers)]))))
+        begin += len(line) + 1
+    return parts
+
+
+def _parts_of_line(line: str, marks: Sequence[tuple[int, tuple[int, ...]]]) -> list[_Part]:
     indent = len(line) - len(line.lstrip(" \t#"))  # headings count
     spans = [(indent + start, indent + end) for start, end in sentence_spans(line[indent:])]
     starts = [start for start, _ in spans]
-    claims: list[tuple[str, tuple[int, ...]]] = []
+    parts: list[_Part] = []
     for number, (start, end) in enumerate(spans):
         own = [mark for mark in marks if max(bisect(starts, mark[0]) - 1, 0) == number]
-        claims += _cut_at_marks(line, start, end, own)
-    return claims
+        parts += _cut_at_marks(line, start, end, own)
+    return parts
 
 
-def _cut_at_marks(
-    line: str, start: int, end: int, marks: Sequence[tuple[int, tuple[int, ...]]]
-) -> list[tuple[str, tuple[int, ...]]]:
+def _cut_at_marks(line: str, start: int, end: int, marks: Sequence[tuple[int, tuple[int, ...]]]) -> list[_Part]:
     """The parts of a sentence that end with marks; what is behind the last mark belongs to the last part."""
     parts: list[tuple[int, tuple[int, ...]]] = []  # where each begins, and its numbers
     ahead: tuple[int, ...] = ()  # numbers with no word before them
@@ -255,6 +285,12 @@ def _cut_at_marks(
     parts = parts or [(start, ahead)]
     ends = [begin for begin, _ in parts[1:]] + [end]
     return [
-        (line[begin:until].strip(), tuple(dict.fromkeys(numbers)))
+        (*_trimmed(line, begin, until), tuple(dict.fromkeys(numbers)))
         for (begin, numbers), until in zip(parts, ends, strict=True)
     ]
+
+
+def _trimmed(line: str, start: int, end: int) -> tuple[int, int]:
+    part = line[start:end]
+    start += len(part) - len(part.lstrip())
+    return start, start + len(part.strip())

@@ -116,6 +116,7 @@ def _serving() -> Iterator[str]:
             thread.join()
 
 
+STRANGE_CHUNKS = ("{broken", "[1]", '"x"', '{"choices": 5}', '{"choices": [{"delta": {"content": 5}}]}')
 MESSAGES: list[Message] = [{"role": "user", "content": "What colour?"}]
 
 
@@ -154,6 +155,31 @@ def test_reasoning_alone_is_no_answer() -> None:
 def test_a_server_that_refuses_is_explained(model: str, advice: str) -> None:
     with _serving() as url, pytest.raises(GenerationError, match=advice):
         list(OpenAIChatModel(url, model).stream(MESSAGES))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", "<html>"),
+        ("application/json", "<html>"),
+        ("application/json", '{"data": 5}'),
+        *(("text/event-stream", f"data: {data}\n\n") for data in STRANGE_CHUNKS),
+    ],
+)
+def test_what_is_no_chat_server_is_explained(kind: str, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(server: _Server) -> None:
+        server.rfile.read(int(server.headers["Content-Length"] or 0))
+        server.send_response(200)
+        server.send_header("Content-Type", kind)
+        server.end_headers()
+        server.wfile.write(body.encode())
+
+    for method in ("do_GET", "do_POST"):
+        monkeypatch.setattr(_Server, method, answer)
+    with _serving() as url:
+        for model in (None, "phi"):
+            with pytest.raises(GenerationError, match="does not answer as a chat server does"):
+                list(OpenAIChatModel(url, model).stream(MESSAGES))
 
 
 def test_a_server_that_is_not_there_is_explained() -> None:

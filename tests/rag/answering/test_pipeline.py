@@ -236,6 +236,18 @@ def test_a_chat_model_that_was_opened_is_closed(
     assert not model.n_closed  # it was handed over
 
 
+def test_citations_count_from_1_in_the_order_of_the_answer() -> None:
+    pieces = ("Venus is hot [3", "] and ", "bright [9][2]. ", "Hot [3, 2, 1].", " `[1]`")
+    found = passages("First.", "Second.", "Third.")
+    with RagPipeline(FixedRetriever(found), ChatGenerator(ScriptedModel(*pieces))).start("What is there?") as run:
+        shown = "".join(event.text for event in run if isinstance(event, Text | CitationMark))
+    answer = run.answer
+    assert shown == answer.text == "Venus is hot [1] and bright [9][2]. Hot [1, 2, 3]. `[1]`"
+    assert answer.passages == (found[2], found[1], found[0])
+    assert [claim.numbers for claim in answer.claims] == [(1,), (9, 2), (1, 2, 3), ()]
+    assert [citation.number for citation in answer.citations] == [1, 2, 3]
+
+
 def test_a_judge_reads_each_claim_once() -> None:
     """At the end, and not whenever somebody reads the answer."""
     judge = FixedJudge({"moons": 0.9})

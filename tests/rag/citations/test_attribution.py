@@ -94,9 +94,10 @@ def test_an_answer_and_its_events_have_the_moved_marks() -> None:
     pipeline = RagPipeline(FixedRetriever(PASSAGES), ChatGenerator(model))
     with pipeline.start("How many?") as run:
         shown = "".join(getattr(event, "text", "") for event in run)
-    assert shown == run.answer.text == "The tower has 142 steps. [3] It has no lift. [3]"
+    assert shown == run.answer.text == "The tower has 142 steps. [1] It has no lift. [1]"
     assert run.answer.checked
-    assert [(citation.number, citation.verdict) for citation in run.answer.citations] == [(3, "quoted")]
+    assert [(citation.number, citation.verdict) for citation in run.answer.citations] == [(1, "quoted")]
+    assert run.answer.passages[0] == PASSAGES[2]
 
 
 def test_what_was_held_back_when_the_reader_leaves_is_kept() -> None:
@@ -108,4 +109,4 @@ def test_what_was_held_back_when_the_reader_leaves_is_kept() -> None:
             if "142" in getattr(event, "text", ""):
                 break
     assert run.answer.stopped
-    assert run.answer.text == "The tower has 142 steps. [3]"
+    assert run.answer.text == "The tower has 142 steps. [1]"

@@ -11,6 +11,7 @@ from jina_rag.rag.citations.claims import (
     Verdict,
     find_citations,
     find_cited_spans,
+    find_claim_spans,
     find_unknown_numbers,
 )
 from jina_rag.rag.citations.judges import JudgedPair
@@ -197,6 +198,10 @@ LINES = [
 ]
 
 
+def _letters(text: str) -> list[str]:
+    return [character for character in text if character.isalpha()]
+
+
 @given(st.lists(st.sampled_from(LINES), max_size=9).map("".join))
 def test_no_letter_and_no_mark_of_an_answer_is_left_out(answer: str) -> None:
     parts = split_marks(answer)
@@ -211,6 +216,8 @@ def test_no_letter_and_no_mark_of_an_answer_is_left_out(answer: str) -> None:
     assert letters[0] == letters[1]
     cited = {number for part in parts if isinstance(part, CitationMark) for number in part.numbers}
     assert cited == {number for claim in claims for number in claim.numbers}
+    places = [_letters(without_marks(answer[start:end])) for start, end in find_claim_spans(answer)]
+    assert places == [_letters(claim.text) for claim in claims]
 
 
 @pytest.mark.parametrize(
