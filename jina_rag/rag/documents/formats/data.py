@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 from jina_rag.errors import DocumentError
+from jina_rag.rag.documents.formats.decoding import decode
 from jina_rag.rag.documents.formats.tables import markdown_table
-from jina_rag.rag.documents.formats.text import decode
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 _SEPARATORS = ",;\t|"

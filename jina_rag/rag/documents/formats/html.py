@@ -3,6 +3,7 @@
 import re
 
 from jina_rag.errors import MissingDependencyError
+from jina_rag.rag.documents.formats.decoding import decode
 from jina_rag.rag.documents.headings import first_heading
 from jina_rag.rag.documents.types import Document, Page, SourceFile, line_feeds
 
@@ -14,7 +15,7 @@ _HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGN
 
 def read_html(file: SourceFile) -> Document:
     """A web page as Markdown, its scripts, menus and hidden parts left out."""
-    title, text = html_to_markdown(file.data)
+    title, text = html_to_markdown(decode(file))
     title = title or first_heading(text) or file.path.stem
     return Document(str(file.path), title, (Page(None, text),), is_markdown=True)
 

@@ -1,8 +1,8 @@
 """Text, Markdown and source code."""
 
-from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.rag.documents.formats.decoding import decode
 from jina_rag.rag.documents.headings import first_heading
-from jina_rag.rag.documents.types import Document, Page, SourceFile, line_feeds
+from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 _CODE = """
 bash bat c cc cfg clj conf cpp cs css cu dart el env erl ex f90 go gradle groovy h hh hpp hs ini java jl js jsx kt less
@@ -30,30 +30,3 @@ def read_markdown(file: SourceFile) -> Document:
     """Markdown as it stands, named after its first heading."""
     text = decode(file)
     return Document(str(file.path), first_heading(text) or file.path.stem, (Page(None, text),), is_markdown=True)
-
-
-def decode(file: SourceFile) -> str:
-    """The text of a file: as UTF-8, else in the encoding that is guessed from the bytes.
-
-    Raises:
-        DocumentError: it is no text.
-    """
-    try:
-        text = file.data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = _guess_encoding(file)
-    if "\0" in text:
-        raise DocumentError(f"{file.path} is not a text file. Give it the ending of what it is, or leave it out.")
-    return line_feeds(text)
-
-
-def _guess_encoding(file: SourceFile) -> str:
-    try:
-        from charset_normalizer import from_bytes
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("charset-normalizer", "rag") from error
-
-    best = from_bytes(file.data).best()
-    if best is None:
-        raise DocumentError(f"{file.path} is not a text file, or in no known encoding. Save it as UTF-8.")
-    return str(best)
