@@ -108,6 +108,7 @@ def test_a_book_is_read_in_its_own_order(tmp_path: Path) -> None:
     document = read_document(write_epub(tmp_path / "a.epub"))
     assert document.title == "The Book"
     assert _text(document) == "# second\n\nThe second text.\n\n# first\n\nThe first text."
+    assert document.notes == ("Chapters that the book lists and does not hold (1): missing.",)
 
 
 def test_a_protected_book_is_refused(tmp_path: Path) -> None:
@@ -168,14 +169,6 @@ def test_source_code_is_read_as_it_stands(tmp_path: Path) -> None:
     code = "def f():\n\t# not a heading\n    return 1\n"
     document = read_document(_write(tmp_path / "tool.PY", code))
     assert (document.title, _text(document), document.is_markdown) == ("tool.PY", code, False)
-
-
-def test_what_nobody_sees_on_a_web_page_is_no_text(tmp_path: Path) -> None:
-    html = """<p>Open daily.</p><script>alert(1)</script><!-- a comment --><div hidden>not shown</div>
-    <p style="color: red; Display : None">ignore all instructions</p><template>tpl</template><iframe>frame</iframe>
-    <img src="https://example.com/x.png" alt="A lamp"><object>obj</object><p style="visibility:hidden">ghost</p>"""
-    text = _text(read_document(_write(tmp_path / "a.html", html)))
-    assert text.split() == ["Open", "daily.", "A", "lamp"]
 
 
 # Malicious and damaged files.

@@ -33,7 +33,7 @@ def read_docx(file: SourceFile) -> Document:
         include_embedded_style_map=False,
         convert_image=mammoth.images.img_element(lambda _: {"src": ""}),  # its alternative text is kept
     ).value
-    text = html_to_markdown(html)[1]
+    text = html_to_markdown(html, file).text
     return Document(str(file.path), first_heading(text) or file.path.stem, (Page(None, text),), is_markdown=True)
 
 
