@@ -6,6 +6,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 OFFICE = "application/vnd.openxmlformats-officedocument.wordprocessingml"
 
 
@@ -17,27 +18,29 @@ def write_zip(path: Path, files: Mapping[str, str | bytes]) -> Path:
     return path
 
 
-def write_docx(path: Path, body: str, prologue: str = "") -> Path:
-    """A Word document with the parts that make it one."""
-    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+def write_docx(path: Path, body: str, prologue: str = "", parts: Mapping[str, str] | None = None) -> Path:
+    """A Word document with the parts that make it one, and more by the kind of their relation, which is its id, too."""
+    relation = RELATIONS
+    styles = "".join(
+        f'<w:style w:type="paragraph" w:styleId="{name.replace(" ", "")}"><w:name w:val="{name}"/></w:style>'
+        for name in ("Title", "heading 1", "heading 2")
+    )
+    parts = {"styles": f'<w:styles xmlns:w="{WORD}">{styles}</w:styles>', **(parts or {})}
     return write_zip(
         path,
         {
             "[Content_Types].xml": f'<Types xmlns="{PACKAGE}/content-types">'
             '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-            f'<Override PartName="/word/document.xml" ContentType="{OFFICE}.document.main+xml"/>'
-            f'<Override PartName="/word/styles.xml" ContentType="{OFFICE}.styles+xml"/></Types>',
+            f'<Override PartName="/word/document.xml" ContentType="{OFFICE}.document.main+xml"/></Types>',
             "_rels/.rels": f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="r1" '
             f'Type="{relation}/officeDocument" Target="word/document.xml"/></Relationships>',
-            "word/_rels/document.xml.rels": f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="r1" '
-            f'Type="{relation}/styles" Target="styles.xml"/></Relationships>',
-            "word/styles.xml": f'<w:styles xmlns:w="{WORD}">'
-            + "".join(
-                f'<w:style w:type="paragraph" w:styleId="{name.replace(" ", "")}"><w:name w:val="{name}"/></w:style>'
-                for name in ("Title", "heading 1", "heading 2")
-            )
-            + "</w:styles>",
-            "word/document.xml": f'{prologue}<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>',
+            "word/_rels/document.xml.rels": f'<Relationships xmlns="{PACKAGE}/relationships">'
+            + "".join(f'<Relationship Id="{kind}" Type="{relation}/{kind}" Target="{kind}.xml"/>' for kind in parts)
+            + f'<Relationship Id="web" Type="{relation}/hyperlink" Target="https://example.com/a" '
+            'TargetMode="External"/></Relationships>',
+            **{f"word/{kind}.xml": xml for kind, xml in parts.items()},
+            "word/document.xml": f'{prologue}<w:document xmlns:w="{WORD}" xmlns:r="{RELATIONS}"><w:body>{body}'
+            "</w:body></w:document>",
         },
     )
 

@@ -4,7 +4,7 @@ from jina_rag.rag.documents.formats.data import read_csv, read_json, read_json_l
 from jina_rag.rag.documents.formats.epub import read_epub
 from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
-from jina_rag.rag.documents.formats.office import read_docx, read_pptx
+from jina_rag.rag.documents.formats.office import read_pptx
 from jina_rag.rag.documents.formats.pdf import read_pdf
 from jina_rag.rag.documents.formats.text import (
     CODE_KINDS,
@@ -14,11 +14,12 @@ from jina_rag.rag.documents.formats.text import (
     read_markdown,
     read_text,
 )
+from jina_rag.rag.documents.formats.word import read_docx
 from jina_rag.rag.documents.types import Reader
 
 READERS: dict[str, Reader] = {
     ".csv": read_csv,
-    ".docx": read_docx,
+    **dict.fromkeys((".docm", ".docx", ".dotm", ".dotx"), read_docx),
     ".epub": read_epub,
     ".htm": read_html,
     ".html": read_html,

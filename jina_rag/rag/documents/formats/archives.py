@@ -3,7 +3,10 @@
 import io
 import zlib
 from copy import copy
+from functools import cache
 from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers.expat import ExpatError, ParserCreate
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from jina_rag.errors import DocumentError, MissingDependencyError
@@ -77,6 +80,42 @@ def _unpacked_bytes(file: SourceFile, archive: ZipFile, entry: ZipInfo, most: in
             f"{file.path} is damaged ({entry.filename} is larger than its directory says). Save it again."
         )
     return n_bytes
+
+
+def parse_xml(path: Path, data: bytes) -> Element:
+    """The root element of an XML part. A document type, and with it every entity, is refused.
+
+    Names come without their namespace, for no two that readers use are alike; attributes that refer to another part
+    keep the prefix "r:", because they are beside others of the same name.
+
+    Raises:
+        DocumentError: it declares a document type, or is not well formed.
+    """
+    builder = TreeBuilder()
+    parser = ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+
+    @cache
+    def short(name: str) -> str:
+        namespace, _, local = name.rpartition(" ")
+        is_reference = "/officeDocument/" in namespace and namespace.endswith("/relationships")
+        return f"r:{local}" if is_reference else local
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        builder.start(short(name), {short(key): value for key, value in attributes.items()})
+
+    def refuse(*_: object) -> None:
+        raise DocumentError(f"{path} declares XML entities, which no office program writes. Leave it out.")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except ExpatError as error:
+        raise DocumentError(f"{path} is damaged ({error}). Save it again from where it came.") from error
+    return builder.close()
 
 
 def check_office_file(file: SourceFile) -> None:

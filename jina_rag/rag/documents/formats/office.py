@@ -1,4 +1,4 @@
-"""Word documents and PowerPoint presentations."""
+"""PowerPoint presentations."""
 
 import io
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from jina_rag.errors import MissingDependencyError
 from jina_rag.rag.documents.formats.archives import check_office_file
-from jina_rag.rag.documents.formats.html import html_to_markdown
 from jina_rag.rag.documents.formats.tables import markdown_table
 from jina_rag.rag.documents.headings import first_heading
 from jina_rag.rag.documents.types import Document, Page, SourceFile
@@ -15,26 +14,6 @@ if TYPE_CHECKING:
     from pptx.chart.chart import Chart
     from pptx.shapes.base import BaseShape
     from pptx.slide import Slide
-
-_WORD_STYLES = "p[style-name='Title'] => h1:fresh"  # beyond mammoth's own, which knows "Heading 1" to "Heading 6"
-
-
-def read_docx(file: SourceFile) -> Document:
-    """A Word document as Markdown; headings are those that use Word's heading styles. Comments are left out."""
-    try:
-        import mammoth
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("mammoth", "office") from error
-
-    check_office_file(file)
-    html: str = mammoth.convert_to_html(
-        io.BytesIO(file.data),
-        style_map=_WORD_STYLES,
-        include_embedded_style_map=False,
-        convert_image=mammoth.images.img_element(lambda _: {"src": ""}),  # its alternative text is kept
-    ).value
-    text = html_to_markdown(html, file).text
-    return Document(str(file.path), first_heading(text) or file.path.stem, (Page(None, text),), is_markdown=True)
 
 
 def read_pptx(file: SourceFile) -> Document:
