@@ -17,7 +17,7 @@ _MAX_MARKUP = 1000
 _MAX_TITLE = 200  # characters; every chunk below the heading carries it
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.*\n)*?---[ \t]*(?:\n|\Z)")
+FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.*\n)*?---[ \t]*(?:\n|\Z)")
 """Settings between dashes at the top, as static site generators read them; CommonMark would see a heading there."""
 
 
@@ -40,7 +40,7 @@ class Heading:
 
 def find_headings(text: str) -> list[Heading]:
     """All headings of a CommonMark text in order; those in code are none, and those in lists and quotes count."""
-    front_matter = _FRONT_MATTER.match(text)
+    front_matter = FRONT_MATTER.match(text)
     skipped = front_matter.end() if front_matter else 0
     body = text[skipped:]
     line_starts = [skipped, *(skipped + line_end.end() for line_end in _LINE_END.finditer(body)), len(text)]

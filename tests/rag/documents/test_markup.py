@@ -131,3 +131,42 @@ def test_a_page_has_metadata(tmp_path: Path) -> None:
     document = _read(tmp_path / "a.html", f"{head}<svg><title>North</title></svg>")
     assert (document.title, _text(document)) == ("The title", "North")
     assert document.metadata == {"author": "Ann", "created": "2025-03-01", "description": "All of it"}
+
+
+def test_files_in_markdown_are_left_out(tmp_path: Path) -> None:
+    image = "data:image/png;base64," + "iVBORw0K" * 20_000
+    text = f"![A lamp]({image})\n\n![][image1]\n\n[image1]: <{image}>\n\n`data:text/plain,hello`"
+    document = _read(tmp_path / "a.md", text)
+    assert _text(document) == text.replace(image, "")
+    assert document.notes == ("Embedded files (data URIs) were left out: 2, with 320,044 characters.",)
+
+
+@pytest.mark.parametrize(
+    ("front_matter", "title", "metadata"),
+    [
+        (
+            "title: The house\ndate: 2025-03-01\ntags: [a, b]\nversion: 1.10\nnested: {a: b}",
+            "The house",
+            {"date": "2025-03-01", "tags": "a, b", "version": "1.10"},
+        ),
+        ("a: [", "Heading", {}),
+        ("Only a text between rules.", "Heading", {}),
+        ("a: " + "[" * 5000, "Heading", {}),
+    ],
+)
+def test_a_front_matter_is_metadata(tmp_path: Path, front_matter: str, title: str, metadata: dict[str, str]) -> None:
+    text = f"---\n{front_matter}\n---\n# Heading\n"
+    document = _read(tmp_path / "a.md", text)
+    assert _text(document) == text
+    assert document.title == title
+    assert document.metadata == metadata
+
+
+def test_long_tables_in_markdown_repeat_their_header(tmp_path: Path) -> None:
+    rows = "\n".join(f"K{number:04} | a \\| b" for number in range(300))
+    short = "| a |\n|---|\n| b |"
+    text = _text(_read(tmp_path / "a.md", f"{short}\n\nPart | Width\n:-- | --:\n{rows}\n\n> | q |\n> |---|\n"))
+    assert text.startswith(f"{short}\n\n| Part | Width |\n| --- | --- |\n| K0000 | a \\| b |\n")
+    assert text.count("| Part | Width |") > 5
+    assert text.count("| K0") == 300
+    assert text.endswith("\n\n> | q |\n> |---|\n")

@@ -4,16 +4,10 @@ from jina_rag.rag.documents.formats.data import read_csv, read_json, read_json_l
 from jina_rag.rag.documents.formats.epub import read_epub
 from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
+from jina_rag.rag.documents.formats.markdown import MARKDOWN_KINDS, read_markdown
 from jina_rag.rag.documents.formats.office import read_pptx
 from jina_rag.rag.documents.formats.pdf import read_pdf
-from jina_rag.rag.documents.formats.text import (
-    CODE_KINDS,
-    MARKDOWN_KINDS,
-    TEXT_KINDS,
-    read_code,
-    read_markdown,
-    read_text,
-)
+from jina_rag.rag.documents.formats.text import CODE_KINDS, TEXT_KINDS, read_code, read_text
 from jina_rag.rag.documents.formats.word import read_docx
 from jina_rag.rag.documents.types import Reader
 

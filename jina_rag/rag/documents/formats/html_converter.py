@@ -93,14 +93,14 @@ class _Converter(MarkdownConverter):
         self._cells: dict[int, str] = {}
 
     def get_conv_fn(self, tag_name: str) -> Callable[..., str] | None:
-        found: Callable[..., str] | None = super().get_conv_fn(tag_name)
-        return found or (None if tag_name in _INLINE else self.convert_div)
+        found: Callable[..., str] | None = super().get_conv_fn(tag_name)  # type: ignore[misc]
+        return found or (None if tag_name in _INLINE else self.convert_div)  # type: ignore[attr-defined]
 
     def convert_a(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
         """A link; one to another place of the same book or page is its text."""
         href = str(el.get("href", ""))
         is_within = "#" in href and "://" not in href
-        converted: str = text if is_within else super().convert_a(el, text, parent_tags)
+        converted: str = text if is_within else super().convert_a(el, text, parent_tags)  # type: ignore[misc]
         return converted
 
     def convert_sup(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
@@ -115,7 +115,7 @@ class _Converter(MarkdownConverter):
 
     def convert_td(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
         if "table" not in parent_tags:
-            return str(self.convert_div(el, text, parent_tags))
+            return str(self.convert_div(el, text, parent_tags))  # type: ignore[attr-defined]
         self._cells[id(el)] = text
         return ""
 

@@ -1,7 +1,6 @@
-"""Text, Markdown and source code."""
+"""Text and source code."""
 
 from jina_rag.rag.documents.formats.decoding import decode
-from jina_rag.rag.documents.headings import first_heading
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 _CODE = """
@@ -13,7 +12,6 @@ CODE_KINDS = tuple(f".{ending}" for ending in _CODE.split())
 """Endings of source code and settings, which are read as they stand."""
 
 TEXT_KINDS = (".adoc", ".log", ".org", ".rst", ".srt", ".tex", ".text", ".txt", ".vtt")
-MARKDOWN_KINDS = (".markdown", ".md", ".mdx", ".qmd", ".rmd")
 
 
 def read_text(file: SourceFile) -> Document:
@@ -24,9 +22,3 @@ def read_text(file: SourceFile) -> Document:
 def read_code(file: SourceFile) -> Document:
     """As `read_text`; the title keeps the ending, which says the language."""
     return Document(str(file.path), file.path.name, (Page(None, decode(file)),))
-
-
-def read_markdown(file: SourceFile) -> Document:
-    """Markdown as it stands, named after its first heading."""
-    text = decode(file)
-    return Document(str(file.path), first_heading(text) or file.path.stem, (Page(None, text),), is_markdown=True)
