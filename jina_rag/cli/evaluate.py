@@ -1,12 +1,13 @@
 """How good search and answers are: `eval`."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jina_rag.cli.app import QUESTIONS, app, examples
-from jina_rag.cli.opening import embedder_for, load_embedder
+from jina_rag.cli.opening import embedder_for, load_embedder, open_index
 from jina_rag.cli.options import (
     DEFAULT_INDEX,
     BackendOption,
@@ -18,8 +19,9 @@ from jina_rag.cli.options import (
     QuantizationOption,
     RerankerOption,
 )
-from jina_rag.cli.output import print_json, print_notice, print_table
-from jina_rag.cli.progress import stage_bar
+from jina_rag.cli.output import print_json, print_notice, print_table, shortened
+from jina_rag.cli.progress import counting_bar, stage_bar
+from jina_rag.errors import EvaluationError
 from jina_rag.formatting import counted
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     name="eval",
     rich_help_panel=QUESTIONS,
     epilog=examples(
+        "jina-rag eval questions.csv --make-questions 50",
         "jina-rag eval questions.csv --report report.html",
         "jina-rag eval beir/scifact --model minilm --json > minilm.json",
         "jina-rag eval beir/scifact --model minilm:Q8_0 --against minilm.json",
@@ -69,6 +72,16 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report with plots to read.")
     ] = None,
+    n_questions: Annotated[
+        int | None,
+        typer.Option(
+            "--make-questions",
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="Let the answer model write N questions about the index into DATASET, a new .csv file to check.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how well the passages that answer known questions are found.
@@ -76,6 +89,9 @@ def evaluate(
     A row of a .csv file says which question is answered where: the file, and if you like the page and a phrase of the
     passage. Rows with the same question are further passages of it.
     """
+    if n_questions is not None:
+        _make_questions(dataset, n_questions, index, backend, llm)
+        return
     from jina_rag.evaluation import compare_with, load_dataset, load_run
     from jina_rag.evaluation import evaluate as run_evaluation
 
@@ -100,6 +116,28 @@ def evaluate(
         return
     _print_evaluation(evaluation)
     _print_comparisons(comparisons)
+
+
+def _make_questions(path: Path, n: int, folder: Path, backend: str | None, llm: str | None) -> None:
+    from jina_rag.evaluation.questions import make_questions, write_questions
+    from jina_rag.rag.answering.chat_generator import ChatGenerator
+    from jina_rag.rag.answering.factory import make_generator
+
+    if path.suffix.lower() != ".csv":
+        raise typer.BadParameter(f"Questions are written to a .csv file, not to {path}.", param_hint="DATASET")
+    generator = make_generator(llm)
+    if not isinstance(generator, ChatGenerator):
+        raise EvaluationError(
+            "No language model is connected, and the questions are written by one. Start Ollama or LM Studio, download "
+            "one (jina-rag download Qwen3.5-4B), or name one with --llm."
+        )
+    done = 0
+    with closing(generator), open_index(folder, backend) as index, counting_bar("Writing", n, "questions") as show:
+        for made in write_questions(path, make_questions(index, generator.model, n)):
+            done += 1
+            show(done)
+            print_notice(shortened(made.text, 100))
+    print_notice(f"{counted(done, 'question')} in {path}. Check them, then: jina-rag eval {path} --report report.html")
 
 
 def _embedder(

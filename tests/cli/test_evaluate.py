@@ -54,6 +54,12 @@ def test_answers_are_measured_where_a_language_model_is_named(
     assert answers["measures"]["declined, of questions that they don't"]["mean"] == 0
 
 
+def test_questions_are_written_by_a_language_model_or_not_at_all(index: Run, tmp_path: Path) -> None:
+    assert "No language model is connected" in index("eval", "own.csv", "--make-questions", "3").stderr
+    assert not (tmp_path / "own.csv").exists()
+    assert index("eval", "own.json", "--make-questions", "3").exit_code == 2
+
+
 def test_mistakes_are_explained(run: Run, tmp_path: Path) -> None:
     (tmp_path / "questions.csv").write_text(QUESTIONS)
     assert "No index at" in run("eval", "questions.csv").stderr
