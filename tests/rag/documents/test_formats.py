@@ -161,8 +161,6 @@ def test_json_is_not_computed(tmp_path: Path) -> None:
     digits = "9" * 10_000
     assert _text(read_document(_write(tmp_path / "a.json", f"[{digits}, 1.10, 1e999]"))) == f"{digits}\n\n1.10\n\n1e999"
     assert _text(read_document(_write(tmp_path / "b.json", r'["half \ud83d of a pair"]'))) == "half \ufffd of a pair"
-    with pytest.raises(DocumentError, match=r"no valid JSON .* \.txt"):
-        read_document(_write(tmp_path / "c.json", "{'a': 1}"))
 
 
 def test_source_code_is_read_as_it_stands(tmp_path: Path) -> None:
@@ -216,7 +214,7 @@ OUTGROWING: dict[str, Callable[[Path], object]] = {
     ".xlsx": _repeated_strings,
     ".pptx": _repeated_slide,
     ".json": lambda path: _write(path, json.dumps({"k" * 5000: [{"a": 1}] * 500})),
-    ".csv": lambda path: _write(path, "," * 30 + "x\n" + "a\n" * 2000),
+    ".csv": lambda path: _write(path, ",".join(["h" * 100] * 11) + ("\n" + ",".join("1" * 11)) * 2000),
 }
 
 
@@ -241,10 +239,10 @@ def test_a_chapter_is_read_once_however_often_the_book_names_it(tmp_path: Path) 
     assert _text(read_document(write_zip(path, files))) == once
 
 
-def test_a_long_table_header_is_not_repeated_and_that_is_noted(tmp_path: Path) -> None:
-    document = read_document(_write(tmp_path / "a.csv", "h" * 2000 + "\n" + ("b" * 390 + "\n") * 20))
+def test_below_a_long_header_each_value_has_its_name(tmp_path: Path) -> None:
+    document = read_document(_write(tmp_path / "a.csv", "id," + "h" * 2000 + "\n" + ("7," + "b" * 390 + "\n") * 20))
     assert _text(document).count("h" * 2000) == 1
-    assert "header of a table has 2,0" in document.notes[0]
+    assert _text(document).count(f"id: 7\n{'h' * 100}: {'b' * 390}\n") == 19
 
 
 @pytest.mark.parametrize("kind", [".md", ".html", ".pdf"])
