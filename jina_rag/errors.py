@@ -17,6 +17,7 @@ JinaRagError
 ├── IndexFolderError            an index folder that cannot be used
 ├── GenerationError             a language model that cannot answer
 │   └── ContextTooSmallError    it cannot read so much at once
+├── EvaluationError             questions, runs or vectors of an evaluation that cannot be used
 ├── ServerSettingsError         a server that must not start as it is set
 └── MissingDependencyError      an optional package is not installed
 
@@ -148,6 +149,10 @@ class GenerationError(JinaRagError, RuntimeError):
 
 class ContextTooSmallError(GenerationError):
     """The question, the passages and the conversation together are longer than the language model reads."""
+
+
+class EvaluationError(JinaRagError, ValueError):
+    """Questions, an earlier run or stored vectors can't be used to evaluate."""
 
 
 class ServerSettingsError(JinaRagError, ValueError):

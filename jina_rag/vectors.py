@@ -66,7 +66,7 @@ def quantize_int8(vectors: FloatArray, ranges: FloatArray) -> NDArray[np.int8]:
     """
     starts, steps = ranges[0], (ranges[1] - ranges[0]) / 255
     scaled = np.divide(vectors - starts, steps, out=np.zeros_like(vectors), where=steps > 0) - 128
-    return np.clip(scaled, -128, 127).astype(np.int8)
+    return np.asarray(np.clip(scaled, -128, 127), dtype=np.int8)
 
 
 def dequantize_int8(codes: NDArray[np.int8], ranges: FloatArray) -> FloatArray:

@@ -22,8 +22,11 @@ EmbedderFactory = Callable[[], Embedder]
 
 @pytest.fixture(scope="session", autouse=True)
 def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The key of the tests' indexes is not that of whoever runs them, nor are the chat servers on this machine."""
+    """The tests have a key for their indexes, and don't use the models or chat servers of whoever runs them."""
+    hub_cache = str(tmp_path_factory.mktemp("hub"))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_CACHE", hub_cache)  # for processes that tests start
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", hub_cache)
         patch.setenv("JINA_RAG_DISCOVER", "0")
         patch.setenv(DATA_VARIABLE, str(tmp_path_factory.mktemp("data")))
         yield

@@ -132,7 +132,7 @@ def test_the_installed_command_with_a_real_model(tmp_path: Path, notes: Path) ->
     asked = jina_rag("ask", "What are Saturn's rings made of?", cwd=tmp_path)
     assert asked.stdout.startswith("No language model is connected")
     assert asked.stdout.splitlines()[1].startswith("notes/saturn.txt")
-    assert asked.stderr.startswith("Answer model: none (JINA_RAG_DISCOVER is 0).\n")
+    assert asked.stderr.startswith("Answer model: none (JINA_RAG_DISCOVER is 0, and none is downloaded")
     failed = jina_rag("search", "x", "--index", "none", cwd=tmp_path)
     assert failed.returncode == 1
     assert failed.stderr == "Error: No index at none: make one with `jina-rag add PATH`.\n"

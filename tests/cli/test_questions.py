@@ -172,7 +172,7 @@ def test_ask_without_a_language_model_shows_the_passages_that_fit_best(index: Ru
     result = index("ask", "Why does Mars look red?")
     assert result.stdout.startswith("No language model is connected: these passages fit your question best.\nnotes/")
     assert "\n  > Mars looks red because of iron rust.\n" in result.stdout
-    assert result.stderr.startswith("Answer model: none (JINA_RAG_DISCOVER is 0).\nFor written answers, start Ollama")
+    assert result.stderr.startswith("Answer model: none (JINA_RAG_DISCOVER is 0, and none is downloaded: see ")
     answer = json.loads(index("ask", "Why does Mars look red?", "--json").stdout)
     assert (answer["answer"], answer["claims"], answer["highlights"][0]["number"]) == ("", [], 1)
 

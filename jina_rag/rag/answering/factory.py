@@ -33,20 +33,16 @@ class LlmChoice(NamedTuple):
 def choose_llm() -> LlmChoice:
     """A chat model that a server on this machine has, else one that has been downloaded, else none.
 
-    JINA_RAG_DISCOVER=0 makes it none.
-
     Raises:
         ModelNotFoundError: the hub's cache can't be read.
     """
-    if discovery_is_off():
-        return LlmChoice(NONE, f"{DISCOVER_VARIABLE} is 0")
     for server in discover():
         return LlmChoice(server.settings[0], f"{server.program} runs on this machine")
     for row in list_chat_models():
         if is_on_this_machine(row):
             return LlmChoice(row.name, "it has been downloaded")
-    reason = "no server with a chat model runs on this machine, and none is downloaded: see `jina-rag models`"
-    return LlmChoice(NONE, reason)
+    unserved = f"{DISCOVER_VARIABLE} is 0" if discovery_is_off() else "no server with a chat model runs on this machine"
+    return LlmChoice(NONE, f"{unserved}, and none is downloaded: see `jina-rag models`")
 
 
 def make_generator(setting: str | None, api_key: str | None = None) -> Generator | None:

@@ -7,15 +7,16 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from jina_rag.rag.text.cleaning import remove_invisible
+from jina_rag.rag.text.search_text import search_text
 from jina_rag.rag.text.sentences import sentence_spans
-from jina_rag.rag.text.tokens import UNSPACED, unwrapped
+from jina_rag.rag.text.tokens import UNSPACED
 
 _FEWEST_WORDS = 3
 """A shorter claim, such as "Yes." or "£22", says something only together with its question, which nobody compares."""
 
 _DASHES = re.compile(r"[‐‑‒–—―−]")
-_MARKS_THAT_COUNT = re.compile(r"(?<=\d)[.,:/'-](?=\d)|(?<!\w)-(?=\d)|!(?=[\w=])|[%‰#@&?]")
-"""In and before numbers, "not" in code, signs that are read aloud, and the end of a question."""
+_MARKS_THAT_COUNT = re.compile(r"(?<=\d)[.,:/'-](?=\d)|(?<!\w)-(?=\d)|!(?=[\w=])|[%‰#@&?^]")
+"""In and before numbers, "not" in code, signs that are read aloud, powers, and the end of a question."""
 
 _OTHER_LANGUAGES = ("de", "es", "fr")
 """Whose abbreviations and dates sentencex knows: nobody says which language a passage is in."""
@@ -71,11 +72,10 @@ class QuotableText:
 def words_of(text: str) -> list[str]:
     """The words, numbers and signs of a text as quotations are compared by: in lower case, without other marks.
 
-    Width and ligatures are made alike (NFKC), but a power stays one: 10² is not 102.
+    They are spelled as `search_text` does.
     """
-    text = unicodedata.normalize("NFC", unwrapped(remove_invisible(text)))
-    text = "".join(c if unicodedata.category(c) == "No" else unicodedata.normalize("NFKC", c) for c in text)
-    text = _DASHES.sub("-", unicodedata.normalize("NFC", text)).lower()
+    text = unicodedata.normalize("NFC", remove_invisible(search_text(text)))
+    text = _DASHES.sub("-", text).lower()
     counting = {match.start() for match in _MARKS_THAT_COUNT.finditer(text)}
     kept = (c if place in counting or _is_part_of_word(c) else " " for place, c in enumerate(text))
     return _WORD_OF_ITS_OWN.sub(r" \1 ", "".join(kept)).split()

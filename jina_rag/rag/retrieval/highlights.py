@@ -10,7 +10,7 @@ import numpy as np
 
 from jina_rag.embedder import Embedder
 from jina_rag.rag.retrieval.search import SearchResult
-from jina_rag.rag.text.sentences import find_sentences
+from jina_rag.rag.text.sentences import Sentence, find_sentences
 from jina_rag.vectors import FloatArray
 
 _MAX_CACHED = 8192
@@ -40,8 +40,8 @@ class Highlight:
 def best_sentences(question: str, passages: Sequence[SearchResult], embedder: Embedder) -> list[Highlight]:
     """The sentence of each passage that is most similar to the question, the most similar first.
 
-    Sentences are embedded as documents, rows of tables behind the names of their columns. Headings are not sentences,
-    so a passage of nothing else has no highlight. The latest vectors are cached.
+    Sentences are embedded as documents, rows of tables behind the names of their columns. Headings count only in a
+    passage of nothing else. The latest vectors are cached.
 
     Args:
         question: What was asked. One that is longer than the model reads counts by its beginning.
@@ -56,8 +56,7 @@ def best_sentences(question: str, passages: Sequence[SearchResult], embedder: Em
     sentences = [
         (number, sentence)
         for number, passage in enumerate(passages, start=1)
-        for sentence in find_sentences(passage.chunk.text)
-        if sentence.kind in ("sentence", "row")
+        for sentence in _candidates(passage.chunk.text)
     ]
     if not sentences:
         return []
@@ -68,6 +67,11 @@ def best_sentences(question: str, passages: Sequence[SearchResult], embedder: Em
         number, sentence = sentences[place]
         best.setdefault(number, Highlight(number, sentence.start, sentence.end, float(similarities[place])))
     return list(best.values())
+
+
+def _candidates(passage: str) -> list[Sentence]:
+    sentences = find_sentences(passage)
+    return [sentence for sentence in sentences if sentence.kind in ("sentence", "row")] or sentences
 
 
 def _vectors(texts: Sequence[str], embedder: Embedder) -> FloatArray:

@@ -3,7 +3,8 @@
 The functions work inside the transaction of the connection that they are handed, so that chunks and their words come
 and go together. FTS5 splits text at everything that is not a letter, mark or digit, removes diacritics and reduces
 English words to their stems (Porter). Scripts written without blanks (Chinese, Japanese, Korean, Thai and its
-neighbours) would be one long word to it, so runs of them are stored as overlapping pairs of characters.
+neighbours) would be one long word to it, so runs of them are stored as overlapping pairs of characters. Words that
+markup or the end of a line cuts are stored whole, their parts behind the text.
 
 The table keeps its own copy of the text in that form. A contentless table would be smaller, but deletes only what it is
 given again letter by letter, and another version of Unicode may spell it otherwise.
@@ -17,6 +18,7 @@ from heapq import nlargest
 from itertools import groupby
 
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.text.search_text import search_text
 from jina_rag.rag.text.tokens import FUNCTION_WORDS
 
 TABLES = (
@@ -54,7 +56,7 @@ def add(connection: sqlite3.Connection, chunks: Iterable[Chunk]) -> None:
     """Make chunks findable by the words of their text, title and headings; they must stand in `chunks` already."""
     connection.executemany(
         "INSERT OR REPLACE INTO lexical (rowid, title, heading, text) SELECT number, ?, ?, ? FROM chunks WHERE id = ?",
-        ((_spell(chunk.title), _spell(chunk.heading or ""), _spell(chunk.text), chunk.id) for chunk in chunks),
+        ((_spell(chunk.title), _spell(chunk.heading or ""), _stored(chunk.text), chunk.id) for chunk in chunks),
     )
 
 
@@ -92,6 +94,15 @@ def search(
     return list(connection.execute(statement, [expression, *parameters, k]))
 
 
+def _stored(text: str) -> str:
+    """The search text as it is stored, and behind it the words that are in the text as it is written only."""
+    written, whole = _compatible(text), _compatible(search_text(text))
+    if written == whole:
+        return _spell(whole)
+    known = set(_words(whole))
+    return _spell(" ".join([whole, *dict.fromkeys(word for word in _words(written) if word not in known)]))
+
+
 def _spell(text: str) -> str:
     """`text` as it is stored: in Unicode's compatibility form, and cut into pairs where words are not."""
     return _UNSPACED.sub(lambda run: f" {' '.join(_pairs(run.group()))} ", _compatible(text))
@@ -115,7 +126,7 @@ def _pairs(run: str) -> Iterator[str]:
 
 def _expression(query: str) -> str:
     """What FTS5 is asked for: any of the words; those in quotes or joined by signs as phrases."""
-    query = _compatible(query)
+    query = _compatible(search_text(query))
     phrases = [_phrase(words) for quoted in _QUOTED.findall(query) if (words := _words(quoted))]
     terms: list[str] = []
     for piece in _QUOTED.sub(" ", query).split():

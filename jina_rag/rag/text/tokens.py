@@ -1,11 +1,7 @@
-"""Words: how they are written together, divided at ends of lines, and which say nothing by themselves."""
-
-import re
+"""Words: how they are written together, and which say nothing by themselves."""
 
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f"
 """The characters of scripts without blanks between words, as a class of a regular expression: each is a word here."""
-
-_WRAPPED_WORD = re.compile(r"(?<=[^\W\d_])(?:\u00ad[ \t]*\n?|-[ \t]*\n)[ \t]*(?=[^\W\d_])")
 
 _FUNCTION_WORDS = """
 a an the this that these those of in on at to for from by with as into onto about than then there here
@@ -22,8 +18,3 @@ cuánto cuántos cuánta cuántas
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Words of English, German, French and Spanish that say nothing by themselves."""
-
-
-def unwrapped(text: str) -> str:
-    """`text` with words that were divided at the end of a line in one piece."""
-    return _WRAPPED_WORD.sub("", text)

@@ -8,7 +8,7 @@ import pytest
 from jina_rag import ModelNotFoundError
 from jina_rag.bundled import bundled_chat_model
 from jina_rag.rag import make_generator
-from jina_rag.rag.answering import factory
+from jina_rag.rag.answering import chat_servers, factory
 from jina_rag.rag.answering.chat_servers import DISCOVER_VARIABLE, ChatServer
 from jina_rag.rag.answering.factory import choose_llm
 from jina_rag.rag_models import list_chat_models
@@ -44,8 +44,14 @@ def test_a_server_comes_before_a_download_and_that_before_none(machine: Path, mo
     assert choose_llm().setting == "Qwen3.5-4B"
     monkeypatch.setattr(factory, "discover", lambda: (OLLAMA,))
     assert choose_llm() == ("http://127.0.0.1:9/v1#qwen3.5:2b", "Ollama runs on this machine")
+
+
+def test_without_discovery_a_download_still_answers(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DISCOVER_VARIABLE, "0")
-    assert choose_llm() == ("none", "JINA_RAG_DISCOVER is 0")
+    monkeypatch.setattr(factory, "discover", chat_servers.discover)
+    assert choose_llm().reason.startswith("JINA_RAG_DISCOVER is 0, and none is downloaded")
+    downloaded("Qwen3.5-2B", machine)
+    assert choose_llm().setting == "Qwen3.5-2B"
 
 
 @pytest.mark.parametrize("setting", [None, "auto"])

@@ -29,7 +29,8 @@ Tickets are refunded only if the company cancels. It takes these: dogs; small ca
 
 鐘の重さは31キログラムです。霧の日に鳴らします。
 
-Space is 10² metres wide and −5 degrees cold. Its name is Ostrel"""
+Space is 10² metres wide and −5 degrees cold. H₂O, the of\u00adfi\u200bce and **N**orthwest.
+Its name is Ostrel"""
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,8 @@ Space is 10² metres wide and −5 degrees cold. Its name is Ostrel"""
         ("Members enter free of charge.", "Members enter free of charge"),
         ("Monday | ten boats", "| Monday | ten boats |"),
         ("鐘の重さは３１キログラムです", "鐘の重さは31キログラムです。"),
+        ("H2O, the oﬃce and Northwest.", "H₂O, the of\u00adfi\u200bce and **N**orthwest."),
+        ("Space is 10^2 metres wide and -5 degrees cold.", "Space is 10² metres wide and −5 degrees cold."),
         ("Space is 10² metres wide and -5 degrees cold.", "Space is 10² metres wide and −5 degrees cold."),
     ],
 )

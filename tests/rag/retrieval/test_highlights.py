@@ -22,8 +22,8 @@ FOUND = passages(
 def test_the_best_sentence_of_each_passage_is_marked_in_its_place(minilm: Embedder) -> None:
     highlights = best_sentences("Which planet is red?", FOUND, minilm)
     marked = [(each.number, FOUND[each.number - 1].chunk.text[each.start : each.end]) for each in highlights]
-    assert marked == [(2, "The planet Mars looks\nred."), (1, "Venus is hot.")]
-    sentences = minilm.embed_documents(["The planet Mars looks red.", "Venus is hot."])
+    assert marked == [(2, "The planet Mars looks\nred."), (1, "Venus is hot."), (3, "Only a heading")]
+    sentences = minilm.embed_documents(["The planet Mars looks red.", "Venus is hot.", "Only a heading"])
     similarities = minilm.similarity(minilm.embed_query("Which planet is red?"), sentences).ravel()
     assert [each.similarity for each in highlights] == pytest.approx(similarities.tolist(), abs=1e-4)
     assert best_sentences("Which planet is red?", [], minilm) == []
@@ -31,7 +31,7 @@ def test_the_best_sentence_of_each_passage_is_marked_in_its_place(minilm: Embedd
 
 def test_a_question_that_is_too_long_counts_by_its_beginning(embedder: Embedder) -> None:
     short = Embedder(embedder.backend, replace(embedder.spec, max_input_tokens=12))
-    assert [each.number for each in best_sentences("Its thick clouds " * 20, FOUND, short)] == [1, 2]
+    assert [each.number for each in best_sentences("Its thick clouds " * 20, FOUND, short)][:2] == [1, 2]
 
 
 class CountingBackend(FakeBackend):
@@ -50,4 +50,4 @@ def test_a_sentence_is_embedded_once() -> None:
     best_sentences("Which planet is red?", FOUND, embedder)
     n_first = backend.n_texts
     best_sentences("What is hot?", FOUND[1:], embedder)
-    assert (n_first, backend.n_texts) == (5, 6)
+    assert (n_first, backend.n_texts) == (6, 7)

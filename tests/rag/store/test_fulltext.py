@@ -69,6 +69,17 @@ def _found(connection: sqlite3.Connection, query: str, k: int = 10) -> list[str]
         ("東京towerの猫", "東京tower"),
         ("東京towerの猫", "猫"),
         ("𠮷野家で食べる", "𠮷野家"),
+        ("the **N**orthern f**oo**bar and South**ern**", '"the Northern foobar and Southern"'),
+        ("area = width*height*depth", "height"),
+        ("an ex\u00adam\u00ad\n  ple, zero\u200bwidth Auf\u200clage", '"an example, zerowidth Auflage"'),
+        ("a well-\nknown exam-\nple", "known"),
+        ("a well-\nknown exam-\nple", "example"),
+        ("H_2O, CO₂ and H<sub>2</sub>S", '"H2O, CO2 and H₂S"'),
+        ("CO₂", "CO_2"),
+        ("about 10<sup>6</sup> or 10⁶", '"10^6 or 10^6"'),
+        ("about 10⁶ of them", "10^6"),
+        ("50 m² and 1½", "m2"),
+        ("the 21^st of May", '"the 21st"'),
     ],
 )
 def test_words_are_found(index: Index, text: str, query: str) -> None:
@@ -76,7 +87,8 @@ def test_words_are_found(index: Index, text: str, query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "query"), [("がん", "かん"), ("机器学习", "机学"), ("cat", "category"), ("한국어", "국한")]
+    ("text", "query"),
+    [("がん", "かん"), ("10^6", "106"), ("1½", "112"), ("机器学习", "机学"), ("cat", "category"), ("한국어", "국한")],
 )
 def test_other_words_are_not(index: Index, text: str, query: str) -> None:
     assert _found(index(text), query) == []

@@ -1,0 +1,51 @@
+"""Texts as an index: each one is a document of one chunk, so that they are searched through the same door as files."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from jina_rag.embedder import Embedder
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.indexing.index import DocumentIndex
+from jina_rag.rag.store.catalog import CATALOG, Catalog
+from jina_rag.rag.store.types import IndexedDocument, text_digest
+
+_TEXTS_AT_A_TIME = 512
+
+
+@contextmanager
+def corpus_index(
+    texts: Mapping[str, str], embedder: Embedder, on_progress: Callable[[int], None] = lambda _: None
+) -> Iterator[DocumentIndex]:
+    """An index in a temporary folder with one document for each text, its source the text's name.
+
+    Args:
+        texts: By name; blank ones are left out, for no search could show them.
+        embedder: The model, which must cut what is too long.
+        on_progress: Called with how many more texts are done.
+    """
+    with (
+        TemporaryDirectory(prefix="jina-rag-eval-") as folder,
+        DocumentIndex.create_or_open(Path(folder) / "index", embedder) as index,
+        closing(Catalog(index.folder / CATALOG)) as catalog,
+    ):
+        waiting = iter([(name, text) for name, text in texts.items() if text.strip()])
+        while batch := list(islice(waiting, _TEXTS_AT_A_TIME)):
+            vectors = embedder.embed([text for _, text in batch], "document", on_progress=on_progress).vectors
+            catalog.replace(
+                [_document(name, text) for name, text in batch],
+                {text_digest(text): vector for (_, text), vector in zip(batch, vectors, strict=True)},
+            )
+        index.remove(())  # any change lets Chroma follow what the catalog holds
+        yield index
+
+
+def _document(name: str, text: str) -> tuple[IndexedDocument, list[Chunk]]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    chunk = Chunk(hashlib.sha256(name.encode()).hexdigest()[:32], name, "", 0, None, None, 0, len(text), text)
+    return IndexedDocument(name, "", sha256, len(text), 0, 1, now), [chunk]

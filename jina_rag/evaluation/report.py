@@ -1,0 +1,219 @@
+"""An evaluation as one HTML file that needs nothing else: no script, no font and no request to anywhere."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from jina_rag.evaluation.measures import SIGNIFICANT, Difference, Estimate, compare
+from jina_rag.evaluation.results import AnswersResult, Comparison, Evaluation, MethodResult
+from jina_rag.formatting import counted, duration
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; width: 100%; } th, td { padding: .35rem .6rem; text-align: right; }
+th:first-child, td:first-child { text-align: left; } tr + tr { border-top: 1px solid #d8dee6; }
+th { font-weight: 600; } small, .quiet { color: #5a6675; } .lead { font-size: 1.15rem; }
+svg { width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: #1c2430; }
+.better { color: #1a7f37; } .worse { color: #b42318; } li { margin: .2rem 0; }
+"""
+
+_COLOURS = ("#0b6e4f", "#3a9d76", "#8cc9a1", "#e0c36a", "#c9ced6")
+_BANDS = ((1, 1, "first"), (2, 3, "2nd or 3rd"), (4, 5, "4th or 5th"), (6, None, "later"))
+_NOT_FOUND = "not found"
+_MOST_QUESTIONS = 200
+
+_MEANINGS = {
+    "nDCG@10": "counts each expected passage among the first ten, the more the higher up it is: 1 if all are on top, 0 "
+    "if none is there. It is the usual figure to compare search by.",
+    "recall@k": "the share of the expected passages among the first k.",
+    "MRR@10": "the mean of 1 for an expected passage in first place, 1/2 in second, 1/3 in third, and 0 if it is not "
+    "among ten.",
+    "MAP@10": "the same idea where a question has several expected passages: the mean of the precision at each.",
+}
+
+
+def make_report(evaluation: Evaluation, comparisons: Sequence[Comparison] = (), against: str = "") -> str:
+    """The report as HTML.
+
+    Args:
+        evaluation: What was found.
+        comparisons: With an earlier run, by measure and way to search.
+        against: What that run is called.
+    """
+    best = best_method(evaluation)
+    title = f"How well search finds the answers: {evaluation.dataset}"
+    parts = [f"<h1>{escape(title)}</h1>"]
+    if best:
+        parts += [_summary(evaluation, best), _rank_plot(evaluation.methods), _measures_table(evaluation.methods)]
+        parts += [_meanings()]
+    if comparisons:
+        parts += [_comparison_table(comparisons, against)]
+    if evaluation.answers:
+        parts += [_answers(evaluation.answers)]
+    if best:
+        parts += [_missed(evaluation, best)]
+    parts += [_notes(evaluation)]
+    return page(title, parts)
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """Parts of HTML as a whole page that may load nothing."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are HTML already."""
+    head = "".join(f"<th>{cell}</th>" for cell in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
+    return f"<table><tr>{head}</tr>\n{body}</table>"
+
+
+def best_method(evaluation: Evaluation) -> MethodResult | None:
+    """The way to search with the highest nDCG@10; None if none was measured."""
+    return max(evaluation.methods, key=lambda method: method.measures["nDCG@10"].mean, default=None)
+
+
+def _summary(evaluation: Evaluation, best: MethodResult) -> str:
+    n, found = len(best.ranks), [rank for rank in best.ranks.values() if rank]
+    earlier = {method.name: method.values["nDCG@10"] for method in evaluation.methods if method is not best}
+    level = [name for name, values in earlier.items() if compare(values, best.values["nDCG@10"]).p > SIGNIFICANT]
+    close = f" These questions can't say whether {escape(' or '.join(level))} search is worse." if level else ""
+    return (
+        f'<p class="lead">Of {counted(n, "question")}, <b>{found.count(1) / n:.0%}</b> had an expected passage in '
+        f"first place and <b>{len(found) / n:.0%}</b> among the first {evaluation.k}, with {escape(best.name)} search, "
+        f"the best here.{close}</p>"
+    )
+
+
+def _rank_plot(methods: Sequence[MethodResult]) -> str:
+    """A bar for each way to search: at which rank the first expected passage of a question is."""
+    left, width, step = 170, 700, 38
+    bars = []
+    for row, method in enumerate(methods):
+        y, x = row * step + 6, float(left)
+        bars.append(f'<text x="0" y="{y + 17}">{escape(method.name[:24])}</text>')
+        for (_, share), colour in zip(_bands(method), _COLOURS, strict=True):
+            bars.append(f'<rect x="{x:.1f}" y="{y}" width="{share * width:.1f}" height="24" fill="{colour}"/>')
+            if share >= 0.06:
+                ink = "#fff" if colour in _COLOURS[:2] else "#1c2430"
+                bars.append(
+                    f'<text x="{x + share * width / 2:.1f}" y="{y + 17}" text-anchor="middle" style="fill:{ink}">'
+                    f"{share:.0%}</text>"
+                )
+            x += share * width
+    legend_y = len(methods) * step + 20
+    for place, (name, _) in enumerate(_bands(methods[0])):
+        x = left + place * 130
+        bars.append(f'<rect x="{x}" y="{legend_y - 11}" width="12" height="12" fill="{_COLOURS[place]}"/>')
+        bars.append(f'<text x="{x + 18}" y="{legend_y}">{name}</text>')
+    return (
+        "<h2>In which place the first expected passage is</h2>"
+        f'<svg viewBox="0 0 {left + width + 10} {legend_y + 12}" role="img" '
+        f'aria-label="Share of the questions by rank">{"".join(bars)}</svg>'
+    )
+
+
+def _bands(method: MethodResult) -> list[tuple[str, float]]:
+    """The share of questions whose first expected passage is within each band of ranks, and of those without."""
+    ranks = list(method.ranks.values())
+    shares = [
+        (name, sum(rank is not None and low <= rank <= (high or rank) for rank in ranks) / len(ranks))
+        for low, high, name in _BANDS
+    ]
+    return [*shares, (_NOT_FOUND, ranks.count(None) / len(ranks))]
+
+
+def _measures_table(methods: Sequence[MethodResult]) -> str:
+    names = list(methods[0].measures)
+    rows = (
+        [
+            escape(method.name),
+            *(_with_interval(method.measures[name]) for name in names),
+            f"{1000 * method.search_s:.1f} ms",
+        ]
+        for method in methods
+    )
+    return "<h2>Measures</h2>" + table(["search", *map(escape, names), "time of one"], rows)
+
+
+def _with_interval(value: Estimate) -> str:
+    return f"{value.mean:.3f}<br><small>{value.low:.3f} to {value.high:.3f}</small>"
+
+
+def _meanings() -> str:
+    meanings = "".join(f"<li><b>{name}</b>: {text}</li>" for name, text in _MEANINGS.items())
+    return (
+        "<details open><summary>What this means</summary><ul>"
+        "<li><b>dense</b> search compares the meaning of question and passage by their vectors, <b>lexical</b> search "
+        "their words (BM25), and <b>hybrid</b> search joins both.</li>"
+        "<li>Each measure is a mean over the questions, from 0 to 1, higher is better. The small figures are a 95% "
+        "confidence interval: other questions of the same kind would give a mean in there.</li>"
+        f"{meanings}</ul></details>"
+    )
+
+
+def _comparison_table(comparisons: Sequence[Comparison], against: str) -> str:
+    rows = (
+        [
+            f"{escape(one.method)}, {escape(one.measure)}",
+            _signed(one.difference),
+            f"{one.difference.low:+.3f} to {one.difference.high:+.3f}",
+            f"{one.difference.better:,} / {one.difference.worse:,}",
+            f"{one.difference.p:.4f}",
+        ]
+        for one in comparisons
+    )
+    return (
+        f"<h2>Compared with {escape(against)}</h2><p>Both runs answered the same {comparisons[0].difference.n:,} "
+        "questions, which are compared one by one. p is how often chance alone would make so large a difference "
+        f"(paired randomisation test): from {SIGNIFICANT} down it is hardly chance.</p>"
+        + table(["", "difference", "95% interval", "questions better / worse", "p"], rows)
+    )
+
+
+def _signed(difference: Difference) -> str:
+    kind = "" if difference.p > SIGNIFICANT else "better" if difference.mean > 0 else "worse"
+    return f'<span class="{kind}">{difference.mean:+.3f}</span>'
+
+
+def _answers(answers: AnswersResult) -> str:
+    judge = f"checked by {answers.judge}" if answers.judge else "only word for word quotations count as support"
+    rows = ([escape(name), _with_interval(value)] for name, value in answers.measures.items())
+    errors = [score.error for score in answers.scores.values() if score.error]
+    failed = f"<p>{counted(len(errors), 'answer')} failed, the first with: {escape(errors[0])}</p>" if errors else ""
+    return (
+        f"<h2>Answers of {escape(answers.generator)}</h2>"
+        f"<p>Citations: {escape(judge)}. Recall is the share of an answer's claims that the passages they cite "
+        "support; precision the share of its citations that are needed for that (ALCE).</p>"
+        f"{table(['', 'mean'], rows)}{failed}"
+    )
+
+
+def _missed(evaluation: Evaluation, best: MethodResult) -> str:
+    missed = [question for question, rank in best.ranks.items() if rank is None]
+    if not missed:
+        return f"<h2>Questions without their passage</h2><p>None, with {escape(best.name)} search.</p>"
+    items = "".join(f"<li>{escape(evaluation.questions[question])}</li>" for question in missed[:_MOST_QUESTIONS])
+    more = f"<p>And {len(missed) - _MOST_QUESTIONS:,} more.</p>" if len(missed) > _MOST_QUESTIONS else ""
+    return (
+        f"<h2>Questions without their passage</h2><p>With {escape(best.name)} search no expected passage of these is "
+        f"among the first {evaluation.k}:</p><ul>{items}</ul>{more}"
+    )
+
+
+def _notes(evaluation: Evaluation) -> str:
+    notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes[:_MOST_QUESTIONS])
+    return (
+        f"<h2>How it was measured</h2><p>{escape(evaluation.model)} {escape(evaluation.quantization)}, "
+        f"{evaluation.dimensions:,} dimensions, over {counted(evaluation.n_texts, 'passage')}; "
+        f"{duration(evaluation.total_s)}, of which {duration(evaluation.embedding_s)} embedding. "
+        f'<span class="quiet">{escape(evaluation.created)}, questions {escape(evaluation.digest)}.</span></p>'
+        + (f"<ul>{notes}</ul>" if notes else "")
+    )
