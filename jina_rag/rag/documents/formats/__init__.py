@@ -5,8 +5,8 @@ from jina_rag.rag.documents.formats.epub import read_epub
 from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
 from jina_rag.rag.documents.formats.markdown import MARKDOWN_KINDS, read_markdown
-from jina_rag.rag.documents.formats.office import read_pptx
 from jina_rag.rag.documents.formats.pdf import read_pdf
+from jina_rag.rag.documents.formats.slides import read_pptx
 from jina_rag.rag.documents.formats.text import CODE_KINDS, TEXT_KINDS, read_code, read_text
 from jina_rag.rag.documents.formats.word import read_docx
 from jina_rag.rag.documents.types import Reader
@@ -21,7 +21,7 @@ READERS: dict[str, Reader] = {
     ".jsonl": read_json_lines,
     ".ndjson": read_json_lines,
     ".pdf": read_pdf,
-    ".pptx": read_pptx,
+    **dict.fromkeys((".potm", ".potx", ".ppsm", ".ppsx", ".pptm", ".pptx"), read_pptx),
     ".tsv": read_csv,
     ".xhtml": read_html,
     ".xlsx": read_xlsx,
