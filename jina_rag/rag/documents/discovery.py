@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats import READERS
+from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -148,6 +149,8 @@ def check_kind(path: Path) -> None:
         DocumentError: it isn't.
     """
     if path.suffix.lower() not in READERS:
+        if path.suffix.lower() in PICTURE_KINDS:
+            raise MissingDependencyError.for_extra("rapidocr", "ocr")
         raise DocumentError(
             f"{path} isn't a supported file type. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, "
             "HTML, Markdown, text, CSV, JSON or source code."

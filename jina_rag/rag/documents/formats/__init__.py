@@ -6,9 +6,11 @@ from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
 from jina_rag.rag.documents.formats.markdown import MARKDOWN_KINDS, read_markdown
 from jina_rag.rag.documents.formats.pdf import read_pdf
+from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS, read_picture
 from jina_rag.rag.documents.formats.slides import read_pptx
 from jina_rag.rag.documents.formats.text import CODE_KINDS, TEXT_KINDS, read_code, read_text
 from jina_rag.rag.documents.formats.word import read_docx
+from jina_rag.rag.documents.ocr import is_installed as has_ocr
 from jina_rag.rag.documents.types import Reader
 
 READERS: dict[str, Reader] = {
@@ -28,6 +30,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys(CODE_KINDS, read_code),
     **dict.fromkeys(MARKDOWN_KINDS, read_markdown),
     **dict.fromkeys(TEXT_KINDS, read_text),
+    **dict.fromkeys(PICTURE_KINDS if has_ocr() else (), read_picture),
 }
 """How each kind of file is read, by its ending in lower case. To read one, call `jina_rag.rag.read_document`, which
 does it in a process of its own, under limits."""
