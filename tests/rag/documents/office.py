@@ -122,3 +122,19 @@ def shape(paragraphs: str, properties: str = "", placeholder: str = "") -> str:
 def shape_paragraph(text: str, properties: str = "") -> str:
     """A paragraph of DrawingML."""
     return f"<a:p><a:pPr>{properties}</a:pPr><a:r><a:t>{text}</a:t></a:r></a:p>"
+
+
+def write_odt(path: Path, body: str, styles: str = "", parts: Mapping[str, str] | None = None) -> Path:
+    """An OpenDocument text with this body, these styles and master pages, and more parts by their names."""
+    files = {
+        "content.xml": odf(f"<office:body><office:text>{body}</office:text></office:body>"),
+        "styles.xml": odf(styles),
+    }
+    return write_zip(path, {**files, **(parts or {})})
+
+
+def odf(content: str) -> str:
+    """A part of an OpenDocument file."""
+    names = ("office", "style", "text", "table", "draw", "svg", "xlink", "chart", "meta", "dc")
+    spaces = " ".join(f'xmlns:{name}="urn:{name}"' for name in names)
+    return f"<office:document {spaces}>{content}</office:document>"

@@ -5,6 +5,7 @@ from jina_rag.rag.documents.formats.epub import read_epub
 from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
 from jina_rag.rag.documents.formats.markdown import MARKDOWN_KINDS, read_markdown
+from jina_rag.rag.documents.formats.opendocument import read_odt
 from jina_rag.rag.documents.formats.pdf import read_pdf
 from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS, read_picture
 from jina_rag.rag.documents.formats.slides import read_pptx
@@ -22,6 +23,7 @@ READERS: dict[str, Reader] = {
     ".json": read_json,
     ".jsonl": read_json_lines,
     ".ndjson": read_json_lines,
+    **dict.fromkeys((".odt", ".ott"), read_odt),
     ".pdf": read_pdf,
     **dict.fromkeys((".potm", ".potx", ".ppsm", ".ppsx", ".pptm", ".pptx"), read_pptx),
     ".tsv": read_csv,

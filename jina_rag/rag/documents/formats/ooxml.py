@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -11,8 +11,7 @@ from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.formats.archives import open_archive, parse_xml
 from jina_rag.rag.documents.formats.equations import equation_text
 from jina_rag.rag.documents.formats.html import note_left_out
-from jina_rag.rag.documents.formats.scripts import Piece, Script, join_pieces
-from jina_rag.rag.documents.formats.tables import markdown_table
+from jina_rag.rag.documents.formats.writing import Piece, Script, join_pieces, linked, table_block
 from jina_rag.rag.documents.types import SourceFile
 
 _METADATA = {
@@ -20,8 +19,6 @@ _METADATA = {
     **{name: name for name in ("created", "modified", "title", "subject", "keywords", "description", "category")},
 }
 """Names of the core properties (ECMA-376 part 2, section 11), and of the document's metadata."""
-_BLOCK_MARK = re.compile(r"^(?=#{1,6}(?:\s|$)|>|```|~~~|=+\s*$|-+\s*$)", re.MULTILINE)
-_NOT_IN_LINK = re.compile(r"[\s()<>]")
 _DECIMAL = re.compile(r"-?\d{1,17}\.\d{1,17}")
 MAX_COLUMNS = 63
 """Of a Word table; what claims to span more is not believed."""
@@ -39,6 +36,11 @@ class Relation(NamedTuple):
     kind: str
     target: str
     is_external: bool
+
+    @property
+    def address(self) -> str:
+        """The address; empty for a part."""
+        return self.target if self.is_external else ""
 
 
 class OfficePackage:
@@ -110,13 +112,6 @@ class OfficePackage:
         if self._n_missing:
             self.file.notes.append(f"Parts that the file refers to are missing in it: {self._n_missing:,}.")
 
-    def table(self, rows: Iterable[Sequence[str]]) -> str:
-        """A Markdown table; its text still has to be counted with that of what it is part of."""
-        before = self.file.n_characters
-        text = markdown_table(self.file, rows)
-        self.file.n_characters = before
-        return text
-
     def drawn_object(self, element: Element, relations: Mapping[str, Relation]) -> str:
         """The text of a chart or a diagram (SmartArt) that a drawing shows, empty if it shows none."""
         for reference in element.iter():
@@ -137,22 +132,10 @@ def chosen(element: Element) -> Element:
     return element if found is None else found
 
 
-def escape_blocks(text: str) -> str:
-    """Text whose lines begin no heading, quotation, rule or code in Markdown."""
-    return _BLOCK_MARK.sub(r"\\", text)
-
-
 def description(element: Element) -> str:
     """The alternative text of a drawing, with its title."""
     texts = (" ".join(element.get(name, "").split()) for name in ("title", "descr"))
     return ": ".join(dict.fromkeys(text for text in texts if text))
-
-
-def linked(text: str, relation: Relation | None) -> str:
-    """Text that is a link to an address, as Markdown."""
-    if relation is None or not relation.is_external or text.strip() in ("", relation.target):
-        return text
-    return f"[{text}]({_NOT_IN_LINK.sub('', relation.target)})"
 
 
 def paragraph_text(paragraph: Element, relations: Mapping[str, Relation] | None = None) -> str:
@@ -167,8 +150,8 @@ def _pieces(paragraph: Element, relations: Mapping[str, Relation]) -> Iterator[P
             raised = "0" if properties is None else properties.get("baseline", "0")
             script: Script = "" if raised.strip("0%") == "" else "_" if raised.startswith("-") else "^"
             is_struck = properties is not None and properties.get("strike", "noStrike") != "noStrike"
-            target = None if link is None else relations.get(link.get("r:id", ""))
-            yield Piece(linked(text, target), "~~" if is_struck else script)
+            target = relations.get(link.get("r:id", "")) if link is not None else None
+            yield Piece(linked(text, target.address if target else ""), "~~" if is_struck else script)
         elif child.tag == "br":
             yield Piece("\n")
         elif child.tag in ("m", "oMath", "oMathPara"):
@@ -192,7 +175,7 @@ def _chart(package: OfficePackage, root: Element) -> str:
         labels = dict(categories_of_group)
         places = dict.fromkeys([*labels, *(place for _, values in columns for place in values)])
         rows = ([labels.get(place, ""), *(values.get(place, "") for _, values in columns)] for place in places)
-        texts.append(package.table(_with_header(["", *(name for name, _ in columns)], rows)))
+        texts.append(table_block(package.file, _with_header(["", *(name for name, _ in columns)], rows)))
     return "\n\n".join(text for text in texts if text)
 
 
@@ -223,5 +206,5 @@ def _newer_chart(package: OfficePackage, root: Element) -> str:
             if dimension.tag in ("strDim", "numDim")
         ]
         places = dict.fromkeys(place for column in columns for place in column)
-        texts.append(package.table([column.get(place, "") for column in columns] for place in places))
+        texts.append(table_block(package.file, ([column.get(place, "") for column in columns] for place in places)))
     return "\n\n".join(text for text in texts if text)

@@ -12,9 +12,9 @@ from jina_rag.rag.documents.formats.ooxml import (
     Relation,
     chosen,
     description,
-    escape_blocks,
     paragraph_text,
 )
+from jina_rag.rag.documents.formats.writing import escape_blocks, table_block
 from jina_rag.rag.documents.headings import first_heading
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
@@ -181,7 +181,7 @@ class _Drawing:
         elif shape.tag == "graphicFrame":
             table = shape.find(".//tbl")
             if table is not None:
-                yield self._package.table(_rows(table, self._relations))
+                yield table_block(self._package.file, _rows(table, self._relations))
             yield self._package.drawn_object(shape, self._relations)
             self._package.left_out["embedded objects"] += shape.find(".//oleObj") is not None
         elif shape.tag == "contentPart":

@@ -2,23 +2,25 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 from xml.etree.ElementTree import Element
 
 from jina_rag.rag.documents.formats.equations import equation_text
-from jina_rag.rag.documents.formats.numbering import BULLET, Numbering, format_number, integer, value_of
-from jina_rag.rag.documents.formats.ooxml import (
-    MAX_COLUMNS,
-    OfficePackage,
-    Relation,
-    chosen,
-    description,
+from jina_rag.rag.documents.formats.numbering import Numbering, format_number, integer, value_of, word_lists
+from jina_rag.rag.documents.formats.ooxml import MAX_COLUMNS, OfficePackage, Relation, chosen, description
+from jina_rag.rag.documents.formats.writing import (
+    BULLET,
+    Piece,
+    Script,
     escape_blocks,
+    join_blocks,
+    join_pieces,
     linked,
+    list_item,
+    table_block,
+    trim_lines,
 )
-from jina_rag.rag.documents.formats.scripts import Piece, Script, join_pieces
 from jina_rag.rag.documents.headings import first_heading
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
@@ -43,20 +45,11 @@ def read_docx(file: SourceFile) -> Document:
     """
     package = OfficePackage(file)
     body = _Body(package)
-    text = _join(file.up_to_limit(body.blocks(), len))
+    text = join_blocks(file.up_to_limit(body.blocks(), len))
     body.note_guesses()
     package.write_notes()
     title = first_heading(text) or package.title() or file.path.stem
     return Document(str(file.path), title, (Page(None, text),), is_markdown=True, metadata=package.metadata())
-
-
-def _join(blocks: Iterable[str]) -> str:
-    """Paragraphs with an empty line between them, items of a list without one."""
-    parts = [""]
-    for before, block in pairwise(("", *blocks)):
-        is_list = before.lstrip().startswith(f"{BULLET} ") and block.lstrip().startswith(f"{BULLET} ")
-        parts += ["\n" if is_list else "\n\n", block]
-    return "".join(parts[2:])
 
 
 class _Format(NamedTuple):
@@ -132,7 +125,7 @@ class _Body:
         self._root = package.xml(package.main)
         self._relations = package.relations(package.main)
         self._styles = _Styles(self._only("styles"))
-        self._numbering = Numbering(self._only("numbering"), self._styles.lists)
+        self._numbering = Numbering(word_lists(self._only("numbering"), self._styles.lists))
         self._notes: dict[tuple[str, str], tuple[Mapping[str, Relation], Element]] = {}
         for kind in ("footnote", "endnote", "comment"):
             for part, root in package.related(package.main, f"{kind}s"):
@@ -163,11 +156,9 @@ class _Body:
 
     def note_guesses(self) -> None:
         """Add to the notes of the file what is written otherwise than Word shows it."""
-        guesses = {
-            "Automatic numbers of an uncommon format, written in digits": self._numbering.n_unknown,
-            "Characters of symbol fonts, written as \ufffd": self._n_symbols,
-        }
-        self._file.notes += [f"{what}: {number:,}." for what, number in guesses.items() if number]
+        self._numbering.note_guesses(self._file)
+        if self._n_symbols:
+            self._file.notes.append(f"Characters of symbol fonts, written as \ufffd: {self._n_symbols:,}.")
 
     def _only(self, kind: str) -> Element:
         return next((root for _, root in self._package.related(self._package.main, kind)), Element("none"))
@@ -183,7 +174,7 @@ class _Body:
                     yield text
             elif (only := self._only_cell(item)) is not None:  # a frame around text
                 yield from self._blocks(only)
-            elif table := self._package.table(self._rows(item)):
+            elif table := table_block(self._file, self._rows(item)):
                 yield table
             yield from self._followers()
 
@@ -217,8 +208,7 @@ class _Body:
             return label + text if label else escape_blocks(text)
         depth = integer(value_of(element, "pPr/numPr/ilvl"), 0)
         self._list_depth = min(depth, self._list_depth + 1)
-        indent = "  " * self._list_depth
-        return f"{indent}{BULLET} " + text.replace("\n", f"\n{indent}  ")
+        return list_item(text, self._list_depth)
 
     def _labelled(self, element: Element) -> tuple[str, str]:
         """The number of a paragraph, with the space after it, and its text."""
@@ -229,7 +219,7 @@ class _Body:
             self._carried = text  # with its mark deleted, it goes on in the next
             return "", ""
         self._carried = ""
-        text = "\n".join(line.strip() for line in text.split("\n")).strip("\n")
+        text = trim_lines(text)
         if not text and mark is not None and _is_on(mark.find("vanish")):
             return "", ""
         return self._label(element, style), text
@@ -326,7 +316,8 @@ class _Body:
 
     def _hyperlink(self, element: Element, style: _Format) -> Iterator[Piece]:
         text = join_pieces(self._inline(element, style))
-        yield Piece(linked(text, self._relations.get(element.get("r:id", ""))))
+        relation = self._relations.get(element.get("r:id", ""))
+        yield Piece(linked(text, relation.address if relation else ""))
 
     def _field(self, element: Element, _: _Format) -> Iterator[Piece]:
         """The address of a link that is written as a field, and what legacy form fields are set to."""
