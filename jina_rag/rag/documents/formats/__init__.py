@@ -28,7 +28,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".potm", ".potx", ".ppsm", ".ppsx", ".pptm", ".pptx"), read_pptx),
     ".tsv": read_csv,
     ".xhtml": read_html,
-    ".xlsx": read_xlsx,
+    **dict.fromkeys((".xlsm", ".xlsx", ".xltm", ".xltx"), read_xlsx),
     **dict.fromkeys(CODE_KINDS, read_code),
     **dict.fromkeys(MARKDOWN_KINDS, read_markdown),
     **dict.fromkeys(TEXT_KINDS, read_text),
