@@ -121,7 +121,7 @@ class DocumentIndex(IndexContents):
 
         Raises:
             FingerprintMismatchError: what was loaded is not the model that the index was made with.
-            Otherwise as `Embedder.from_pretrained` does.
+            JinaRagError: otherwise as `Embedder.from_pretrained`.
         """
         return self._model.embedder
 
@@ -212,7 +212,7 @@ class DocumentIndex(IndexContents):
             DocumentError: a path doesn't exist, or is a file of a kind that can't be read.
             IndexFolderError: another process is writing, the index is damaged, or the disk is full.
             MissingDependencyError: a package without which nothing can be added is not installed.
-            Otherwise, if the model is not loaded yet, as `embedder` does.
+            JinaRagError: otherwise as `embedder`, if the model is not loaded yet.
         """
         found, tracked = scan_paths(paths, collection, exclude)
         with self._writing() as writer:
@@ -247,7 +247,7 @@ class DocumentIndex(IndexContents):
         Raises:
             DocumentError: one of `paths` doesn't exist, has vanished, or can't be read. Without `paths` such a folder
                 is reported among the failed, and the others are dealt with.
-            Otherwise as `add` does.
+            JinaRagError: otherwise as `add`.
         """
         with self._writing() as writer:
             remembered = self._catalog.tracked_paths()

@@ -46,7 +46,7 @@ def load_index_embedder(folder: Path | str, *, backend: str | None = None) -> Em
 
     Raises:
         IndexFolderError: there is no index in `folder`, or it is damaged.
-        Otherwise as `Embedder.from_pretrained` does.
+        JinaRagError: otherwise as `Embedder.from_pretrained`.
     """
     return load_by_name(read_index_settings(folder), backend)
 
