@@ -40,7 +40,7 @@ def evaluate_answers(
 
     Raises:
         EvaluationError: the journal can't be written.
-        JinaRagError: otherwise as `Retriever.retrieve`.
+        Otherwise as `Retriever.retrieve` does.
     """
     assert pipeline.generator is not None
     scores: dict[str, AnswerScore] = {}

@@ -52,7 +52,7 @@ def evaluate_search(
     Raises:
         EvaluationError: no question has an answer.
         MissingDependencyError: ir-measures is not installed.
-        JinaRagError: otherwise as `Retriever.retrieve`.
+        Otherwise as `Retriever.retrieve` does.
     """
     questions = [question for question in dataset.questions if question.is_answerable]
     relevant = {

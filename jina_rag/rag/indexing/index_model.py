@@ -46,7 +46,7 @@ class IndexModel:
 
         Raises:
             FingerprintMismatchError: what was loaded is another model, or another file of the same name.
-            JinaRagError: otherwise as `Embedder.from_pretrained`.
+            Otherwise as `Embedder.from_pretrained` does.
         """
         if self._given:
             return self._given

@@ -20,9 +20,8 @@ class Retriever(Closeable):
 
     One that `open` made pickles and copies as its arguments.
 
-    Examples:
-        >>> with Retriever.open(".jina-rag/index") as retriever:
-        ...     results = retriever.retrieve("When is the museum open?", SearchOptions(k=3))
+    >>> with Retriever.open(".jina-rag/index") as retriever:
+    ...     results = retriever.retrieve("When is the museum open?", SearchOptions(k=3))
     """
 
     def __init__(self, index: DocumentIndex, reranker: Reranker | None = None) -> None:
@@ -80,7 +79,7 @@ class Retriever(Closeable):
             InputTooLongError: `query` is longer than the model reads. Lexical search takes it nevertheless.
             InvalidTextError: `query` is no text.
             BackendError: a model failed, or the reranker's setting names nothing.
-            JinaRagError: otherwise as `Embedder.from_pretrained`.
+            Otherwise as `Embedder.from_pretrained` does.
         """
         index, reranker = self._ready()
         return search(index, query, options or SearchOptions(), reranker)
