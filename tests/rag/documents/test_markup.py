@@ -1,11 +1,15 @@
 """Web pages, books and Markdown: all of their text is read, and what is left out is noted."""
 
+import re
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jina_rag.rag.documents import Document, read_document
+from jina_rag.rag.documents import READERS, Document, read_document
+from jina_rag.rag.documents.types import SourceFile
 from tests.rag.documents.office import write_epub, write_zip
 
 
@@ -170,3 +174,49 @@ def test_long_tables_in_markdown_repeat_their_header(tmp_path: Path) -> None:
     assert text.count("| Part | Width |") > 5
     assert text.count("| K0") == 300
     assert text.endswith("\n\n> | q |\n> |---|\n")
+
+
+BLOCKS = """
+h1 h2 p div pre blockquote address aside header footer main section article figure figcaption button legend fieldset
+summary details dt dd li caption option textarea object audio video canvas text svg my-element
+""".split()  # noqa: SIM905
+INLINE = "span b i a em code label mark small time output ruby rt sup sub td th".split()  # noqa: SIM905
+PLACES = [
+    *(f"<{name}>{{}}</{name}>" for name in BLOCKS),
+    *(f" <{name}>{{}}</{name}> " for name in INLINE),
+    '<img alt="{}">',
+    '<input value="{}">',
+    '<input type=submit value="{}">',
+    '<input placeholder="{}">',
+    '<map><area alt="{}"></map>',
+    '<sup><a href="#f">{}</a></sup>',
+    "<p>cut <![CDATA[{}]]></p>",
+    "<p>one<br>{}",
+    "<table><tr><td>a<td>b<tr><td rowspan=3 colspan=2>{}</table>",
+    "<table><thead><tr><th>{}</thead><tr><td>a</table>",
+    "<table><tr><td><table><tr><td>{}</table><td>b</table>",
+    "<select><option>a<option selected>{}</select>",
+]
+LEFT_OUT = {
+    "<!-- {} -->": "comments",
+    "<p hidden>{}</p>": "hidden parts",
+    '<p style="display: none">{}</p>': "hidden parts",
+    '<input type=hidden value="{}">': "hidden parts",
+    "<nav>{}</nav>": "menus",
+    "<iframe>{}</iframe>": "frames with other pages",
+    "<noscript>{}</noscript>": "parts for browsers without scripts",
+    "<template>{}</template>": "templates",
+}
+
+
+@given(st.lists(st.sampled_from([*PLACES, *LEFT_OUT]), min_size=1, max_size=12))
+def test_every_word_of_a_page_is_read_or_counted_in_a_note(places: list[str]) -> None:
+    words = [f"word{number}" for number in range(len(places))]
+    html = "".join(place.format(word) for place, word in zip(places, words, strict=True))
+    file = SourceFile(Path("/a.html"), f"<title>T</title><body>{html}".encode(), 10_000)
+    text = READERS[".html"](file).pages[0].text
+    kinds = [LEFT_OUT[place] for place in places if place in LEFT_OUT]
+    for place, word in zip(places, words, strict=True):
+        assert (word in re.findall("[a-z0-9]+", text)) == (place not in LEFT_OUT), text
+    for kind in set(kinds):
+        assert f"{kind} ({kinds.count(kind)})" in file.notes[0]
