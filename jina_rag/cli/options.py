@@ -202,10 +202,6 @@ class SearchFlags(FilterFlags):
         Literal["hybrid", "dense", "lexical"],
         typer.Option("--mode", help="By meaning and words (hybrid), by meaning (dense), or by words (lexical, BM25)."),
     ] = "hybrid"
-    fusion: Annotated[
-        Literal["ranks", "scores"],
-        typer.Option("--fusion", help="Hybrid search by reciprocal rank fusion (ranks) or weighted scores (scores)."),
-    ] = "ranks"
     context_window: Annotated[
         int,
         typer.Option("--context-window", min=0, max=10, metavar="N", help="Add N passages before and after each one."),
@@ -226,7 +222,7 @@ class SearchFlags(FilterFlags):
         """What a retriever takes."""
         from jina_rag.rag.retrieval.search import SearchOptions
 
-        return SearchOptions(self.k, self.mode, self.fusion, self.as_filters(), self.mmr_lambda, self.context_window)
+        return SearchOptions(self.k, self.mode, self.as_filters(), self.mmr_lambda, self.context_window)
 
 
 def _from_here(source: str) -> str:

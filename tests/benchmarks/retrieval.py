@@ -56,11 +56,9 @@ VARIANTS = {
     "dense": Variant(SearchOptions(10, "dense")),
     "lexical": Variant(SearchOptions(10, "lexical")),
     "hybrid (default)": Variant(SearchOptions(10)),
-    "hybrid, constant 20": Variant(SearchOptions(10), {"RRF_CONSTANT": 20}),
-    "hybrid, constant 60": Variant(SearchOptions(10), {"RRF_CONSTANT": 60}),
-    "scores, weight 0.1": Variant(SearchOptions(10, fusion="scores"), {"LEXICAL_WEIGHT": 0.1}),
-    "scores, weight 0.2": Variant(SearchOptions(10, fusion="scores")),
-    "scores, weight 0.3": Variant(SearchOptions(10, fusion="scores"), {"LEXICAL_WEIGHT": 0.3}),
+    "hybrid, weight 0.2": Variant(SearchOptions(10), {"LEXICAL_WEIGHT": 0.2}),
+    "hybrid, weight 0.3": Variant(SearchOptions(10), {"LEXICAL_WEIGHT": 0.3}),
+    "hybrid, weight 0.4": Variant(SearchOptions(10), {"LEXICAL_WEIGHT": 0.4}),
 }
 
 

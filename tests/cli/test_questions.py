@@ -1,12 +1,10 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jina_rag.errors import GenerationError
 from jina_rag.rag.answering.openai_chat import OpenAIChatModel
-from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT
 from tests.backends import tiny_reranker
 from tests.backends.servers import running
 from tests.backends.test_reranker_http import JinaReranker, relevance
@@ -68,18 +66,6 @@ def test_a_reranker_behind_an_address(index: Run, monkeypatch: pytest.MonkeyPatc
 def test_search_by_words_finds_only_what_has_them(index: Run) -> None:
     found = json.loads(index("search", "rings", "--mode", "lexical", "--json").stdout)
     assert [(entry["chunk"]["title"], entry["dense"]) for entry in found] == [("saturn", None)]
-
-
-def test_meaning_and_words_may_be_joined_by_their_scores(index: Run) -> None:
-    def first(*args: str) -> dict[str, Any]:
-        entry: dict[str, Any] = json.loads(index("search", "rings of ice", *args, "--json").stdout)[0]
-        return entry
-
-    by_ranks, by_scores = first(), first("--fusion", "scores")
-    assert by_ranks["chunk"] == by_scores["chunk"]
-    assert by_ranks["score"] == pytest.approx(2 / (RRF_CONSTANT + 1))  # first on both sides
-    assert by_scores["score"] == pytest.approx((1 - LEXICAL_WEIGHT) * by_scores["similarity"] + LEXICAL_WEIGHT)
-    assert index("ask", "rings of ice", "--fusion", "scores").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,6 @@ class JinaRagRetriever(BaseRetriever):
     """How many passages to find."""
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
     """By meaning and words, by meaning alone, or by words alone."""
-    fusion: Literal["ranks", "scores"] = "ranks"
-    """How hybrid search joins the two; see `jina_rag.rag.SearchOptions`."""
     mmr_lambda: float = Field(default=1.0, ge=0.0, le=1.0)
     """Lambda of maximal marginal relevance: 1 orders by relevance alone, 0 by diversity alone."""
     sources: Sequence[str] = ()
@@ -92,7 +90,7 @@ class JinaRagRetriever(BaseRetriever):
         filters = Filters(
             self.sources, self.file_types, self.collections, self.modified_after, self.modified_before, self.where
         )
-        options = SearchOptions(self.k if k is None else k, self.mode, self.fusion, filters, self.mmr_lambda)
+        options = SearchOptions(self.k if k is None else k, self.mode, filters, self.mmr_lambda)
         return [_document(result) for result in self._retriever().retrieve(query, options)]
 
     def _retriever(self) -> "Retriever":

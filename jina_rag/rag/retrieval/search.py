@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -19,14 +19,13 @@ from jina_rag.vectors import FloatArray
 
 DEFAULT_K = 5
 
-Fusion = Literal["ranks", "scores"]
-"""How hybrid search joins its two sides; see `SearchOptions`."""
+LEXICAL_WEIGHT = 1 / 3
+"""Of the words in hybrid search: the meaning counts twice as much."""
 
 RRF_CONSTANT = 5
-"""How much of its weight a candidate loses with each rank. The usual 60 was no better on any set of questions."""
+"""How much of its weight a candidate loses with each rank where the rankings of two queries are joined."""
 
-LEXICAL_WEIGHT = 0.2
-"""Of the BM25 score beside the cosine similarity, where scores are joined."""
+_SMALLEST_SPAN = 1e-6  # between similarities, where all passages say the same as the query
 
 _CANDIDATES = 30  # of each side, or twice as many as are asked for; more brought noise only
 
@@ -71,12 +70,11 @@ class SearchOptions:
 
     Attributes:
         k: How many passages to find.
-        mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical").
-        fusion: How hybrid search joins the two. "ranks" is reciprocal rank fusion, the sum of
-            `1 / (RRF_CONSTANT + rank)` over both sides, which serves every model alike. "scores" adds the cosine
-            similarity and the BM25 score (divided by the best one) with weights 1 - `LEXICAL_WEIGHT` and
-            `LEXICAL_WEIGHT`: better with all-MiniLM-L6-v2, above all for questions in other words than the
-            document's, but a model whose similarities lie closer together needs another weight.
+        mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical"). Hybrid search orders by a
+            convex combination of both scores (Bruch, Gai and Ingber, 2023), weighted 1 - `LEXICAL_WEIGHT` and
+            `LEXICAL_WEIGHT`: the cosine similarity from the weakest dense candidate's, 0, to the highest possible, 1;
+            BM25 as a part of the best candidate's. So similarities that lie close together, as a code's with all rows
+            of a table, do not outweigh words that one passage has alone.
         filters: Which documents count; None for all.
         mmr_lambda: Lambda of maximal marginal relevance (MMR): 1 orders by relevance alone, 0 by diversity alone.
         context_window: How many chunks before and after each passage come with it.
@@ -90,7 +88,6 @@ class SearchOptions:
 
     k: int = DEFAULT_K
     mode: Mode = "hybrid"
-    fusion: Fusion = "ranks"
     filters: Filters | None = None
     mmr_lambda: float = 1.0
     context_window: int = 0
@@ -99,9 +96,8 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be at least 1, not {self.k}.")
-        for name, value, known in (("mode", self.mode, get_args(Mode)), ("fusion", self.fusion, get_args(Fusion))):
-            if value not in known:
-                raise ValueError(f"There is no {name} {value!r}. Take one of: {', '.join(known)}.")
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"There is no mode {self.mode!r}. Take one of: {', '.join(get_args(Mode))}.")
         if not 0 <= self.mmr_lambda <= 1:
             raise ValueError(f"mmr_lambda must be between 0 and 1, not {self.mmr_lambda}.")
         if self.context_window < 0:
@@ -136,7 +132,7 @@ def _ranked(
     vector = _embed(index.embedder, query, truncate=truncate)
     n = max(_CANDIDATES, 2 * options.k)
     candidates = index.candidates(query, vector, n, mode=options.mode, filters=options.filters)
-    score = _scoring(candidates, options.mode, options.fusion)
+    score = _scoring(candidates, options.mode)
     results = [SearchResult(each.chunk, score(each), each.similarity, each.dense, each.lexical) for each in candidates]
     results.sort(key=lambda result: (-result.score, -result.similarity, result.chunk.id))
     if reranker and results:
@@ -162,21 +158,21 @@ def _embed(embedder: Embedder, query: str, *, truncate: bool) -> FloatArray:
     return embedder.embed_query(query)
 
 
-def _scoring(candidates: Sequence[Candidate], mode: Mode, fusion: Fusion) -> Callable[[Candidate], float]:
+def _scoring(candidates: Sequence[Candidate], mode: Mode) -> Callable[[Candidate], float]:
     """What orders the results of a search."""
     best = max((candidate.lexical.score for candidate in candidates if candidate.lexical), default=1.0)
+    weakest = min((candidate.dense.score for candidate in candidates if candidate.dense), default=0.0)
+    span = max(1 - weakest, _SMALLEST_SPAN)
 
     def bm25(candidate: Candidate) -> float:
         return candidate.lexical.score if candidate.lexical else 0.0
 
-    def reciprocal_ranks(candidate: Candidate) -> float:
-        return sum(1 / (RRF_CONSTANT + side.rank) for side in (candidate.dense, candidate.lexical) if side)
-
-    def weighted_scores(candidate: Candidate) -> float:
-        return (1 - LEXICAL_WEIGHT) * candidate.similarity + LEXICAL_WEIGHT * bm25(candidate) / best
+    def convex_combination(candidate: Candidate) -> float:
+        dense = max(0.0, candidate.similarity - weakest) / span
+        return (1 - LEXICAL_WEIGHT) * dense + LEXICAL_WEIGHT * bm25(candidate) / best
 
     if mode == "hybrid":
-        return reciprocal_ranks if fusion == "ranks" else weighted_scores
+        return convex_combination
     return bm25 if mode == "lexical" else lambda candidate: candidate.similarity
 
 

@@ -18,7 +18,7 @@ from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
 from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions, SearchResult
 from jina_rag.rag.indexing.candidates import Mode
 from jina_rag.rag.retrieval.rerank import Reranker
-from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT, Fusion
+from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
 from tests.index_files import database
@@ -57,15 +57,16 @@ def test_every_mode_finds_the_passage(planets: DocumentIndex, mode: Mode) -> Non
     assert _names(search(planets, "What are the rings of Saturn made of?", 1, mode=mode)) == ["saturn.txt"]
 
 
-def test_hybrid_search_fuses_the_ranks_of_both_sides(planets: DocumentIndex) -> None:
+def test_hybrid_search_adds_the_scores_of_both_sides(planets: DocumentIndex) -> None:
     query = "red iron clouds"
     results = search(planets, query)
     dense, lexical = search(planets, query, 5, mode="dense"), search(planets, query, 4, mode="lexical")
     assert {r.chunk.id for r in results} >= {r.chunk.id for r in dense}
+    weakest, best = dense[-1].score, lexical[0].score
     for result in results:
-        sides = [side for side in (result.dense, result.lexical) if side]
-        assert sides
-        assert result.score == pytest.approx(sum(1 / (RRF_CONSTANT + side.rank) for side in sides))
+        by_meaning = max(0, result.similarity - weakest) / (1 - weakest)
+        by_words = result.lexical.score / best if result.lexical else 0
+        assert result.score == pytest.approx((1 - LEXICAL_WEIGHT) * by_meaning + LEXICAL_WEIGHT * by_words)
     assert [r.score for r in results] == sorted((r.score for r in results), reverse=True)
     by_id = {r.chunk.id: r for r in results}
     for place, result in enumerate(dense, start=1):
@@ -79,6 +80,16 @@ def test_hybrid_search_fuses_the_ranks_of_both_sides(planets: DocumentIndex) -> 
             assert side.score == pytest.approx(result.score)
 
 
+@pytest.mark.parametrize("question", ["{}", "What is the width of {}?", 'price of "{}"'])
+def test_a_code_puts_its_passage_first(index: DocumentIndex, tmp_path: Path, question: str) -> None:
+    rows = [f"P-{number:05},{number % 7} mm,£{number % 11}" for number in range(600)]
+    (tmp_path / "parts.csv").write_text("\n".join(["Part,Width,Price", *rows]))
+    index.add([tmp_path / "parts.csv"])
+    for number in range(0, 600, 29):
+        (first,) = search(index, question.format(f"P-{number:05}"), 1)
+        assert f"P-{number:05}" in first.chunk.text
+
+
 def test_what_only_one_side_finds_has_a_similarity_too(planets: DocumentIndex, embedder: Embedder) -> None:
     query = embedder.embed_query("red clouds")
     found = planets.candidates("red clouds", query, 1)
@@ -89,24 +100,12 @@ def test_what_only_one_side_finds_has_a_similarity_too(planets: DocumentIndex, e
         assert candidate.similarity == pytest.approx(float(vector @ query), abs=1e-6)
 
 
-def test_scores_can_be_fused_instead(planets: DocumentIndex) -> None:
-    results = search(planets, "Why is Mars red?", fusion="scores")
-    best = max(r.lexical.score for r in results if r.lexical)
-    for result in results:
-        bm25 = result.lexical.score if result.lexical else 0.0
-        expected = (1 - LEXICAL_WEIGHT) * result.similarity + LEXICAL_WEIGHT * bm25 / best
-        assert result.score == pytest.approx(expected)
-    assert _names(results)[0] == "mars.txt"
-    assert [r.score for r in results] == sorted((r.score for r in results), reverse=True)
-
-
-@pytest.mark.parametrize("fusion", ["ranks", "scores"])
-def test_a_single_mode_orders_by_its_own_score(planets: DocumentIndex, fusion: Fusion) -> None:
-    for result in search(planets, "red iron rust", mode="dense", fusion=fusion):
+def test_a_single_mode_orders_by_its_own_score(planets: DocumentIndex) -> None:
+    for result in search(planets, "red iron rust", mode="dense"):
         assert result.dense is not None
         assert result.lexical is None
         assert result.score == result.similarity == result.dense.score
-    for result in search(planets, "red iron rust", mode="lexical", fusion=fusion):
+    for result in search(planets, "red iron rust", mode="lexical"):
         assert result.lexical is not None
         assert result.dense is None
         assert result.score == result.lexical.score > 0
@@ -249,7 +248,6 @@ def test_only_lexical_search_takes_more_than_the_model_reads(planets: DocumentIn
     [
         ({"k": 0}, "k must be"),
         ({"mode": "fuzzy"}, "hybrid, dense, lexical"),
-        ({"fusion": "magic"}, "ranks, scores"),
         ({"mmr_lambda": 1.5}, "between 0 and 1"),
         ({"mmr_lambda": float("nan")}, "between 0 and 1"),
         ({"context_window": -1}, "context_window"),

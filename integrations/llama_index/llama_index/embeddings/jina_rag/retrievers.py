@@ -33,7 +33,6 @@ class JinaRagRetriever(BaseRetriever):
         *,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
         mode: Literal["hybrid", "dense", "lexical"] = "hybrid",
-        fusion: Literal["ranks", "scores"] = "ranks",
         mmr_lambda: float = 1.0,
         sources: Sequence[str] = (),
         file_types: Sequence[str] = (),
@@ -52,7 +51,6 @@ class JinaRagRetriever(BaseRetriever):
             index: The folder that `jina-rag add` filled.
             similarity_top_k: How many passages to find.
             mode: By meaning and words, by meaning alone, or by words alone.
-            fusion: How hybrid search joins the two; see `jina_rag.rag.SearchOptions`.
             mmr_lambda: Lambda of maximal marginal relevance: 1 orders by relevance alone, 0 by diversity alone.
             sources: Only these files, folders with all below them, or patterns such as `reports/*.pdf`.
             file_types: Only files with these endings, such as `.pdf`.
@@ -71,7 +69,6 @@ class JinaRagRetriever(BaseRetriever):
         super().__init__(callback_manager, verbose=verbose)
         self.similarity_top_k = similarity_top_k
         self.mode = mode
-        self.fusion = fusion
         self.mmr_lambda = mmr_lambda
         self.sources = sources
         self.file_types = file_types
@@ -99,7 +96,7 @@ class JinaRagRetriever(BaseRetriever):
         filters = Filters(
             self.sources, self.file_types, self.collections, self.modified_after, self.modified_before, self.where
         )
-        return SearchOptions(self.similarity_top_k, self.mode, self.fusion, filters, self.mmr_lambda)
+        return SearchOptions(self.similarity_top_k, self.mode, filters, self.mmr_lambda)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """The passages that answer a query, best first. Raises as `jina_rag.rag.Retriever.retrieve` does."""
