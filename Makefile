@@ -22,9 +22,9 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundl
 export UV_SYSTEM_CERTS ?= true
 endif
 
-INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt --build-constraints constraints.txt
 
-.PHONY: app test test-browser soak lint format constraints clean
+.PHONY: app test test-browser soak lint format docs packages constraints clean
 
 app: $(VENV)/.app  ## the question-answering page, on the sample documents
 	$(BIN)/jina-rag add apps/qa/sample_documents --index .jina-rag/samples --collection samples
@@ -49,8 +49,17 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(UV)  ## the site, in site/; a dead link fails
+	$(UV) tool run --from zensical==0.0.73 --with mkdocstrings-python==2.0.11 zensical build --clean --strict
+
+packages: $(UV)  ## the four packages, as wheels and source, in dist/
+	rm -rf dist
+	$(UV) build --quiet --all-packages --out-dir dist --build-constraints constraints.txt
+	$(UV) tool run --from twine==7.0.0 twine check --strict dist/*.whl dist/*.tar.gz
+	$(UV) tool run check-wheel-contents==0.6.3 dist/*.whl
+
 constraints: $(VENV)/.test  ## renew the pins, and the hashes of the files, that both commands install
-	$(UV) pip compile pyproject.toml --all-extras --group test --group benchmarks --upgrade --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --all-extras --group test --group benchmarks --group build --upgrade --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --quiet | grep -v '^-e' > constraints.txt
 
 clean:

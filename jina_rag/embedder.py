@@ -48,13 +48,14 @@ class EmbeddingResult:
 class Embedder(Closeable):
     """An embedding model, ready to use. Safe to call from many threads; pickles as its configuration.
 
-    >>> embedder = Embedder.from_pretrained("all-MiniLM-L6-v2")
-    >>> question = embedder.embed_query("Which planet is red?")
-    >>> passages = embedder.embed_documents(["Mars looks red because of rust.", "Venus is covered in clouds."])
-    >>> passages.shape
-    (2, 384)
-    >>> int(embedder.similarity(question, passages).argmax())
-    0
+    Examples:
+        >>> embedder = Embedder.from_pretrained("all-MiniLM-L6-v2")
+        >>> question = embedder.embed_query("Which planet is red?")
+        >>> passages = embedder.embed_documents(["Mars looks red because of rust.", "Venus is covered in clouds."])
+        >>> passages.shape
+        (2, 384)
+        >>> int(embedder.similarity(question, passages).argmax())
+        0
     """
 
     def __init__(
@@ -283,7 +284,7 @@ class Embedder(Closeable):
             The vectors of the next texts, float32 of shape (n, d) with n up to `batch_size`, unit length.
 
         Raises:
-            As `embed` does; a text is named by its position among all of them.
+            JinaRagError: as `embed`; a text is named by its position among all of them.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, not {batch_size}.")

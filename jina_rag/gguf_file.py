@@ -56,6 +56,8 @@ class GgufHeader:
         size_bytes: Where the last tensor ends; a whole file is at least as long.
         main_type: How most weights of the layers are stored, such as "Q4_K"; empty in a file without layers.
         tensor_names: What the tensors are called.
+        vocabulary_size: How many tokens the vocabulary has.
+        vocabulary_bytes: Where they are in the file, each behind its length.
     """
 
     architecture: str
@@ -64,6 +66,8 @@ class GgufHeader:
     size_bytes: int
     main_type: str
     tensor_names: frozenset[str]
+    vocabulary_size: int = 0
+    vocabulary_bytes: range = range(0)
 
     @property
     def quantization(self) -> str:
@@ -190,7 +194,7 @@ def _read_header(reader: _Reader) -> GgufHeader:
     tensor_count, entry_count = reader.uint64(), reader.uint64()
     if (most := max(tensor_count, entry_count)) > _MAX_ENTRIES:
         _refuse(f"a list in its header claims to hold {most:,} entries")
-    metadata = _read_metadata(reader, entry_count)
+    metadata, vocabulary_size, vocabulary_bytes = _read_metadata(reader, entry_count)
     alignment = _alignment(metadata)
     tensors = _read_tensors(reader, tensor_count, alignment)
     tensors_end = tensors[-1].end if tensors else 0
@@ -206,6 +210,8 @@ def _read_header(reader: _Reader) -> GgufHeader:
         size_bytes,
         _main_type(tensors),
         frozenset(tensor.name for tensor in tensors),
+        vocabulary_size,
+        vocabulary_bytes,
     )
 
 
@@ -242,17 +248,21 @@ def _alignment(metadata: Mapping[str, MetadataValue]) -> int:
     return alignment
 
 
-def _read_metadata(reader: _Reader, count: int) -> dict[str, MetadataValue]:
+def _read_metadata(reader: _Reader, count: int) -> tuple[dict[str, MetadataValue], int, range]:
+    """All that is no array, and of the vocabulary how many tokens it has and where they are."""
     metadata: dict[str, MetadataValue] = {}
     seen: set[str] = set()
+    vocabulary_size, vocabulary_bytes = 0, range(0)
     for _ in range(count):
         key = reader.string()
         _check_name(key, seen, longest=_MAX_KEY_LENGTH)
-        if (type_number := reader.uint32()) == _ARRAY:
-            _skip_array(reader, is_vocabulary=key == _VOCABULARY)
-        else:
+        if (type_number := reader.uint32()) != _ARRAY:
             metadata[key] = _read_value(reader, type_number)
-    return metadata
+            continue
+        length, content = _skip_array(reader, is_vocabulary=key == _VOCABULARY)
+        if key == _VOCABULARY:
+            vocabulary_size, vocabulary_bytes = length, content
+    return metadata, vocabulary_size, vocabulary_bytes
 
 
 def _check_name(name: str, seen: set[str], *, longest: int) -> None:
@@ -267,8 +277,10 @@ def _read_value(reader: _Reader, type_number: int) -> MetadataValue:
     return reader.string() if type_number == _STRING else reader.number(_scalar(type_number))
 
 
-def _skip_array(reader: _Reader, *, is_vocabulary: bool) -> None:
+def _skip_array(reader: _Reader, *, is_vocabulary: bool) -> tuple[int, range]:
+    """Step over an array, and say how long it is and where its values are."""
     type_number, count = reader.uint32(), reader.uint64()
+    start = reader.offset
     if type_number == _STRING and is_vocabulary:
         if token := reader.first_repeated(count):  # llama.cpp ends the process
             _refuse(f"its vocabulary has the token {token.decode('utf-8', 'replace')[:60]!r} twice")
@@ -276,6 +288,7 @@ def _skip_array(reader: _Reader, *, is_vocabulary: bool) -> None:
         reader.skip_strings(count)
     else:
         reader.skip(count * _scalar(type_number).size)
+    return count, range(start, reader.offset)
 
 
 def _scalar(type_number: int) -> Struct:

@@ -167,7 +167,7 @@ Row = TypeVar("Row", bound=DownloadableModel)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(DownloadableModel):
-    """All that is needed to embed with one model.
+    """All that is needed to embed with one model, besides what `DownloadableModel` has.
 
     Attributes:
         dimensions: Width of the full vector.
@@ -179,7 +179,6 @@ class ModelSpec(DownloadableModel):
             out; "" for none, None where the file is to say.
         matryoshka_dimensions: The widths that the model was trained to be cut to, ascending, the full one included.
         task: What the weights were tuned for; None for a general model.
-        Otherwise as `DownloadableModel`.
     """
 
     kind: ClassVar[ModelKind] = "embedding"

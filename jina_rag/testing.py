@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from jina_rag.backends.base import BackendResult, ProgressCallback, encode_utf8, limit_tokens
 from jina_rag.embedder import Embedder
-from jina_rag.models import ModelSpec, Prompts
+from jina_rag.models import ModelSpec, Pooling, Prompts
 from jina_rag.vectors import FloatArray
 
 _JINA_PROMPTS = Prompts(query="Query: ", document="Document: ")
@@ -183,6 +183,7 @@ def write_qwen3_gguf(
     half: bool = False,
     rerank_template: str = "",
     add_eos: bool | None = None,
+    pooling: Pooling | None = None,
 ) -> Path:
     """Write any Qwen3 with tied embeddings, whose last vocabulary entry is its end-of-text token.
 
@@ -196,8 +197,9 @@ def write_qwen3_gguf(
         rerank_template: How it joins question and passage, if `cls.output.weight` makes a reranker of it that says
             "yes" or "no".
         add_eos: Whether the header says that texts end with the end-of-text token; None leaves it out.
+        pooling: What the header says of it; None leaves it out.
     """
-    from gguf import GGUFWriter, TokenType
+    from gguf import GGUFWriter, PoolingType, TokenType
 
     writer = GGUFWriter(path, "qwen3")
     writer.add_name(path.stem)
@@ -221,6 +223,8 @@ def write_qwen3_gguf(
     writer.add_add_bos_token(False)
     if add_eos is not None:
         writer.add_add_eos_token(add_eos)
+    if pooling is not None:
+        writer.add_pooling_type(PoolingType[pooling.upper()])
     if rerank_template:
         writer.add_classifier_output_labels(["yes", "no"])
         writer.add_chat_template([{"name": "rerank", "template": rerank_template}])

@@ -10,8 +10,8 @@ from passages import (
     chip_label,
     claims_markdown,
     faded,
+    has_page_picture,
     highlighted,
-    is_pdf,
     page_picture,
     place_of,
     rank_table,
@@ -149,7 +149,7 @@ def show_passage(result: SearchResult, told: str, cited: Sequence[tuple[int, int
     chunk = result.chunk
     st.markdown(f"**{escape(place_of(chunk))}**")
     st.caption(f"{told} Similarity to the question: {result.similarity:.2f}.")
-    if is_pdf(chunk):
+    if has_page_picture(chunk):
         try:
             draw_page(chunk, cited)
         except (DocumentError, MissingDependencyError) as error:

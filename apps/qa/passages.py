@@ -16,6 +16,7 @@ from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.citations.claims import Claim, Verdict
 from jina_rag.rag.citations.marks import CitationMark, CitationStream
 from jina_rag.rag.citations.source_context import SourceContext, page_image, passage_boxes, read_source_context
+from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS
 from jina_rag.rag.retrieval.snippets import Snippet
 from jina_rag.rag.text.cleaning import remove_invisible
 
@@ -165,13 +166,13 @@ def _rank_row(number: int, result: SearchResult, answer: Answer) -> tuple[str, .
     )
 
 
-def is_pdf(chunk: Chunk) -> bool:
-    """Whether a passage stands on a page that can be shown."""
-    return chunk.page is not None and Path(chunk.source).suffix.lower() == ".pdf"
+def has_page_picture(chunk: Chunk) -> bool:
+    """Whether a passage is on a page that can be shown."""
+    return chunk.page is not None and Path(chunk.source).suffix.lower() in (".pdf", *PICTURE_KINDS)
 
 
 def page_picture(chunk: Chunk, spans: Sequence[tuple[int, int]], width: int) -> bytes:
-    """The page of a PDF that a passage stands on, marked, and what is cited from it marked more strongly.
+    """The page of a PDF or picture that a passage stands on, marked, and what is cited from it marked more strongly.
 
     As PNG, `width` pixels wide.
 

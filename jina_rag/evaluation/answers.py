@@ -40,7 +40,7 @@ def evaluate_answers(
 
     Raises:
         EvaluationError: the journal can't be written.
-        Otherwise as `Retriever.retrieve` does.
+        JinaRagError: otherwise as `Retriever.retrieve`.
     """
     assert pipeline.generator is not None
     scores: dict[str, AnswerScore] = {}

@@ -52,7 +52,7 @@ def evaluate_search(
     Raises:
         EvaluationError: no question has an answer.
         MissingDependencyError: ir-measures is not installed.
-        Otherwise as `Retriever.retrieve` does.
+        JinaRagError: otherwise as `Retriever.retrieve`.
     """
     questions = [question for question in dataset.questions if question.is_answerable]
     relevant = {

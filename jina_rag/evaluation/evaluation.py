@@ -62,7 +62,7 @@ def evaluate(
     Raises:
         EvaluationError: there is nothing to search, or no question has an answer.
         IndexFolderError: there is no index, or it is damaged.
-        Otherwise as `Retriever.retrieve`, `make_generator` and `make_judge` do.
+        JinaRagError: otherwise as `Retriever.retrieve`, `make_generator` and `make_judge`.
     """
     began = perf_counter()
     if not any(question.is_answerable for question in dataset.questions) and llm is None:

@@ -57,7 +57,7 @@ def make_questions(index: DocumentIndex, model: ChatModel, n: int) -> Iterator[M
 
     Raises:
         GenerationError: the language model can't be reached, or can't answer.
-        Otherwise as `Embedder.embed` does.
+        JinaRagError: otherwise as `Embedder.embed`.
     """
     chunks = index.sample(_PASSAGES_FOR_A_QUESTION * n)
     names = Counter(Path(document.source).name for document in index.documents())

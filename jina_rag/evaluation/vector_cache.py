@@ -77,7 +77,7 @@ class CachingBackend:
 
         Raises:
             EvaluationError: the file can't be used.
-            Otherwise as the engine's own; positions are those among the texts that were not known.
+            JinaRagError: otherwise as the engine; positions are those among the texts that were not known.
         """
         keys = [_digest(text, max_tokens, truncate) for text in texts]
         known = self._read(keys)

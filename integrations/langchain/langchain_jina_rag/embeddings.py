@@ -18,7 +18,7 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
     Making one checks the settings, and neither downloads nor loads anything; the first text does. Equal settings share
     one loaded model.
 
-    Example:
+    Examples:
         >>> from langchain_jina_rag import JinaRagEmbeddings
         >>> embeddings = JinaRagEmbeddings(model="all-MiniLM-L6-v2")
         >>> len(embeddings.embed_query("Which planet is red?"))

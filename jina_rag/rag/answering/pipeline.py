@@ -68,7 +68,7 @@ class RagPipeline(Closeable):
             IndexFolderError: there is no index, or it is damaged.
             GenerationError: `llm` or `judge` names nothing.
             BackendError: `reranker` names nothing.
-            Otherwise as `Embedder.from_pretrained` does.
+            JinaRagError: otherwise as `Embedder.from_pretrained`.
         """
         with ExitStack() as opened:
             retriever = opened.enter_context(Retriever.open(folder, backend=backend, reranker=reranker))

@@ -11,6 +11,8 @@ from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.documents import ReadLimits, read_document
 from jina_rag.rag.documents.reading import read_file
 from jina_rag.rag.documents.sandbox import run_job
+from jina_rag.rag.documents.scans import scan_page
+from jina_rag.rag.documents.types import FileContent
 
 
 class Box(NamedTuple):
@@ -40,10 +42,12 @@ class SourceContext:
 def passage_boxes(
     path: Path | str, page_number: int, spans: Sequence[tuple[int, int]], text: str | None = None
 ) -> list[list[Box]]:
-    """Where spans of text are on a page of a PDF as it is shown: for each span one box a line.
+    """Where spans of text are on a page of a PDF or picture as it is shown: for each span one box a line.
+
+    Pages that OCR has to read take seconds, if they were not read lately.
 
     Args:
-        path: The PDF.
+        path: The PDF or picture.
         page_number: Counted from 1, as `Chunk.page`.
         spans: Where each begins and ends in the text of the page, as `Chunk.start` and `Chunk.end`.
         text: The text of the first span, such as `Chunk.text`; if given, it is compared with what is there now.
@@ -53,17 +57,30 @@ def passage_boxes(
         MissingDependencyError: the package that reads PDF is not installed.
     """
     file = read_file(path)
-    found = run_job("passage_boxes", file.path, file.data, ReadLimits(), page=page_number, spans=list(spans), text=text)
+    limits = ReadLimits()
+    found = run_job("passage_boxes", file.path, file.data, limits, page=page_number, spans=list(spans), text=text)
+    if found is None:
+        found = _scanned_boxes(file, page_number, spans, text)
     return [[Box(*box) for box in boxes] for boxes in found]
+
+
+def _scanned_boxes(
+    file: FileContent, page_number: int, spans: Sequence[tuple[int, int]], text: str | None
+) -> list[list[tuple[float, float, float, float]]]:
+    scan = scan_page(file, page_number, ReadLimits())
+    texts = [scan.page.text[start:end] for start, end in spans] if scan else [""]
+    if not scan or not all(texts) or (text is not None and texts[:1] != [text]):
+        raise DocumentError(f"{file.path} has changed since it was indexed. Add it again, then ask again.")
+    return [scan.line_boxes(start, end) for start, end in spans]
 
 
 def page_image(
     path: Path | str, page_number: int, boxes: Iterable[Box] = (), *, cited: Iterable[Box] = (), width: int = 1000
 ) -> bytes:
-    """A page of a PDF as PNG, with boxes laid over it like a yellow marker.
+    """A page of a PDF or picture as PNG, with boxes laid over it like a yellow marker.
 
     Args:
-        path: The PDF.
+        path: The PDF or picture.
         page_number: Counted from 1.
         boxes: What is marked lightly, such as a passage.
         cited: What is marked strongly, such as a sentence of it.
@@ -86,7 +103,7 @@ def read_source_context(chunk: Chunk, *, margin: int = 1500) -> SourceContext:
         DocumentError: the file is gone, can't be read, or no longer has the passage in this place.
         MissingDependencyError: the package that reads this kind is not installed.
     """
-    pages = read_document(chunk.source).pages
+    pages = read_document(chunk.source, scans=(chunk.page or 1,)).pages
     index = (chunk.page or 1) - 1
     text = pages[index].text if index < len(pages) else ""
     if text[chunk.start : chunk.end] != chunk.text:

@@ -1,48 +1,29 @@
 """The content of one file as a document. It is read here and parsed in a child process, which harms nothing else."""
 
-import hashlib
 import os
 import stat
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection
 from pathlib import Path
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.discovery import check_kind, local_path
+from jina_rag.rag.documents.discovery import check_kind
 from jina_rag.rag.documents.headings import Heading
 from jina_rag.rag.documents.sandbox import ReadLimits, run_job
-from jina_rag.rag.documents.sources import source_of
-from jina_rag.rag.documents.types import Document, Page
+from jina_rag.rag.documents.scans import scan_pages
+from jina_rag.rag.documents.types import Document, FileContent, Page
 
 _ATTEMPTS = 2
 
 
-@dataclass(frozen=True)
-class FileContent:
-    """A file's bytes, all of one moment.
-
-    Attributes:
-        path: The file, absolute, links followed.
-        data: What is in it.
-        mtime_ns: When it was changed last, in nanoseconds.
-    """
-
-    path: Path
-    data: bytes
-    mtime_ns: int
-
-    @cached_property
-    def sha256(self) -> str:
-        """The SHA-256 of the bytes, in hexadecimal digits."""
-        return hashlib.sha256(self.data).hexdigest()
-
-
-def read_document(path: Path | str, limits: ReadLimits | None = None) -> Document:
+def read_document(
+    path: Path | str, limits: ReadLimits | None = None, *, scans: Collection[int] | None = None
+) -> Document:
     """Read one file, in a child process. Safe to call from many threads, and after a fork.
 
     Args:
-        path: The file, or its source in an index; a symbolic link is followed.
+        path: The file; a symbolic link is followed.
         limits: What it may take; None means `ReadLimits()`.
+        scans: Which pages may be read by OCR, which takes seconds each; None means all that need it.
 
     Raises:
         DocumentError: the file is missing, too large, damaged, protected, without text or of an unknown kind, or its
@@ -50,25 +31,31 @@ def read_document(path: Path | str, limits: ReadLimits | None = None) -> Documen
         MissingDependencyError: the package that reads this kind is not installed.
     """
     limits = limits or ReadLimits()
-    return parse_document(read_file(path, limits), limits)
+    return parse_document(read_file(path, limits), limits, scans=scans)
 
 
-def parse_document(content: FileContent, limits: ReadLimits | None = None) -> Document:
-    """Make a document of a file's content, in a child process. Raises as `read_document` does."""
-    result = run_job("read", content.path, content.data, limits or ReadLimits())
+def parse_document(
+    content: FileContent, limits: ReadLimits | None = None, *, scans: Collection[int] | None = None
+) -> Document:
+    """Make a document of a file's content, in a child process. Arguments and errors as those of `read_document`."""
+    limits = limits or ReadLimits()
+    result = run_job("read", content.path, content.data, limits)
+    wanted = [number for number in result["scans"] if scans is None or number in scans]
+    scanned, notes = scan_pages(content, wanted, limits)
     document = Document(
-        source=source_of(content.path),
+        source=str(content.path),
         title=result["title"] or content.path.stem,
         pages=tuple(
-            Page(number, text, tuple(Heading(*heading) for heading in headings))
+            scanned.get(number) or Page(number, text, tuple(Heading(*heading) for heading in headings))
             for number, text, headings in result["pages"]
         ),
         is_markdown=result["is_markdown"],
-        notes=tuple(result["notes"]),
+        notes=(*result["notes"], *notes),
         metadata=result["metadata"],
     )
     if not any(page.text.strip() for page in document.pages):
-        raise DocumentError(f"{content.path} has no text. Leave it out.")
+        reasons = " ".join(notes)
+        raise DocumentError(f"{content.path} has no text. {reasons}{' ' * bool(reasons)}Leave it out.")
     return document
 
 
@@ -78,7 +65,8 @@ def read_file(path: Path | str, limits: ReadLimits | None = None) -> FileContent
     Raises:
         DocumentError: the file is missing, too large, no ordinary file or of an unknown kind, or changes meanwhile.
     """
-    path = local_path(path)
+    path = Path(path)
+    _check_name(path)
     check_kind(path)
     path = path.resolve()
     limits = limits or ReadLimits()
@@ -109,3 +97,12 @@ def _read_unchanging(path: Path, max_bytes: int) -> FileContent | None:
         (after.st_size, after.st_mtime_ns) == (status.st_size, status.st_mtime_ns) == (len(data), after.st_mtime_ns)
     )
     return FileContent(path, data, after.st_mtime_ns) if is_same else None
+
+
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DocumentError(
+            f"{str(path)!r} is not a name that can be stored, for it is not UTF-8. Rename it."
+        ) from error

@@ -24,6 +24,12 @@ from jina_rag.subprocesses import module_command, module_environment
 
 _WORKER = "jina_rag.rag.documents.worker"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # openpyxl loads numpy, which would start many
+_KEPT_BYTES = 256 * 2**20
+"""A worker that holds more memory than this after a job is not used again, for it may never give it back."""
+_KEPT_SCAN_BYTES = 2**30
+_IDLE_SCAN_SECONDS = 60
+"""A worker that has loaded OCR's models holds half a gigabyte, and ends when it has waited for so long."""
+SCAN = "scan"
 _logger = logging.getLogger(__name__)
 
 
@@ -37,12 +43,18 @@ class ReadLimits:
             off, with a note.
         seconds: From the moment that its turn has come.
         memory_bytes: Beyond what the reading process needs anyway. Held on Linux; other systems offer no such limit.
+        max_scans: How many pages of a file are read by OCR; the rest is left out, with a note.
+        scan_seconds: What reading one page by OCR may take.
+        scan_memory_bytes: The same in memory.
     """
 
     max_bytes: int = 100 * 2**20
     max_characters: int = 5_000_000
     seconds: float = 60.0
     memory_bytes: int = 2**30
+    max_scans: int = 500
+    scan_seconds: float = 120.0
+    scan_memory_bytes: int = 3 * 2**30
 
 
 def run_job(job: str, path: Path, data: bytes, limits: ReadLimits, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the job gives
@@ -63,9 +75,11 @@ def run_job(job: str, path: Path, data: bytes, limits: ReadLimits, **arguments: 
         "max_characters": limits.max_characters,
         "seconds": limits.seconds,
         "memory_bytes": limits.memory_bytes,
+        "kept_bytes": _KEPT_SCAN_BYTES if job == SCAN else _KEPT_BYTES,
+        "idle_seconds": _IDLE_SCAN_SECONDS if job == SCAN else 0,
     }
     for _ in range(2):
-        with _borrowed_worker() as worker:
+        with _borrowed_worker(_pool.idle_scanners if job == SCAN else _pool.idle) as worker:
             was_new = worker.is_new
             answer = worker.ask(request, data, limits.seconds)
         if was_new or answer.get("error") not in ("MemoryError", "Crash"):
@@ -163,6 +177,10 @@ class _Worker:
                     os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
 
+    def is_running(self) -> bool:
+        """Whether the process has not ended, as it does when it waited for too long."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process."""
         self.is_usable = False
@@ -180,10 +198,11 @@ class _Worker:
 
 
 class _Pool:
-    """The workers of this process: those that wait, and a semaphore for how many there may be at once."""
+    """The workers of this process: those that wait, those of OCR apart, and a semaphore for how many work at once."""
 
     def __init__(self) -> None:
         self.idle: list[_Worker] = []
+        self.idle_scanners: list[_Worker] = []
         self.places = threading.BoundedSemaphore(max(2, available_cores()))
 
 
@@ -191,34 +210,41 @@ _pool = _Pool()
 
 
 @contextmanager
-def _borrowed_worker() -> Iterator[_Worker]:
+def _borrowed_worker(idle: list[_Worker]) -> Iterator[_Worker]:
     """A worker for one job, a waiting one if there is any."""
-    pool = _pool
-    with pool.places:
-        try:
-            worker = pool.idle.pop()
-        except IndexError:
-            worker = _Worker()
+    with _pool.places:
+        worker = _waiting_worker(idle) or _Worker()
         try:
             yield worker
         except BaseException:  # Ctrl-C as well: whatever it was doing, its answer is no longer wanted
             worker.close()
             raise
         if worker.is_usable:
-            pool.idle.append(worker)
+            idle.append(worker)
         else:
             worker.close()
 
 
+def _waiting_worker(idle: list[_Worker]) -> _Worker | None:
+    with suppress(IndexError):
+        while True:
+            worker = idle.pop()
+            if worker.is_running():
+                return worker
+            worker.close()
+    return None
+
+
 def close_workers() -> None:
     """End the processes that wait for work; the next document starts a new one."""
-    while _pool.idle:
-        _pool.idle.pop().close()
+    for idle in (_pool.idle, _pool.idle_scanners):
+        while idle:
+            idle.pop().close()
 
 
 def _forget_workers() -> None:
     global _pool
-    for worker in _pool.idle:
+    for worker in (*_pool.idle, *_pool.idle_scanners):
         worker.abandon()
     _pool = _Pool()
 

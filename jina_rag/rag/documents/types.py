@@ -1,7 +1,9 @@
 """What every reader takes and gives: the content of a file, and a document of pages."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +56,26 @@ class Document:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FileContent:
+    """A file's bytes, all of one moment.
+
+    Attributes:
+        path: The file, absolute, links followed.
+        data: What is in it.
+        mtime_ns: When it was changed last, in nanoseconds.
+    """
+
+    path: Path
+    data: bytes
+    mtime_ns: int
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the bytes, in hexadecimal digits."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
 @dataclass
 class SourceFile:
     """A file's content on its way through a reader.
@@ -63,6 +85,7 @@ class SourceFile:
         data: The content.
         max_characters: How much text is kept.
         notes: What people should know about the reading; the reader adds to them.
+        scans: The numbers of the pages that OCR is to read; the reader adds to them.
         n_characters: How much text `up_to_limit` has let through.
     """
 
@@ -70,6 +93,7 @@ class SourceFile:
     data: bytes
     max_characters: int
     notes: list[str] = field(default_factory=list)
+    scans: list[int] = field(default_factory=list)
     n_characters: int = 0
 
     def up_to_limit(self, items: Iterable[T], count: Callable[[T], int]) -> Iterator[T]:
@@ -88,6 +112,12 @@ class SourceFile:
 
 Reader = Callable[[SourceFile], Document]
 """Turns the content of a file into a document."""
+
+
+def name_pages(numbers: Sequence[int]) -> str:
+    """How pages are named in a sentence: "page 2", "pages 2 and 4", "pages 1, 2, ... and 30 more"."""
+    shown = [str(number) for number in numbers[:10]] + [f"{len(numbers) - 10:,} more"] * (len(numbers) > 10)
+    return f"pages {', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else f"page {shown[0]}"
 
 
 def line_feeds(text: str) -> str:

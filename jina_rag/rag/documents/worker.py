@@ -1,13 +1,14 @@
 """The child process that documents are parsed in: `python -m jina_rag.rag.documents.worker`.
 
 It reads requests from its input, each a line of JSON, {"job": ..., "path": ..., "n_bytes": ..., "arguments": {...},
-"max_characters": ..., "seconds": ..., "memory_bytes": ...}, and the file's content behind it. It answers each with one
-line, {"result": ...} or {"error": ..., "message": ...}. What comes from a document is parsed here alone, in a process
-that has given up its rights (see `lockdown`), so that one that makes its parser hang, grow, crash or obey takes no
-other process with it and reaches no other file.
+"max_characters": ..., "seconds": ..., "memory_bytes": ..., "kept_bytes": ..., "idle_seconds": ...}, and the file's
+content behind it. It answers each with one line, {"result": ...} or {"error": ..., "message": ...}. After that it ends
+if it holds more memory than `kept_bytes`, or gets nothing to do for `idle_seconds`, where they are more than 0.
+
+What comes from a document is parsed here alone, in a process that has given up its rights (see `lockdown`), so that one
+that makes its parser hang, grow, crash or obey takes no other process with it and reaches no other file.
 """
 
-import base64
 import json
 import os
 import re
@@ -15,15 +16,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from jina_rag.errors import DocumentError, MissingDependencyError
-from jina_rag.formatting import escaped
 from jina_rag.rag.documents.formats import READERS
-from jina_rag.rag.documents.formats.pdf import open_pdf, read_pages
-from jina_rag.rag.documents.formats.pdf.view import page_image, passage_boxes
+from jina_rag.rag.documents.formats.pages import page_image, passage_boxes, scan
 from jina_rag.rag.documents.lockdown import lock_down
 from jina_rag.rag.documents.types import (
     MAX_METADATA,
@@ -34,9 +32,6 @@ from jina_rag.rag.documents.types import (
     SourceFile,
 )
 
-if TYPE_CHECKING:
-    from pypdfium2 import PdfDocument
-
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """What neither a database nor a tokenizer takes; a replacement character keeps every place as it is."""
 _CHARACTERS_PER_BYTE = 10
@@ -44,8 +39,6 @@ _CHARACTERS_PER_BYTE = 10
 _MAX_TITLE = 200
 _MAX_NOTES = 20
 _GRACE_SECONDS = 5
-_LARGE_BYTES = 256 * 2**20
-"""A worker that holds more memory than this after a job is not used again, for it may never give it back."""
 
 
 def main() -> None:
@@ -60,9 +53,10 @@ def main() -> None:
         request = json.loads(line)
         _limit(base_bytes + request["memory_bytes"], request["seconds"])
         answer = _answer(request, sys.stdin.buffer)
-        _limit(base_bytes + request["memory_bytes"], 0)
+        _limit(base_bytes + request["memory_bytes"], request["idle_seconds"])
         # What is held now, not at most: the system counts the parent's as well for that.
-        answer["is_last"] = answer.get("error") == "MemoryError" or memory.bytes()[1] > _LARGE_BYTES
+        is_large = memory.bytes()[1] > request["kept_bytes"]
+        answer["is_last"] = is_large or answer.get("error") == "MemoryError"
         _write(answers, answer)
         if answer["is_last"]:
             return
@@ -92,12 +86,12 @@ def _answer(request: dict[str, Any], content: BinaryIO) -> dict[str, Any]:
 
 def _error(error: BaseException, message: str) -> dict[str, Any]:
     trace = "" if isinstance(error, MemoryError) else "".join(traceback.format_exception(error, limit=-5))
-    return {"error": type(error).__name__, "message": _storable(escaped(message)), "traceback": _storable(trace)}
+    return {"error": type(error).__name__, "message": _storable(message), "traceback": _storable(trace)}
 
 
 def _read(file: SourceFile) -> dict[str, Any]:
     document = READERS[file.path.suffix.lower()](file)
-    title = " ".join(_storable(escaped(document.title)).split())
+    title = " ".join(_storable(document.title).split())
     if len(title) > _MAX_TITLE:
         file.notes.append(f"The title has {len(title):,} characters and was cut.")
         title = title[: _MAX_TITLE - 1].rstrip() + "…"
@@ -107,6 +101,7 @@ def _read(file: SourceFile) -> dict[str, Any]:
         "is_markdown": document.is_markdown,
         "metadata": _metadata(document.metadata, file),
         "notes": _notes(file.notes),
+        "scans": file.scans,
     }
 
 
@@ -144,7 +139,7 @@ def _metadata(metadata: Mapping[str, str], file: SourceFile) -> dict[str, str]:
 
 def _notes(notes: list[str]) -> list[str]:
     more = [f"There are {len(notes) - _MAX_NOTES:,} more notes like these."] if len(notes) > _MAX_NOTES else []
-    return [_storable(escaped(note)) for note in notes[:_MAX_NOTES] + more]
+    return [_storable(note) for note in notes[:_MAX_NOTES] + more]
 
 
 def _as_json(page: Page) -> list[Any]:
@@ -156,35 +151,12 @@ def _storable(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
-def _passage_boxes(file: SourceFile, page: int, spans: list[list[int]], text: str | None) -> list[Any]:
-    with _page_of(file, page) as pdf:
-        pages = read_pages(pdf, file)
-        found = pages[page - 1] if page <= len(pages) else None
-        texts = [found.text[start:end] for start, end in spans] if found else [""]
-        if not found or not all(texts) or (text is not None and texts[:1] != [text]):
-            raise _changed(file.path)
-        return [passage_boxes(pdf, page, found.characters[start:end]) for start, end in spans]
-
-
-def _page_image(file: SourceFile, page: int, boxes: list[list[float]], cited: list[list[float]], width: int) -> str:
-    with _page_of(file, page) as pdf:
-        return base64.b64encode(page_image(pdf, page, boxes, cited, width)).decode()
-
-
-@contextmanager
-def _page_of(file: SourceFile, page: int) -> "Iterator[PdfDocument]":
-    """The PDF in a file, if it has such a page."""
-    with open_pdf(file) as pdf:
-        if not 1 <= page <= len(pdf):
-            raise _changed(file.path)
-        yield pdf
-
-
-def _changed(path: Path) -> DocumentError:
-    return DocumentError(f"{path} has changed since it was indexed. Add it again, then ask again.")
-
-
-_JOBS: dict[str, Callable[..., Any]] = {"read": _read, "passage_boxes": _passage_boxes, "page_image": _page_image}
+_JOBS: dict[str, Callable[..., Any]] = {
+    "read": _read,
+    "passage_boxes": passage_boxes,
+    "page_image": page_image,
+    "scan": scan,
+}
 
 
 def _limit(memory_bytes: int, seconds: float) -> None:

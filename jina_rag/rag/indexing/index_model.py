@@ -46,7 +46,7 @@ class IndexModel:
 
         Raises:
             FingerprintMismatchError: what was loaded is another model, or another file of the same name.
-            Otherwise as `Embedder.from_pretrained` does.
+            JinaRagError: otherwise as `Embedder.from_pretrained`.
         """
         if self._given:
             return self._given

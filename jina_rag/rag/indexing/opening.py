@@ -20,11 +20,6 @@ from jina_rag.rag.store.lock import HOLDER, LOCK, sole_writer
 DEFAULT_INDEX_FOLDER = Path(".jina-rag/index")
 """Where the command line keeps an index, below the current folder."""
 
-NO_INDEX = (
-    "No index at {}: make one with `jina-rag add PATH`, or name the folder of another one, with --index or in the "
-    "environment variable JINA_RAG_INDEX."
-)
-
 OWN_NAMES = frozenset({LOCK, HOLDER, CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm"})
 """All that stands in the folder beside Chroma's own, and all that a creation which was killed may leave."""
 
@@ -51,7 +46,7 @@ def load_index_embedder(folder: Path | str, *, backend: str | None = None) -> Em
 
     Raises:
         IndexFolderError: there is no index in `folder`, or it is damaged.
-        Otherwise as `Embedder.from_pretrained` does.
+        JinaRagError: otherwise as `Embedder.from_pretrained`.
     """
     return load_by_name(read_index_settings(folder), backend)
 
@@ -88,7 +83,7 @@ def find_catalog(folder: Path) -> Catalog:
     refuse_links(folder)
     catalog = Catalog(folder / CATALOG)
     if not catalog.exists():
-        raise IndexFolderError(NO_INDEX.format(folder))
+        raise IndexFolderError(f"No index at {folder}: make one with `jina-rag add PATH`.")
     return catalog
 
 

@@ -20,8 +20,9 @@ class Retriever(Closeable):
 
     One that `open` made pickles and copies as its arguments.
 
-    >>> with Retriever.open(".jina-rag/index") as retriever:
-    ...     results = retriever.retrieve("When is the museum open?", SearchOptions(k=3))
+    Examples:
+        >>> with Retriever.open(".jina-rag/index") as retriever:
+        ...     results = retriever.retrieve("When is the museum open?", SearchOptions(k=3))
     """
 
     def __init__(self, index: DocumentIndex, reranker: Reranker | None = None) -> None:
@@ -79,7 +80,7 @@ class Retriever(Closeable):
             InputTooLongError: `query` is longer than the model reads. Lexical search takes it nevertheless.
             InvalidTextError: `query` is no text.
             BackendError: a model failed, or the reranker's setting names nothing.
-            Otherwise as `Embedder.from_pretrained` does.
+            JinaRagError: otherwise as `Embedder.from_pretrained`.
         """
         index, reranker = self._ready()
         return search(index, query, options or SearchOptions(), reranker)

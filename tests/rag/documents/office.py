@@ -1,13 +1,20 @@
 """Office documents and books made by hand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-OFFICE = "application/vnd.openxmlformats-officedocument.wordprocessingml"
+DRAWING = "http://schemas.openxmlformats.org/drawingml/2006"
+SPACES = (
+    f'xmlns:w="{WORD}" xmlns:r="{RELATIONS}" xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" '
+    f'xmlns:a="{DRAWING}/main" xmlns:c="{DRAWING}/chart" xmlns:dgm="{DRAWING}/diagram" '
+    'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+)
+"""Declares what prefixes stand for in the parts of office documents."""
+HIDDEN = "hidden:"
 
 
 def write_zip(path: Path, files: Mapping[str, str | bytes]) -> Path:
@@ -18,29 +25,32 @@ def write_zip(path: Path, files: Mapping[str, str | bytes]) -> Path:
     return path
 
 
+def relations(targets: Mapping[str, str]) -> str:
+    """What a part refers to: a name or address for each kind of relation, which is its id, too."""
+    entries = (
+        f'<Relationship Id="{kind}" Type="{RELATIONS}/{kind}" Target="{target}"'
+        + (' TargetMode="External"/>' if ":" in target else "/>")
+        for kind, target in targets.items()
+    )
+    return f'<Relationships xmlns="{PACKAGE}/relationships">{"".join(entries)}</Relationships>'
+
+
 def write_docx(path: Path, body: str, prologue: str = "", parts: Mapping[str, str] | None = None) -> Path:
     """A Word document with the parts that make it one, and more by the kind of their relation, which is its id, too."""
-    relation = RELATIONS
     styles = "".join(
         f'<w:style w:type="paragraph" w:styleId="{name.replace(" ", "")}"><w:name w:val="{name}"/></w:style>'
         for name in ("Title", "heading 1", "heading 2")
     )
-    parts = {"styles": f'<w:styles xmlns:w="{WORD}">{styles}</w:styles>', **(parts or {})}
+    parts = {"styles": f"<w:styles {SPACES}>{styles}</w:styles>", **(parts or {})}
     return write_zip(
         path,
         {
-            "[Content_Types].xml": f'<Types xmlns="{PACKAGE}/content-types">'
-            '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-            f'<Override PartName="/word/document.xml" ContentType="{OFFICE}.document.main+xml"/></Types>',
-            "_rels/.rels": f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="r1" '
-            f'Type="{relation}/officeDocument" Target="word/document.xml"/></Relationships>',
-            "word/_rels/document.xml.rels": f'<Relationships xmlns="{PACKAGE}/relationships">'
-            + "".join(f'<Relationship Id="{kind}" Type="{relation}/{kind}" Target="{kind}.xml"/>' for kind in parts)
-            + f'<Relationship Id="web" Type="{relation}/hyperlink" Target="https://example.com/a" '
-            'TargetMode="External"/></Relationships>',
+            "_rels/.rels": relations({"officeDocument": "/word/document.xml"}),
+            "word/_rels/document.xml.rels": relations(
+                {kind: f"{kind}.xml" for kind in parts} | {"hyperlink": "https://example.com/a"}
+            ),
             **{f"word/{kind}.xml": xml for kind, xml in parts.items()},
-            "word/document.xml": f'{prologue}<w:document xmlns:w="{WORD}" xmlns:r="{RELATIONS}"><w:body>{body}'
-            "</w:body></w:document>",
+            "word/document.xml": f"{prologue}<w:document {SPACES}><w:body>{body}</w:body></w:document>",
         },
     )
 
@@ -69,3 +79,62 @@ def write_epub(path: Path, **more: str) -> Path:
             **more,
         },
     )
+
+
+def write_pptx(path: Path, slides: Sequence[str], parts: Mapping[str, str] | None = None) -> Path:
+    """A presentation with these shapes on its slides.
+
+    Args:
+        path: Where to write it.
+        slides: The shapes of each slide, with `HIDDEN` before them for a slide that is not shown.
+        parts: What it and every slide refer to, by the kind of the relation, which is its id, too.
+    """
+    parts = parts or {}
+    names = {f"slide{number}": shapes for number, shapes in enumerate(slides)}
+    listed = "".join(f'<p:sldId id="1" r:id="{name}"/>' for name in names)
+    files = {
+        "_rels/.rels": relations({"officeDocument": "ppt/presentation.xml"}),
+        "ppt/presentation.xml": f"<p:presentation {SPACES}><p:sldIdLst>{listed}</p:sldIdLst></p:presentation>",
+        "ppt/_rels/presentation.xml.rels": relations({name: f"{name}.xml" for name in (*names, *parts)}),
+        **{f"ppt/{kind}.xml": xml for kind, xml in parts.items()},
+    }
+    for name, shapes in names.items():
+        show = ' show="0"' if shapes.startswith(HIDDEN) else ""
+        files[f"ppt/{name}.xml"] = f"<p:sld {SPACES}{show}>{shape_tree(shapes.removeprefix(HIDDEN))}</p:sld>"
+        files[f"ppt/_rels/{name}.xml.rels"] = relations({kind: f"{kind}.xml" for kind in parts})
+    return write_zip(path, files)
+
+
+def shape_tree(shapes: str) -> str:
+    """What is on a slide, a layout or a page of notes."""
+    return f"<p:cSld><p:spTree>{shapes}</p:spTree></p:cSld>"
+
+
+def shape(paragraphs: str, properties: str = "", placeholder: str = "") -> str:
+    """A shape with text: paragraphs of DrawingML, attributes of its properties, attributes of a placeholder."""
+    inherits = f"<p:ph {placeholder}/>" if placeholder else ""
+    return (
+        f"<p:sp><p:nvSpPr><p:cNvPr {properties}/><p:nvPr>{inherits}</p:nvPr></p:nvSpPr>"
+        f"<p:txBody>{paragraphs}</p:txBody></p:sp>"
+    )
+
+
+def shape_paragraph(text: str, properties: str = "") -> str:
+    """A paragraph of DrawingML."""
+    return f"<a:p><a:pPr>{properties}</a:pPr><a:r><a:t>{text}</a:t></a:r></a:p>"
+
+
+def write_odt(path: Path, body: str, styles: str = "", parts: Mapping[str, str] | None = None) -> Path:
+    """An OpenDocument text with this body, these styles and master pages, and more parts by their names."""
+    files = {
+        "content.xml": odf(f"<office:body><office:text>{body}</office:text></office:body>"),
+        "styles.xml": odf(styles),
+    }
+    return write_zip(path, {**files, **(parts or {})})
+
+
+def odf(content: str) -> str:
+    """A part of an OpenDocument file."""
+    names = ("office", "style", "text", "table", "draw", "svg", "xlink", "chart", "meta", "dc")
+    spaces = " ".join(f'xmlns:{name}="urn:{name}"' for name in names)
+    return f"<office:document {spaces}>{content}</office:document>"

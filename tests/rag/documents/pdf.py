@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image, ImageDraw, ImageFont
+
 
 class PdfLine(NamedTuple):
     """A line of print: where it begins, in points from the lower left corner of the page, and its size."""
@@ -78,3 +80,12 @@ def write_contents(
     xref = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}startxref\n{len(body)}\n%%EOF\n"
     path.write_bytes(body + xref.encode())
     return path
+
+
+def draw_page(lines: Sequence[str], *, size: int = 22) -> Image.Image:
+    """A page as a scanner makes it, a line for each text."""
+    image = Image.new("L", (900, 40 + 2 * size * len(lines)), 255)
+    draw = ImageDraw.Draw(image)
+    for place, line in enumerate(lines):
+        draw.text((40, 20 + 2 * size * place), line, fill=0, font=ImageFont.load_default(size))
+    return image

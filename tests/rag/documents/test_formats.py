@@ -101,7 +101,7 @@ def test_a_workbook_has_a_page_for_each_visible_sheet(tmp_path: Path) -> None:
         "# Prices\n\n| Ticket | Price | From |\n| --- | --- | --- |\n| Adult | 12.5 | 2025-03-01 |\n| Child | 5 |  |"
     )
     assert document.pages[1].text == ""
-    assert document.notes == ("The sheet 'Secret' is hidden and was left out.",)
+    assert document.notes == ("Hidden sheets were left out: 'Secret'.",)
 
 
 def test_a_book_is_read_in_its_own_order(tmp_path: Path) -> None:

@@ -14,7 +14,16 @@ from openpyxl import Workbook
 
 from jina_rag.rag import DocumentIndex
 from jina_rag.testing import fake_embedder
-from tests.rag.documents.office import docx_paragraph, write_docx, write_epub, write_zip
+from tests.rag.documents.office import (
+    docx_paragraph,
+    shape,
+    shape_paragraph,
+    write_docx,
+    write_epub,
+    write_odt,
+    write_pptx,
+    write_zip,
+)
 from tests.rag.documents.pdf import write_pdf
 
 N_MUTATIONS = int(os.environ.get("JINA_RAG_MUTATIONS", "15"))
@@ -31,6 +40,8 @@ def _write_xlsx(path: Path) -> None:
 ORIGINALS: dict[str, Callable[[Path], object]] = {
     ".pdf": lambda path: write_pdf(path, ["The first page\nhas two lines", "", "The third"], title="A manual"),
     ".docx": lambda path: write_docx(path, docx_paragraph("Title", "heading1") + docx_paragraph("Some text. ") * 30),
+    ".odt": lambda path: write_odt(path, "<text:h>Title</text:h>" + "<text:p>Some text. </text:p>" * 9),
+    ".pptx": lambda path: write_pptx(path, [shape(shape_paragraph("Some text. ") * 9)] * 3),
     ".xlsx": _write_xlsx,
     ".epub": write_epub,
 }

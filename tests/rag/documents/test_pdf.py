@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jina_rag.rag.documents import Document, read_document
-from tests.rag.documents.pdf import PICTURE, PdfLine, paragraph, write_contents, write_laid_out_pdf, write_pdf
+from tests.rag.documents.pdf import PdfLine, paragraph, write_laid_out_pdf, write_pdf
 
 LONG = "The keeper climbed the stairs every evening and carried eleven litres of oil to the lamp at the top. " * 3
 SHORT = "The lamp was lit for the first time in 1871, and the whole village came to watch it. " * 2
@@ -75,14 +75,8 @@ def test_what_only_looks_like_a_running_header_stays(tmp_path: Path) -> None:
         assert page.text.startswith(f"Chapter {number}\n\nRoom {number * number}\n\nThe keeper")
 
 
-def test_pages_that_are_pictures_are_named(tmp_path: Path) -> None:
-    text = "BT /F1 12 Tf 72 720 Td (Some text) Tj ET"
-    path = write_contents(tmp_path / "a.pdf", [text, PICTURE, "", PICTURE, text])
-    (note,) = read_document(path).notes
-    assert note.startswith("Pages 2 and 4 hold no text: they are probably scans.")
-    (note,) = read_document(write_contents(tmp_path / "b.pdf", [text, PICTURE])).notes
-    assert note.startswith("Page 2 holds no text")
-    assert read_document(write_pdf(tmp_path / "c.pdf", ["text", ""])).notes == ()
+def test_an_empty_page_is_no_scan(tmp_path: Path) -> None:
+    assert read_document(write_pdf(tmp_path / "a.pdf", ["text", ""])).notes == ()
 
 
 def test_a_book_is_read_within_the_limits(tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from jina_rag.rag.documents.formats.epub import read_epub
 from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
 from jina_rag.rag.documents.formats.markdown import MARKDOWN_KINDS, read_markdown
-from jina_rag.rag.documents.formats.office import read_pptx
+from jina_rag.rag.documents.formats.opendocument import read_odt
 from jina_rag.rag.documents.formats.pdf import read_pdf
+from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS, read_picture
+from jina_rag.rag.documents.formats.slides import read_pptx
 from jina_rag.rag.documents.formats.text import CODE_KINDS, TEXT_KINDS, read_code, read_text
 from jina_rag.rag.documents.formats.word import read_docx
+from jina_rag.rag.documents.ocr import is_installed as has_ocr
 from jina_rag.rag.documents.types import Reader
 
 READERS: dict[str, Reader] = {
@@ -20,14 +23,16 @@ READERS: dict[str, Reader] = {
     ".json": read_json,
     ".jsonl": read_json_lines,
     ".ndjson": read_json_lines,
+    **dict.fromkeys((".odt", ".ott"), read_odt),
     ".pdf": read_pdf,
-    ".pptx": read_pptx,
+    **dict.fromkeys((".potm", ".potx", ".ppsm", ".ppsx", ".pptm", ".pptx"), read_pptx),
     ".tsv": read_csv,
     ".xhtml": read_html,
-    ".xlsx": read_xlsx,
+    **dict.fromkeys((".xlsm", ".xlsx", ".xltm", ".xltx"), read_xlsx),
     **dict.fromkeys(CODE_KINDS, read_code),
     **dict.fromkeys(MARKDOWN_KINDS, read_markdown),
     **dict.fromkeys(TEXT_KINDS, read_text),
+    **dict.fromkeys(PICTURE_KINDS if has_ocr() else (), read_picture),
 }
 """How each kind of file is read, by its ending in lower case. To read one, call `jina_rag.rag.read_document`, which
 does it in a process of its own, under limits."""

@@ -7,7 +7,7 @@ Note 28), with matrices as rows between brackets.
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from jina_rag.rag.documents.formats.scripts import write_script
+from jina_rag.rag.documents.formats.writing import write_script
 
 
 def equation_text(element: Element | None) -> str:

@@ -1,40 +1,247 @@
 """Excel workbooks."""
 
 import io
-from datetime import datetime, time
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element
+from zipfile import ZipFile
 
 from jina_rag.errors import MissingDependencyError
 from jina_rag.rag.documents.formats.archives import check_office_file
-from jina_rag.rag.documents.formats.tables import markdown_table
+from jina_rag.rag.documents.formats.number_formats import format_value, plain_number
+from jina_rag.rag.documents.formats.ooxml import OfficePackage, description, paragraph_text
+from jina_rag.rag.documents.formats.scripts import Piece, Script, join_pieces
+from jina_rag.rag.documents.formats.tables import SheetRow, sheet_to_markdown
 from jina_rag.rag.documents.types import Document, Page, SourceFile
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
+    from openpyxl.cell.read_only import ReadOnlyCell
+    from openpyxl.cell.rich_text import TextBlock
+
+_MAX_MERGED = 200_000
+"""Cells that take the text of the one that they are merged with."""
+_LAYOUT_CODE = re.compile(r'&(?:"[^"]*"|K[0-9A-F]{6}|\d+|[^&])', re.IGNORECASE)
+"""What is no text in the lines above and below a printed page: fonts, places, page numbers."""
+_SCRIPTS: dict[str | None, Script] = {"superscript": "^", "subscript": "_"}
 
 
 def read_xlsx(file: SourceFile) -> Document:
-    """A workbook, a page for each visible sheet: a table of the values that were saved, with its name above it."""
+    """A workbook, a page for each visible sheet: its name, its tables as they are shown, comments and drawings.
+
+    Formulas count with the values that were saved with them; nothing is computed and no macro runs. Rows and columns
+    that are hidden are read, hidden sheets are not.
+    """
     try:
         from openpyxl import load_workbook
     except ImportError as error:
         raise MissingDependencyError.for_extra("openpyxl", "office") from error
 
     check_office_file(file)
-    book = load_workbook(io.BytesIO(file.data), read_only=True, data_only=True, keep_links=False)
-    pages: list[Page] = []
-    for sheet in book.worksheets:
-        if sheet.sheet_state != "visible":
-            file.notes.append(f"The sheet {sheet.title!r} is hidden and was left out.")
-            continue
-        sheet.reset_dimensions()  # what the file says of its size may be wrong
-        rows = ([_cell_text(value) for value in row] for row in sheet.iter_rows(values_only=True))
-        table = markdown_table(file, rows)
-        pages.append(Page(len(pages) + 1, f"# {sheet.title}\n\n{table}" if table else ""))
-    return Document(str(file.path), book.properties.title or file.path.stem, tuple(pages), is_markdown=True)
+    package = OfficePackage(file)
+    book = load_workbook(io.BytesIO(file.data), read_only=True, data_only=True, keep_links=False, rich_text=True)
+    reader = _WorkbookReader(package, book)
+    pages = tuple(Page(number, text) for number, text in enumerate(reader.sheet_texts(), start=1))
+    reader.write_notes()
+    metadata = package.metadata()
+    title = metadata.pop("title", "") or file.path.stem
+    return Document(str(file.path), title, pages, is_markdown=True, metadata=metadata)
 
 
-def _cell_text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.date().isoformat() if value.time() == time() else value.isoformat(" ", "minutes")
-    if isinstance(value, float) and value.is_integer():
-        return f"{value:.0f}"
-    return str(value)
+@dataclass
+class _Layout:
+    """What a sheet's XML says and openpyxl does not, when it reads cell by cell.
+
+    Attributes:
+        merged: Ranges such as "A1:C1".
+        uncomputed: Cells with a formula and no value.
+        hidden_columns: First and last column of each range that is hidden.
+        n_hidden_rows: How many rows with cells are hidden.
+        page_lines: What is printed above and below each page.
+    """
+
+    merged: list[str] = field(default_factory=list)
+    uncomputed: list[str] = field(default_factory=list)
+    hidden_columns: list[tuple[int, int]] = field(default_factory=list)
+    n_hidden_rows: int = 0
+    page_lines: list[str] = field(default_factory=list)
+
+    def add(self, element: Element) -> None:
+        """Take what an element says that has just ended."""
+        name = element.tag.rpartition("}")[2]
+        if name == "row":
+            self.n_hidden_rows += len(element) > 0 and _is_on(element.get("hidden"))
+            self.uncomputed += [cell.get("r", "") for cell in element if _is_uncomputed(cell)]
+            element.clear()
+        elif name == "col" and _is_on(element.get("hidden")):
+            self.hidden_columns.append((int(element.get("min", "1")), int(element.get("max", "1"))))
+        elif name == "mergeCell":
+            self.merged.append(element.get("ref", ""))
+        elif name.endswith(("Header", "Footer")) and (words := _LAYOUT_CODE.sub(" ", element.text or "").split()):
+            self.page_lines.append(f"{name[-6:]}: {' '.join(words)}")
+
+
+def _is_on(value: str | None) -> bool:
+    return value in ("1", "true")
+
+
+def _is_uncomputed(cell: Element) -> bool:
+    """Whether a cell has a formula, which comes first in it, and no value."""
+    return len(cell) > 0 and cell[0].tag.endswith("}f") and (len(cell) == 1 or not cell[1].text)
+
+
+class _WorkbookReader:
+    """A workbook on its way to text, and what of it is not shown as it is."""
+
+    def __init__(self, package: OfficePackage, book: "Workbook") -> None:
+        self._package = package
+        self._file = package.file
+        self._archive = ZipFile(io.BytesIO(package.file.data))
+        self._sheets = {sheet.title: sheet for sheet in book.worksheets}
+        people = (person for _, root in package.related(package.main, "person") for person in root)
+        self._people = {person.get("id", ""): person.get("displayName", "") for person in people}
+        self._hidden_sheets: list[str] = []
+        self._hidden: Counter[str] = Counter()
+        self._uncomputed: list[str] = []
+        self._unknown_formats: Counter[str] = Counter()
+        self._n_merged = 0
+
+    def sheet_texts(self) -> Iterator[str]:
+        """The text of each visible sheet, as far as the limit goes."""
+        parts = self._package.relations(self._package.main)
+        for sheet in self._package.xml(self._package.main).iter("sheet"):
+            name, part = sheet.get("name", ""), parts.get(sheet.get("r:id", ""))
+            if sheet.get("state", "visible") != "visible":
+                self._hidden_sheets.append(repr(name))
+            elif part is not None and self._file.n_characters <= self._file.max_characters:
+                yield self._sheet_text(name, part.target)
+
+    def write_notes(self) -> None:
+        """Add to the notes of the file what was not read, or not as it is shown."""
+        notes = self._file.notes
+        if self._hidden_sheets:
+            notes.append(f"Hidden sheets were left out: {', '.join(self._hidden_sheets)[:500]}.")
+        if self._hidden:
+            counts = " and ".join(f"{kind} ({number:,})" for kind, number in self._hidden.items())
+            notes.append(f"Hidden {counts} were read as well.")
+        if self._uncomputed:
+            notes.append(
+                f"Formulas without a saved value ({len(self._uncomputed):,}, the first in {self._uncomputed[0]}) have "
+                "no text. Open the file in Excel, save it and add it again."
+            )
+        if self._unknown_formats:
+            notes.append(
+                f"Cells in number formats that are not supported ({self._unknown_formats.total():,}) have plain "
+                f"numbers: {', '.join(self._unknown_formats)[:100]}."
+            )
+        if self._n_merged > _MAX_MERGED:
+            notes.append(f"Only {_MAX_MERGED:,} merged cells repeat the text of the first.")
+        self._package.write_notes()
+
+    def _sheet_text(self, name: str, part: str) -> str:
+        sheet, table = self._sheets.get(name), ""
+        page_lines: list[str] = []
+        if sheet is not None:
+            layout = self._layout(part)
+            page_lines = layout.page_lines
+            self._uncomputed += [f"{cell} of {name!r}" for cell in layout.uncomputed]
+            sheet.reset_dimensions()  # what the file says of its size may be wrong
+            table = sheet_to_markdown(self._file, self._rows(sheet.iter_rows(), layout))
+        others = [*page_lines, *self._comments(part), *self._drawings(part)]
+        self._file.n_characters += sum(map(len, others))
+        return "\n\n".join([f"# {name}", *filter(None, [table, *others])]) if table or others else ""
+
+    def _layout(self, part: str) -> _Layout:
+        from xml.etree.ElementTree import iterparse
+
+        layout = _Layout()
+        with self._archive.open(part) as stream:
+            for _, element in iterparse(stream):  # noqa: S314 - no file with entities comes this far
+                layout.add(element)
+        return layout
+
+    def _rows(self, rows: Iterable[Sequence["ReadOnlyCell"]], layout: _Layout) -> list[SheetRow]:
+        texts: list[dict[int, str]] = []
+        n_characters = 0
+        for row in rows:
+            cells = ((column, self._cell_text(cell)) for column, cell in enumerate(row, start=1))
+            texts.append({column: text for column, text in cells if text})
+            n_characters += sum(map(len, texts[-1].values()))
+            if n_characters > self._file.max_characters:
+                break
+        used = {column for row in texts for column in row}
+        hidden = sum(any(first <= column <= last for first, last in layout.hidden_columns) for column in used)
+        self._hidden += Counter(rows=layout.n_hidden_rows, columns=hidden)
+        repeated = self._fill_merged(texts, layout.merged, max(used, default=0))
+        return [SheetRow(row, repeated.get(number, ())) for number, row in enumerate(texts, start=1)]
+
+    def _fill_merged(self, texts: list[dict[int, str]], merged: list[str], last: int) -> dict[int, set[int]]:
+        """Repeat the text of merged cells in each of them; says by row which columns have it from the left."""
+        from openpyxl.utils import range_boundaries
+
+        repeated: dict[int, set[int]] = defaultdict(set)
+        for left, top, right, bottom in map(range_boundaries, merged):
+            text = texts[top - 1].get(left) if top <= len(texts) else None
+            rows, columns = range(top, min(bottom, len(texts)) + 1), range(left, min(right, last) + 1)
+            self._n_merged += len(rows) * len(columns) if text else 0
+            if not text or self._n_merged > _MAX_MERGED:
+                continue
+            for row in rows:
+                texts[row - 1].update(dict.fromkeys(columns, text))
+                repeated[row].update(columns[1:])
+        return repeated
+
+    def _cell_text(self, cell: "ReadOnlyCell") -> str:
+        value = cell.value
+        if value is None:
+            return ""
+        if isinstance(value, list):  # CellRichText
+            return join_pieces(_piece(run) for run in value)
+        text = format_value(value, cell.number_format)
+        if text is None:
+            self._unknown_formats[cell.number_format] += 1
+            return plain_number(value)
+        return text
+
+    def _comments(self, part: str) -> Iterator[str]:
+        """Threads of comments, and older comments, which repeat the threads in an unreadable way."""
+        threads = [
+            (comment.get("ref", ""), self._people.get(comment.get("personId", ""), ""), comment.findtext("text") or "")
+            for _, root in self._package.related(part, "threadedComment")
+            for comment in root.iter("threadedComment")
+        ]
+        in_threads = {cell for cell, _, _ in threads}
+        for _, root in self._package.related(part, "comments"):
+            authors = [author.text or "" for author in root.iter("author")]
+            for comment in root.iter("comment"):
+                cell, place = comment.get("ref", ""), int(comment.get("authorId", "0"))
+                if cell not in in_threads:
+                    text = "".join(run.text or "" for run in comment.iter("t"))
+                    threads.append((cell, authors[place] if place < len(authors) else "", text))
+        for cell, author, text in threads:
+            yield f"Comment on {cell}{f' by {author}' * bool(author)}: {' '.join(text.split())}"
+
+    def _drawings(self, part: str) -> Iterator[str]:
+        """Text boxes, charts, and what pictures are described with."""
+        for name, root in self._package.related(part, "drawing"):
+            relations = self._package.relations(name)
+            for older in list(root.iter("Fallback")):  # the same once more, for older programs
+                older.clear()
+            for element in root.iter():
+                if element.tag == "sp":
+                    yield "\n".join(map(paragraph_text, element.iter("p"))).strip()
+                elif element.tag == "graphicFrame":
+                    yield self._package.drawn_object(element, relations)
+                elif element.tag == "pic":
+                    text = description(next(element.iter("cNvPr"), element))
+                    self._package.left_out["pictures without a description"] += not text
+                    yield text
+
+
+def _piece(run: "str | TextBlock") -> Piece:
+    if isinstance(run, str):
+        return Piece(run)
+    return Piece(run.text or "", "~~" if run.font.strike else _SCRIPTS.get(run.font.vertAlign, ""))

@@ -1,10 +1,15 @@
-"""Automatic numbers of a Word document's paragraphs: "2.2", "(a)", "IV."."""
+"""Automatic numbers of paragraphs: "2.2", "(a)", "IV."."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
-_MAX_PATTERN = 200
+from jina_rag.rag.documents.formats.writing import BULLET
+from jina_rag.rag.documents.types import SourceFile
+
+MAX_PATTERN = 200
+"""Characters of the text before a paragraph that are kept."""
 _MAX_LETTERED, _MAX_ROMAN = 780, 3999
 """Larger numbers are written in digits."""
 _ROMAN = (
@@ -12,101 +17,80 @@ _ROMAN = (
     *((10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I")),
 )
 _PLACE = re.compile("%([1-9])")
-BULLET = "-"
-"""The label of whatever sign a list has before its items."""
 
 
 @dataclass(frozen=True)
-class _Level:
-    """How the paragraphs of one level are numbered (CT_Lvl)."""
+class Level:
+    """How the paragraphs of one level of a list are numbered.
 
-    start: int
+    Attributes:
+        format_name: As `format_number` takes it.
+        pattern: What stands before the text; %1 in it is the number of the first level, %2 that of the second.
+        start: The first number.
+        restart: The level (from 1) whose paragraphs restart it; 0 for none, None for all above.
+        is_legal: Whether all numbers in the pattern are written in digits.
+        style: The paragraph style that belongs to it.
+    """
+
     format_name: str
     pattern: str
-    restart: int | None
-    is_legal: bool
-    style: str
-
-    @classmethod
-    def from_xml(cls, element: Element) -> "_Level":
-        number_format = element.find("numFmt")
-        if number_format is None:  # a custom format, beside what an older program shows
-            number_format = element.find(".//Fallback/numFmt")
-        space = {"nothing": ""}.get(value_of(element, "suff"), " ")
-        pattern = value_of(element, "lvlText")[:_MAX_PATTERN]
-        return cls(
-            start=integer(value_of(element, "start"), 1),
-            format_name="decimal" if number_format is None else number_format.get("val", ""),
-            pattern=pattern and pattern + space,
-            restart=integer(value_of(element, "lvlRestart"), 0) if element.find("lvlRestart") is not None else None,
-            is_legal=element.find("isLgl") is not None,
-            style=value_of(element, "pStyle"),
-        )
+    start: int = 1
+    restart: int | None = None
+    is_legal: bool = False
+    style: str = ""
 
 
 @dataclass(frozen=True)
-class _List:
-    """A list that paragraphs name (CT_Num): whose counters it shares, its levels, and where it starts anew."""
+class NumberedList:
+    """A list that paragraphs belong to.
 
-    abstract: str
-    levels: dict[int, _Level]
-    starts: dict[int, int]
+    Attributes:
+        counters: Names its counters, which it may share with others.
+        levels: From 0.
+        starts: Where its own first paragraphs set the counters anew, by level.
+    """
+
+    counters: str
+    levels: Mapping[int, Level]
+    starts: Mapping[int, int] = field(default_factory=dict)
 
 
 class Numbering:
     """Counts the numbered paragraphs of a document, in their order (ECMA-376 part 1, section 17.9).
 
     Attributes:
+        lists: By their names.
         n_unknown: How many numbers were in a format that is not known here, and were written in digits.
     """
 
-    def __init__(self, root: Element, styles: dict[str, str]) -> None:
-        """Take the lists from a numbering part.
-
-        Args:
-            root: The root of the part.
-            styles: The list that each numbering style names.
-        """
+    def __init__(self, lists: dict[str, NumberedList]) -> None:
+        self.lists = lists
         self.n_unknown = 0
-        definitions = {element.get("abstractNumId", ""): element for element in root.findall("abstractNum")}
-        used = {element.get("numId", ""): value_of(element, "abstractNumId") for element in root.findall("num")}
-        self._lists: dict[str, _List] = {}
-        for element in root.findall("num"):
-            abstract = value_of(element, "abstractNumId")
-            definition = definitions.get(abstract)
-            if definition is not None and (style := value_of(definition, "numStyleLink")):
-                abstract = used.get(styles.get(style, ""), abstract)
-                definition = definitions.get(abstract)
-            overrides = element.findall("lvlOverride")
-            levels = _levels([*(() if definition is None else definition), *(lvl for one in overrides for lvl in one)])
-            starts = {
-                integer(one.get("ilvl", ""), 0): integer(value_of(one, "startOverride"), 1)
-                for one in overrides
-                if one.find("startOverride") is not None
-            }
-            self._lists[element.get("numId", "")] = _List(abstract, levels, starts)
         self._counters: dict[str, dict[int, int]] = {}
         self._started: set[tuple[str, int]] = set()
 
-    def level_of(self, list_id: str, style: str) -> int:
+    def level_of(self, name: str, style: str) -> int:
         """The level of a list that belongs to a paragraph style; 0 if none does."""
-        levels = self._lists[list_id].levels if list_id in self._lists else {}
+        levels = self.lists[name].levels if name in self.lists else {}
         return next((number for number, level in levels.items() if level.style == style), 0)
 
-    def label(self, list_id: str, level: int) -> str:
-        """Count a paragraph of a list, and give what stands before its text; `BULLET` if that is a sign."""
-        if list_id not in self._lists or level not in self._lists[list_id].levels:
+    def label(self, name: str, level: int, start: int | None = None) -> str:
+        """Count a paragraph of a list, and give what is before its text; `BULLET` if that is a sign.
+
+        Args:
+            name: Of the list.
+            level: Its level, from 0.
+            start: The number that it has whatever was before.
+        """
+        if name not in self.lists or level not in self.lists[name].levels:
             return ""
-        numbered = self._lists[list_id]
+        numbered = self.lists[name]
         this = numbered.levels[level]
-        counters = self._counters.setdefault(numbered.abstract, {})
-        if level in numbered.starts and (list_id, level) not in self._started:
-            counters[level] = numbered.starts[level]
-        elif level in counters:
-            counters[level] += 1
-        else:
-            counters[level] = this.start
-        self._started.add((list_id, level))
+        counters = self._counters.setdefault(numbered.counters, {})
+        if start is None and (name, level) not in self._started:
+            start = numbered.starts.get(level)
+        counters[level] = counters.get(level, this.start - 1) + 1 if start is None else start
+        self._started.add((name, level))
         for number, one in numbered.levels.items():
             if number < level:
                 counters.setdefault(number, one.start)
@@ -116,16 +100,49 @@ class Numbering:
             return BULLET
         return _PLACE.sub(lambda place: self._number(numbered, int(place[1]) - 1, is_legal=this.is_legal), this.pattern)
 
-    def _number(self, numbered: _List, level: int, *, is_legal: bool) -> str:
+    def note_guesses(self, file: SourceFile) -> None:
+        """Add to the notes of the file how many numbers are written otherwise than in the document."""
+        if self.n_unknown:
+            file.notes.append(f"Automatic numbers of an uncommon format, written in digits: {self.n_unknown:,}.")
+
+    def _number(self, numbered: NumberedList, level: int, *, is_legal: bool) -> str:
         if level not in numbered.levels:
             return ""
         one = numbered.levels[level]
-        number = self._counters[numbered.abstract].get(level, one.start)
+        number = self._counters[numbered.counters].get(level, one.start)
         text = format_number(number, "decimal" if is_legal else one.format_name)
         if text is None:
             self.n_unknown += 1
             return str(number)
         return text
+
+
+def word_lists(root: Element, styles: Mapping[str, str]) -> dict[str, NumberedList]:
+    """The lists of a Word document by their numbers.
+
+    Args:
+        root: The root of its numbering part.
+        styles: The list that each numbering style names.
+    """
+    definitions = {element.get("abstractNumId", ""): element for element in root.findall("abstractNum")}
+    used = {element.get("numId", ""): value_of(element, "abstractNumId") for element in root.findall("num")}
+    lists = {}
+    for element in root.findall("num"):
+        abstract = value_of(element, "abstractNumId")
+        definition = definitions.get(abstract)
+        if definition is not None and (style := value_of(definition, "numStyleLink")):
+            abstract = used.get(styles.get(style, ""), abstract)
+            definition = definitions.get(abstract)
+        overrides = element.findall("lvlOverride")
+        levels = [*(() if definition is None else definition), *(level for one in overrides for level in one)]
+        starts = {
+            integer(one.get("ilvl", ""), 0): integer(value_of(one, "startOverride"), 1)
+            for one in overrides
+            if one.find("startOverride") is not None
+        }
+        named = {integer(level.get("ilvl", ""), 0): _word_level(level) for level in levels if level.tag == "lvl"}
+        lists[element.get("numId", "")] = NumberedList(abstract, named, starts)
+    return lists
 
 
 def format_number(number: int, format_name: str) -> str | None:
@@ -157,8 +174,20 @@ def integer(text: str, default: int) -> int:
     return int(text) if text.isdecimal() and len(text) <= 9 else default
 
 
-def _levels(elements: list[Element]) -> dict[int, _Level]:
-    return {integer(one.get("ilvl", ""), 0): _Level.from_xml(one) for one in elements if one.tag == "lvl"}
+def _word_level(element: Element) -> Level:
+    number_format = element.find("numFmt")
+    if number_format is None:  # a custom format, beside what an older program shows
+        number_format = element.find(".//Fallback/numFmt")
+    pattern = value_of(element, "lvlText")[:MAX_PATTERN]
+    space = "" if value_of(element, "suff") == "nothing" else " "
+    return Level(
+        format_name="decimal" if number_format is None else number_format.get("val", ""),
+        pattern=pattern and pattern + space,
+        start=integer(value_of(element, "start"), 1),
+        restart=integer(value_of(element, "lvlRestart"), 0) if element.find("lvlRestart") is not None else None,
+        is_legal=element.find("isLgl") is not None,
+        style=value_of(element, "pStyle"),
+    )
 
 
 def _roman(number: int) -> str:

@@ -1,6 +1,8 @@
 """What Word documents and presentations have in common: parts that refer to each other, drawings and charts."""
 
 import posixpath
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
@@ -8,11 +10,16 @@ from xml.etree.ElementTree import Element
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.formats.archives import open_archive, parse_xml
 from jina_rag.rag.documents.formats.equations import equation_text
-from jina_rag.rag.documents.formats.losses import Losses
-from jina_rag.rag.documents.formats.scripts import Piece, join_pieces
-from jina_rag.rag.documents.formats.tables import markdown_table
+from jina_rag.rag.documents.formats.html import note_left_out
+from jina_rag.rag.documents.formats.writing import Piece, Script, join_pieces, linked, table_block
 from jina_rag.rag.documents.types import SourceFile
 
+_METADATA = {
+    "creator": "author",
+    **{name: name for name in ("created", "modified", "title", "subject", "keywords", "description", "category")},
+}
+"""Names of the core properties (ECMA-376 part 2, section 11), and of the document's metadata."""
+_DECIMAL = re.compile(r"-?\d{1,17}\.\d{1,17}")
 MAX_COLUMNS = 63
 """Of a Word table; what claims to span more is not believed."""
 
@@ -30,6 +37,11 @@ class Relation(NamedTuple):
     target: str
     is_external: bool
 
+    @property
+    def address(self) -> str:
+        """The address; empty for a part."""
+        return self.target if self.is_external else ""
+
 
 class OfficePackage:
     """The parts of an Office Open XML file (ECMA-376 part 2), by their names.
@@ -37,7 +49,7 @@ class OfficePackage:
     Attributes:
         file: The file that it was opened from.
         main: The name of the part that the document begins with.
-        losses: What of it was left out.
+        left_out: How many of each kind of thing were left out, by what it is called in a note.
     """
 
     def __init__(self, file: SourceFile) -> None:
@@ -47,19 +59,20 @@ class OfficePackage:
             DocumentError: it is damaged, encrypted, a zip bomb or no such file.
         """
         self.file = file
-        self.losses = Losses()
+        self.left_out: Counter[str] = Counter()
+        self._n_missing = 0
         self._archive = open_archive(file)
         self._names = {name.lower(): name for name in self._archive.namelist()}
         self.main = next((part.target for part in self.relations("").values() if part.kind == "officeDocument"), "")
         if self.main.lower() not in self._names:
             raise DocumentError(f"{file.path} is damaged (it has no main part). Save it again from where it came.")
-        self.losses["macros"] += any(name.endswith("vbaproject.bin") for name in self._names)
+        self.left_out["macros"] += any("/vbaproject" in name for name in self._names)
 
     def xml(self, part: str) -> Element:
         """The root of a part; an empty element, counted as lost, if the part isn't there."""
         if name := self._names.get(part.lower()):
             return parse_xml(self.file.path, self._archive.read(name))
-        self.losses["part"] += 1
+        self._n_missing += 1
         return Element("missing")
 
     def relations(self, part: str) -> Mapping[str, Relation]:
@@ -85,16 +98,26 @@ class OfficePackage:
 
     def title(self) -> str:
         """The title in the properties of the document, empty if there is none."""
-        for _, properties in self.related("", "core-properties"):
-            return " ".join((properties.findtext("title") or "").split())
-        return ""
+        return self.metadata().get("title", "")
+
+    def metadata(self) -> dict[str, str]:
+        """What the properties of the document say: author, dates, title, subject and the like."""
+        properties = [one for _, root in self.related("", "core-properties") for one in root if one.tag in _METADATA]
+        texts = {_METADATA[one.tag]: " ".join((one.text or "").split()) for one in properties}
+        return {name: text for name, text in texts.items() if text}
+
+    def write_notes(self) -> None:
+        """Add to the notes of the file what was left out, and what it lacks."""
+        note_left_out(self.file, +self.left_out)
+        if self._n_missing:
+            self.file.notes.append(f"Parts that the file refers to are missing in it: {self._n_missing:,}.")
 
     def drawn_object(self, element: Element, relations: Mapping[str, Relation]) -> str:
         """The text of a chart or a diagram (SmartArt) that a drawing shows, empty if it shows none."""
         for reference in element.iter():
             if reference.tag == "chart" and (relation := relations.get(reference.get("r:id", ""))):
                 root = self.xml(relation.target)
-                return _newer_chart(self.file, root) if relation.kind == "chartEx" else _chart(self.file, root)
+                return _newer_chart(self, root) if relation.kind == "chartEx" else _chart(self, root)
             if reference.tag == "relIds" and (relation := relations.get(reference.get("r:dm", ""))):
                 paragraphs = map(paragraph_text, self.xml(relation.target).iter("p"))
                 return "\n".join(text for text in paragraphs if text.strip())
@@ -115,26 +138,29 @@ def description(element: Element) -> str:
     return ": ".join(dict.fromkeys(text for text in texts if text))
 
 
-def paragraph_text(paragraph: Element) -> str:
+def paragraph_text(paragraph: Element, relations: Mapping[str, Relation] | None = None) -> str:
     """The text of a paragraph of DrawingML, which shapes, charts and diagrams hold."""
-    return join_pieces(_pieces(paragraph))
+    return join_pieces(_pieces(paragraph, relations or {}))
 
 
-def _pieces(paragraph: Element) -> Iterator[Piece]:
+def _pieces(paragraph: Element, relations: Mapping[str, Relation]) -> Iterator[Piece]:
     for child in paragraph:
         if child.tag in ("r", "fld"):
-            properties = child.find("rPr")
-            raised = 0 if properties is None else int(properties.get("baseline", "0").rstrip("%") or 0)
-            yield Piece(child.findtext("t") or "", "^" if raised > 0 else "_" if raised < 0 else "")
+            text, properties, link = child.findtext("t") or "", child.find("rPr"), child.find("rPr/hlinkClick")
+            raised = "0" if properties is None else properties.get("baseline", "0")
+            script: Script = "" if raised.strip("0%") == "" else "_" if raised.startswith("-") else "^"
+            is_struck = properties is not None and properties.get("strike", "noStrike") != "noStrike"
+            target = relations.get(link.get("r:id", "")) if link is not None else None
+            yield Piece(linked(text, target.address if target else ""), "~~" if is_struck else script)
         elif child.tag == "br":
             yield Piece("\n")
         elif child.tag in ("m", "oMath", "oMathPara"):
             yield Piece(equation_text(child))
         elif child.tag == "AlternateContent":
-            yield from _pieces(chosen(child))
+            yield from _pieces(chosen(child), relations)
 
 
-def _chart(file: SourceFile, root: Element) -> str:
+def _chart(package: OfficePackage, root: Element) -> str:
     """A chart: its titles and labels, and a table of the values of each group of series with the same categories."""
     texts = [text for paragraph in root.iter("p") if (text := paragraph_text(paragraph).strip())]
     texts += [value for title in root.iter("title") for value in _points(title).values()]
@@ -149,7 +175,7 @@ def _chart(file: SourceFile, root: Element) -> str:
         labels = dict(categories_of_group)
         places = dict.fromkeys([*labels, *(place for _, values in columns for place in values)])
         rows = ([labels.get(place, ""), *(values.get(place, "") for _, values in columns)] for place in places)
-        texts.append(markdown_table(file, _with_header(["", *(name for name, _ in columns)], rows)))
+        texts.append(table_block(package.file, _with_header(["", *(name for name, _ in columns)], rows)))
     return "\n\n".join(text for text in texts if text)
 
 
@@ -161,13 +187,16 @@ def _with_header(header: list[str], rows: Iterator[list[str]]) -> Iterator[list[
 def _points(element: Element | None) -> dict[str, str]:
     """The values that a chart keeps of its cells, by their places; levels of categories are joined."""
     values: dict[str, str] = {}
-    for point in () if element is None else element.iter("pt"):
-        place, value = point.get("idx", ""), point.findtext("v") or ""
-        values[place] = f"{value}, {values[place]}" if place in values else value
+    for kept in () if element is None else element.iter():
+        for point in kept.findall("pt"):
+            place, value = point.get("idx", ""), point.findtext("v") or ""
+            if kept.tag in ("numCache", "numLit") and _DECIMAL.fullmatch(value):
+                value = f"{float(value):.15g}"  # as many digits as Excel shows
+            values[place] = f"{value}, {values[place]}" if place in values else value
     return values
 
 
-def _newer_chart(file: SourceFile, root: Element) -> str:
+def _newer_chart(package: OfficePackage, root: Element) -> str:
     """A chart of the kinds that came with Office 2016, such as waterfalls: its titles, a column for each dimension."""
     texts = [text for paragraph in root.iter("p") if (text := paragraph_text(paragraph).strip())]
     for data in root.iter("data"):
@@ -177,5 +206,5 @@ def _newer_chart(file: SourceFile, root: Element) -> str:
             if dimension.tag in ("strDim", "numDim")
         ]
         places = dict.fromkeys(place for column in columns for place in column)
-        texts.append(markdown_table(file, ([column.get(place, "") for column in columns] for place in places)))
+        texts.append(table_block(package.file, ([column.get(place, "") for column in columns] for place in places)))
     return "\n\n".join(text for text in texts if text)

@@ -120,8 +120,8 @@ def _side_by_side(rows: _Rows) -> Iterator[_Rows]:
 
 def _within(rows: _Rows, columns: Sequence[int]) -> _Rows:
     kept = frozenset(columns)
-    parts = (SheetRow({place: row.cells[place] for place in row.cells if place in kept}, row.repeated) for row in rows)
-    return [row for row in parts if row.cells]
+    cells = ({column: text for column, text in row.cells.items() if column in kept} for row in rows)
+    return [SheetRow(part, kept & set(row.repeated)) for part, row in zip(cells, rows, strict=True) if part]
 
 
 def _columns(rows: _Rows) -> list[int]:

@@ -2,16 +2,25 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 from xml.etree.ElementTree import Element
 
 from jina_rag.rag.documents.formats.equations import equation_text
-from jina_rag.rag.documents.formats.numbering import BULLET, Numbering, format_number, integer, value_of
+from jina_rag.rag.documents.formats.numbering import Numbering, format_number, integer, value_of, word_lists
 from jina_rag.rag.documents.formats.ooxml import MAX_COLUMNS, OfficePackage, Relation, chosen, description
-from jina_rag.rag.documents.formats.scripts import Piece, Script, join_pieces
-from jina_rag.rag.documents.formats.tables import markdown_table
+from jina_rag.rag.documents.formats.writing import (
+    BULLET,
+    Piece,
+    Script,
+    escape_blocks,
+    join_blocks,
+    join_pieces,
+    linked,
+    list_item,
+    table_block,
+    trim_lines,
+)
 from jina_rag.rag.documents.headings import first_heading
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
@@ -21,9 +30,6 @@ _WRAPPERS = ("AlternateContent", "customXml", "ins", "moveTo", "sdt", "sdtConten
 _DELETED = ("del", "moveFrom")
 _HEADING = re.compile(r"heading ([1-9])|title")
 _LINK_FIELD = re.compile(r'\s*HYPERLINK\s+"([^"]{1,2000})"')
-_BLOCK_MARK = re.compile(r"^(?=#{1,6}(?:\s|$)|>|```|~~~|=+\s*$|-+\s*$)", re.MULTILINE)
-"""What would begin something else than a paragraph in Markdown."""
-_NOT_IN_LINK = re.compile(r"[\s()<>]")
 _NOTE_FORMATS = {"footnote": "decimal", "endnote": "lowerRoman"}
 _CHECK_MARKS = {0x6F: "☐", 0xA8: "☐", 0xFB: "✗", 0xFC: "✓", 0xFD: "☒", 0xFE: "☑"}
 """The characters of the font Wingdings that forms are filled in with."""
@@ -38,19 +44,12 @@ def read_docx(file: SourceFile) -> Document:
     hidden text are not.
     """
     package = OfficePackage(file)
-    text = _join(file.up_to_limit(_Body(package).blocks(), lambda _: 0))  # which counts itself
-    package.losses.write_notes(file)
+    body = _Body(package)
+    text = join_blocks(file.up_to_limit(body.blocks(), len))
+    body.note_guesses()
+    package.write_notes()
     title = first_heading(text) or package.title() or file.path.stem
-    return Document(str(file.path), title, (Page(None, text),), is_markdown=True)
-
-
-def _join(blocks: Iterable[str]) -> str:
-    """Paragraphs with an empty line between them, items of a list without one."""
-    parts = [""]
-    for before, block in pairwise(("", *blocks)):
-        is_list = before.lstrip().startswith(f"{BULLET} ") and block.lstrip().startswith(f"{BULLET} ")
-        parts += ["\n" if is_list else "\n\n", block]
-    return "".join(parts[2:])
+    return Document(str(file.path), title, (Page(None, text),), is_markdown=True, metadata=package.metadata())
 
 
 class _Format(NamedTuple):
@@ -122,11 +121,11 @@ class _Body:
     def __init__(self, package: OfficePackage) -> None:
         self._package = package
         self._file = package.file
-        self._losses = package.losses
+        self._left_out = package.left_out
         self._root = package.xml(package.main)
         self._relations = package.relations(package.main)
         self._styles = _Styles(self._only("styles"))
-        self._numbering = Numbering(self._only("numbering"), self._styles.lists)
+        self._numbering = Numbering(word_lists(self._only("numbering"), self._styles.lists))
         self._notes: dict[tuple[str, str], tuple[Mapping[str, Relation], Element]] = {}
         for kind in ("footnote", "endnote", "comment"):
             for part, root in package.related(package.main, f"{kind}s"):
@@ -137,6 +136,7 @@ class _Body:
             kind: value_of(settings, f"{kind}Pr/numFmt") or value_of(self._root, f".//sectPr/{kind}Pr/numFmt") or usual
             for kind, usual in _NOTE_FORMATS.items()
         }
+        self._n_symbols = 0
         self._n_notes: Counter[str] = Counter()
         self._following: deque[Iterator[str]] = deque()  # what comes after the paragraph or table that is being read
         self._link = ""
@@ -148,19 +148,20 @@ class _Body:
             names = (one.get("r:id", "") for one in self._root.iter(f"{kind}Reference"))
             parts = dict.fromkeys(self._relations[name].target for name in names if name in self._relations)
             texts = (self._line_of(part) for part in parts)
-            yield from (self._counted(f"{kind.capitalize()}: {text}") for text in dict.fromkeys(texts) if text)
+            yield from (f"{kind.capitalize()}: {text}" for text in dict.fromkeys(texts) if text)
             yield from self._followers()
         body = self._root.find("body")
         if body is not None:
             yield from self._blocks(body)
-        self._losses["format"] += self._numbering.n_unknown
+
+    def note_guesses(self) -> None:
+        """Add to the notes of the file what is written otherwise than Word shows it."""
+        self._numbering.note_guesses(self._file)
+        if self._n_symbols:
+            self._file.notes.append(f"Characters of symbol fonts, written as \ufffd: {self._n_symbols:,}.")
 
     def _only(self, kind: str) -> Element:
         return next((root for _, root in self._package.related(self._package.main, kind)), Element("none"))
-
-    def _counted(self, text: str) -> str:
-        self._file.n_characters += len(text)
-        return text
 
     def _followers(self) -> Iterator[str]:
         while self._following:
@@ -170,10 +171,10 @@ class _Body:
         for item in self._items(parent, "p", "tbl"):
             if item.tag == "p":
                 if text := self._paragraph(item):
-                    yield self._counted(text)
+                    yield text
             elif (only := self._only_cell(item)) is not None:  # a frame around text
                 yield from self._blocks(only)
-            elif table := markdown_table(self._file, self._rows(item)):
+            elif table := table_block(self._file, self._rows(item)):
                 yield table
             yield from self._followers()
 
@@ -183,9 +184,9 @@ class _Body:
             if child.tag in names:
                 yield child
             elif child.tag in _DELETED:
-                self._losses["deletion"] += 1
+                self._left_out["tracked deletions"] += 1
             elif child.tag in ("altChunk", "subDoc"):
-                self._losses["object"] += 1
+                self._left_out["embedded objects"] += 1
             elif child.tag in _WRAPPERS:
                 yield from self._items(chosen(child), *names)
 
@@ -204,11 +205,10 @@ class _Body:
             return f"{'#' * level} {label}{' '.join(text.split())}"
         if label != BULLET:
             self._list_depth = -1
-            return label + text if label else _BLOCK_MARK.sub(r"\\", text)
+            return label + text if label else escape_blocks(text)
         depth = integer(value_of(element, "pPr/numPr/ilvl"), 0)
         self._list_depth = min(depth, self._list_depth + 1)
-        indent = "  " * self._list_depth
-        return f"{indent}{BULLET} " + text.replace("\n", f"\n{indent}  ")
+        return list_item(text, self._list_depth)
 
     def _labelled(self, element: Element) -> tuple[str, str]:
         """The number of a paragraph, with the space after it, and its text."""
@@ -219,7 +219,7 @@ class _Body:
             self._carried = text  # with its mark deleted, it goes on in the next
             return "", ""
         self._carried = ""
-        text = "\n".join(line.strip() for line in text.split("\n")).strip("\n")
+        text = trim_lines(text)
         if not text and mark is not None and _is_on(mark.find("vanish")):
             return "", ""
         return self._label(element, style), text
@@ -271,7 +271,7 @@ class _Body:
         above: list[str] = []
         for row in self._items(table, "tr"):
             if row.find("trPr/del") is not None:
-                self._losses["deletion"] += 1
+                self._left_out["tracked deletions"] += 1
                 continue
             cells = [""] * min(integer(value_of(row, "trPr/gridBefore"), 0), MAX_COLUMNS)
             for cell in self._items(row, "tc"):
@@ -291,9 +291,9 @@ class _Body:
                 if not style.is_hidden:
                     yield Piece(child.text or "", style.script)
                 elif child.text:
-                    self._losses["hidden"] += 1
+                    self._left_out["stretches of hidden text"] += 1
             elif child.tag in _DELETED:
-                self._losses["deletion"] += 1
+                self._left_out["tracked deletions"] += 1
             elif child.tag in _CHARACTERS:
                 yield Piece(_CHARACTERS[child.tag])
             elif child.tag in _INLINE:
@@ -317,9 +317,7 @@ class _Body:
     def _hyperlink(self, element: Element, style: _Format) -> Iterator[Piece]:
         text = join_pieces(self._inline(element, style))
         relation = self._relations.get(element.get("r:id", ""))
-        if relation and relation.is_external and text.strip() and text.strip() != relation.target:
-            text = f"[{text}]({_NOT_IN_LINK.sub('', relation.target)})"
-        yield Piece(text)
+        yield Piece(linked(text, relation.address if relation else ""))
 
     def _field(self, element: Element, _: _Format) -> Iterator[Piece]:
         """The address of a link that is written as a field, and what legacy form fields are set to."""
@@ -342,7 +340,7 @@ class _Body:
         text = chr(code)
         if 0xF000 <= code <= 0xF0FF:  # its place in the font
             text = _CHECK_MARKS.get(code - 0xF000, "") if element.get("font", "").lower() == "wingdings" else ""
-            self._losses["symbol"] += not text
+            self._n_symbols += not text
         yield Piece(text or "\ufffd", style.script)
 
     def _ruby(self, element: Element, style: _Format) -> Iterator[Piece]:
@@ -375,13 +373,13 @@ class _Body:
 
     def _note(self, label: str, relations: Mapping[str, Relation], note: Element) -> Iterator[str]:
         if text := self._within(relations, lambda: self._line(note)):
-            yield self._counted(f"{label} {text}")
+            yield f"{label} {text}"
 
     def _drawing(self, element: Element, style: _Format) -> Iterator[Piece]:
         """Its description, within the line; its text boxes, charts and diagrams follow the paragraph."""
         parts = list(_drawn(element))
         if style.is_hidden or any(part.get("hidden", "0") not in _OFF for part in parts if part.tag == "docPr"):
-            self._losses["hidden"] += 1
+            self._left_out["stretches of hidden text"] += 1
             return
         texts = [description(part) for part in parts if part.tag in ("docPr", "cNvPr")]
         texts += [part.get("alt", "") or part.get("string", "") for part in parts if part.tag in _VML_SHAPES]
@@ -391,10 +389,10 @@ class _Body:
         if any(part.tag in ("chart", "relIds") for part in parts):
             self._following.append(self._object_text(element, self._relations))
         is_picture = element.tag != "object" and any(part.tag in ("pic", "imagedata") for part in parts)
-        self._losses["picture"] += is_picture and not texts
-        self._losses["object"] += any(part.tag == "OLEObject" for part in parts)
-        self._losses["field"] += any(part.tag == "control" for part in parts)
-        self._losses["ink"] += any(part.tag == "contentPart" for part in parts)
+        self._left_out["pictures without a description"] += is_picture and not texts
+        self._left_out["embedded objects"] += any(part.tag == "OLEObject" for part in parts)
+        self._left_out["form fields"] += any(part.tag == "control" for part in parts)
+        self._left_out["handwritten drawings"] += any(part.tag == "contentPart" for part in parts)
         if texts:
             yield Piece(f" {'; '.join(texts)} ")
 
@@ -403,7 +401,7 @@ class _Body:
 
     def _object_text(self, element: Element, relations: Mapping[str, Relation]) -> Iterator[str]:
         if text := self._package.drawn_object(element, relations):
-            yield self._counted(text)
+            yield text
 
 
 _Handler = Callable[[_Body, Element, _Format], Iterator[Piece]]

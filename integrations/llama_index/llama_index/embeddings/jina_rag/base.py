@@ -29,7 +29,7 @@ class JinaRagEmbedding(BaseEmbedding):
     Making one checks the settings, and neither downloads nor loads anything; the first text does. Equal settings share
     one loaded model.
 
-    Example:
+    Examples:
         >>> from llama_index.embeddings.jina_rag import JinaRagEmbedding
         >>> embed_model = JinaRagEmbedding(model_name="all-MiniLM-L6-v2")
         >>> len(embed_model.get_query_embedding("Which planet is red?"))

@@ -1,6 +1,5 @@
 """A page of a PDF as people see it: where passages are on it, and a picture with them marked."""
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -8,16 +7,16 @@ from typing import TYPE_CHECKING
 from jina_rag.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from pypdfium2 import PdfDocument, PdfPage
 
 _GRID = 2**16
-_MAX_PIXELS = 4_000
 _MARKER = (255, 247, 204)
 _STRONG_MARKER = (255, 214, 64)
 _SHARE_ON_TOP = 0.2
 
 
-def passage_boxes(
+def places_of(
     pdf: "PdfDocument", page_number: int, characters: Iterable[int]
 ) -> list[tuple[float, float, float, float]]:
     """Where characters of a page stand, a box for each line: left, top, right and bottom as shares of the page."""
@@ -59,30 +58,27 @@ def _share_of_page(
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
 
-def page_image(
-    pdf: "PdfDocument",
-    page_number: int,
-    boxes: Iterable[Sequence[float]],
-    cited: Iterable[Sequence[float]],
-    width: int,
-) -> bytes:
-    """A page as PNG, `width` pixels wide, the boxes laid over it like a marker, those of what is cited more strongly.
+def draw_page(pdf: "PdfDocument", page_number: int, max_width: int, max_height: int) -> "Image":
+    """A picture of a page, as large as it may be.
 
     Raises:
         MissingDependencyError: Pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageChops, ImageDraw
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("pillow", "rag") from error
-
     page = pdf[page_number - 1]
     try:
-        # Very long pages are drawn narrower: a picture of unbounded height would fill the memory.
-        scale = min(width / page.get_width(), _MAX_PIXELS / page.get_height())
-        image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
+        scale = min(max_width / page.get_width(), max_height / page.get_height())
+        image: Image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("pillow", "rag") from error
     finally:
         page.close()
+    return image
+
+
+def mark(image: "Image", boxes: Iterable[Sequence[float]], cited: Iterable[Sequence[float]]) -> "Image":
+    """A picture with boxes laid over it like a marker, those of what is cited more strongly."""
+    from PIL import Image, ImageChops, ImageDraw
+
     ink, where = Image.new("RGB", image.size), Image.new("L", image.size)
     for color, places in ((_MARKER, boxes), (_STRONG_MARKER, cited)):
         for left, top, right, bottom in places:
@@ -91,6 +87,4 @@ def page_image(
             ImageDraw.Draw(where).rectangle(corners, fill=255)
     # Like a marker's ink it leaves black letters black; a little of it lies on top, for pages that are dark.
     image.paste(Image.blend(ImageChops.multiply(image, ink), ink, _SHARE_ON_TOP), mask=where)
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    return image
