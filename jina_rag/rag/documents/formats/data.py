@@ -30,10 +30,10 @@ def read_csv(file: SourceFile) -> Document:
         text = text[separator.end() :]
     csv.field_size_limit(max(len(text), 1))  # as long as the file: the reader's memory is limited anyway
     delimiter = separator[1] if separator else "\t" if file.path.suffix.lower() == ".tsv" else _delimiter(text)
-    quoting = csv.QUOTE_MINIMAL
-    if not _closes_quotes(text, delimiter):
-        quoting = csv.QUOTE_NONE
+    is_quoted = _closes_quotes(text, delimiter)
+    if not is_quoted:
         file.notes.append("A quotation mark is never closed: quotation marks were read as part of the text.")
+    quoting = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     cells = (((column, cell.strip()) for column, cell in enumerate(row)) for row in rows)
     table = sheet_to_markdown(file, (SheetRow({column: cell for column, cell in row if cell}) for row in cells))
