@@ -13,8 +13,8 @@ from jina_rag.errors import MissingDependencyError
 from jina_rag.rag.documents.formats.archives import check_office_file
 from jina_rag.rag.documents.formats.number_formats import format_value, plain_number
 from jina_rag.rag.documents.formats.ooxml import OfficePackage, description, paragraph_text
-from jina_rag.rag.documents.formats.writing import Piece, Script, join_pieces
 from jina_rag.rag.documents.formats.tables import SheetRow, sheet_to_markdown
+from jina_rag.rag.documents.formats.writing import Piece, Script, join_pieces
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 if TYPE_CHECKING:
