@@ -70,12 +70,16 @@ def write_contents(
     if encrypted:
         # No password fits these values, the empty one included.
         objects.append(f"<< /Filter /Standard /V 1 /R 2 /O <{'11' * 32}> /U <{'22' * 32}> /P -4 >>")
+    return write_objects(path, objects, encryption=f"/Encrypt {len(objects)} 0 R /ID [<00> <00>] " if encrypted else "")
+
+
+def write_objects(path: Path, objects: Sequence[str], *, encryption: str = "") -> Path:
+    """A PDF of these objects: the first is its catalogue, the fourth says what it is about."""
     body, offsets = b"%PDF-1.4\n", []
     for number, text in enumerate(objects, start=1):
         offsets.append(len(body))
         body += f"{number} 0 obj\n{text}\nendobj\n".encode("latin-1")
     table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
-    encryption = f"/Encrypt {len(objects)} 0 R /ID [<00> <00>] " if encrypted else ""
     trailer = f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R /Info 4 0 R {encryption}>>\n"
     xref = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}startxref\n{len(body)}\n%%EOF\n"
     path.write_bytes(body + xref.encode())

@@ -228,9 +228,9 @@ def test_html_is_read_in_the_encoding_that_it_names(tmp_path: Path) -> None:
 
 
 def test_pdf_pages_are_numbered_from_one(tmp_path: Path) -> None:
-    path = write_pdf(tmp_path / "a.pdf", ["First page", "", "Third\npage"], title="A manual")
+    path = write_pdf(tmp_path / "a.pdf", ["First page", "", "Third\npage"], title="First")
     document = read_document(path)
-    assert document.title == "A manual"
+    assert document.title == "First"
     assert document.pages == (Page(1, "First page"), Page(2, ""), Page(3, "Third\npage"))
     assert not document.is_markdown
     assert read_document(write_pdf(tmp_path / "untitled.pdf", ["text"])).title == "untitled"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.formats.pdf import is_scan, open_pdf, read_pages
+from jina_rag.rag.documents.formats.pdf.extras import bookmarks, new_bookmarks
 from jina_rag.rag.documents.formats.pdf.lines import read_page
 from jina_rag.rag.documents.formats.pdf.scan import read_scan
 from jina_rag.rag.documents.formats.pdf.view import draw_page, mark, places_of
@@ -33,7 +34,7 @@ def passage_boxes(file: SourceFile, page: int, spans: list[list[int]], text: str
         found = pages[page - 1] if page <= len(pages) else None
         texts = [found.text[start:end] for start, end in spans] if found else [""]
         if found and all(texts) and (text is None or texts[:1] == [text]):
-            return [places_of(pdf, page, found.characters[start:end]) for start, end in spans]
+            return [places_of(pdf, page, found.characters[start:end], found.boxes) for start, end in spans]
         if found and is_scan(pdf, page, found):
             return None
         raise changed(file.path)
@@ -49,19 +50,23 @@ def page_image(file: SourceFile, page: int, boxes: list[list[float]], cited: lis
 def scan(file: SourceFile, page: int) -> dict[str, Any] | None:
     """What OCR reads on a page; None if the page has a text layer that says no less."""
     found = read_scan(_draw(file, page, MAX_SIDE, MAX_SIDE))
+    content = found.content
     if not _is_picture(file):
         with _page_of(file, page) as pdf:
-            n_characters = sum(len(line.text) for line in read_page(pdf, page - 1).lines)
-        if 0 < len(found.content.text) <= n_characters:
+            layer = read_page(pdf, page - 1)
+            titles = bookmarks(pdf).get(page - 1, ())
+        if 0 < len(content.text) <= sum(len(line.text) for line in layer.lines):
             return None
+        content = content.with_extras([*layer.extras, *new_bookmarks(titles, content.text)])
     nowhere = (-1.0,) * 4
+    boxes = [nowhere, *(box or nowhere for box in content.boxes)]
     return {
-        "text": found.content.text,
-        "headings": found.content.headings,
+        "text": content.text,
+        "headings": content.headings,
         "boxes": [
             round(share, 4)
-            for character in found.content.characters
-            for share in (found.places[character] if character >= 0 else nowhere)
+            for character in content.characters
+            for share in (found.places[character] if character >= 0 else boxes[-1 - character])
         ],
         "n_unclear": found.n_unclear,
         "is_turned": found.quarter_turns > 0,

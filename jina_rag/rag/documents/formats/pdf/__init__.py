@@ -1,19 +1,29 @@
 """PDF, read with PDFium: `lines` finds the lines of print, `layout` makes text of them, `view` shows pages."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.formatting import counted
+from jina_rag.rag.documents.formats.pdf.extras import bookmarks, new_bookmarks
 from jina_rag.rag.documents.formats.pdf.layout import PageText, lay_out
-from jina_rag.rag.documents.formats.pdf.lines import read_page
+from jina_rag.rag.documents.formats.pdf.lines import PrintedPage, read_page
 from jina_rag.rag.documents.ocr import is_installed as has_ocr
 from jina_rag.rag.documents.types import Document, Page, SourceFile, name_pages
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfObject
 
+_METADATA = {
+    **{"Title": "title", "Author": "author", "Subject": "subject", "Keywords": "keywords"},
+    **{"CreationDate": "created", "ModDate": "modified"},
+}
+_DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?")
+_TITLE_PAGES = 3
+_MAX_NAMED = 10
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _MAX_SCAN_CHARACTERS = 200
 _MIN_SCAN_SHARE = 0.5
@@ -28,18 +38,27 @@ def read_pdf(file: SourceFile) -> Document:
     """The text of each page; pages that are pictures of text are left to OCR."""
     path = file.path
     with open_pdf(file) as pdf:
-        title = pdf.get_metadata_value("Title").strip()
         pages = read_pages(pdf, file)
         scans = [number for number, page in enumerate(pages, start=1) if is_scan(pdf, number, page)]
+        metadata = {key: value for name, key in _METADATA.items() if (value := pdf.get_metadata_value(name).strip())}
+        file.notes.extend(_omissions(pdf))
     if has_ocr():
         file.scans.extend(scans)
     elif not any(page.text for page in pages):
         raise MissingDependencyError(f"{path} holds no text: it is probably a scan. {_NO_OCR}")
     elif scans:
         file.notes.append(f"No text, or hardly any, is on {name_pages(scans)}: probably a scan. {_NO_OCR}")
-    title = title or next((heading.title for heading in pages[0].headings), path.stem)
+    title = metadata.get("title", "")
+    if not _is_title(title, pages):
+        title = next((heading.title for heading in pages[0].headings), path.stem)
+    if title == metadata.get("title"):
+        del metadata["title"]
+    metadata = {key: _iso_date(value) if key in ("created", "modified") else value for key, value in metadata.items()}
     return Document(
-        str(path), title, tuple(Page(number, page.text, page.headings) for number, page in enumerate(pages, start=1))
+        str(path),
+        title,
+        tuple(Page(number, page.text, page.headings) for number, page in enumerate(pages, start=1)),
+        metadata=metadata,
     )
 
 
@@ -59,6 +78,7 @@ def open_pdf(file: SourceFile) -> "Iterator[PdfDocument]":
     try:
         pdf = PdfDocument(file.data)
         try:
+            pdf.init_forms()
             yield pdf
         finally:
             pdf.close()
@@ -69,20 +89,58 @@ def open_pdf(file: SourceFile) -> "Iterator[PdfDocument]":
 
 
 def read_pages(pdf: "PdfDocument", file: SourceFile) -> list[PageText]:
-    """The text of every page, as far as `file.max_characters` goes."""
-    pages = (read_page(pdf, index) for index in range(len(pdf)))
-    return lay_out(list(file.up_to_limit(pages, lambda page: sum(len(line.text) for line in page.lines))))
+    """The text of every page, as far as `file.max_characters` goes, and notes of what is special about some."""
+    from pypdfium2 import PdfiumError
+
+    damaged: list[int] = []
+
+    def read(index: int) -> PrintedPage:
+        try:
+            return read_page(pdf, index)
+        except PdfiumError:
+            if index + 1 == len(pdf) == len(damaged) + 1:
+                raise  # not one page can be read
+            damaged.append(index + 1)
+            return PrintedPage([], 0.0)
+
+    pages = list(file.up_to_limit(map(read, range(len(pdf))), lambda page: sum(len(line.text) for line in page.lines)))
+    titles = bookmarks(pdf)
+    texts = [
+        content.with_extras([*page.extras, *new_bookmarks(titles.get(index, ()), content.text)])
+        for index, (page, content) in enumerate(zip(pages, lay_out(pages), strict=True))
+    ]
+    if damaged:
+        file.notes.append(f"What is on {name_pages(damaged)} could not be read, because the file is damaged.")
+    file.notes.extend(_page_notes(pages))
+    return texts
+
+
+def _page_notes(pages: Sequence[PrintedPage]) -> Iterator[str]:
+    def naming(condition: Callable[[PrintedPage], bool]) -> str:
+        numbers = [number for number, page in enumerate(pages, start=1) if condition(page)]
+        return name_pages(numbers) if numbers else ""
+
+    if invisible := naming(lambda page: page.has_invisible_text):
+        yield f"Text that is not shown on {invisible} was read: it was put under a scan by OCR, or hidden."
+    if layered := naming(lambda page: page.has_layers):
+        yield f"The layers of {layered} were all read, including those that are not shown."
+    if stamped := naming(lambda page: page.has_unread_stamps):
+        yield f"The text of stamps or drawings on {stamped} was not read."
 
 
 def is_scan(pdf: "PdfDocument", number: int, page: PageText) -> bool:
     """Whether a page without text shows something, or one with little text is a picture for the most part."""
-    if len(page.text) > _MAX_SCAN_CHARACTERS:
+    if page.n_printed > _MAX_SCAN_CHARACTERS:
         return False
+    from pypdfium2 import PdfiumError
     from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_PATH
 
-    pdf_page = pdf[number - 1]
     try:
-        if page.text:
+        pdf_page = pdf[number - 1]
+    except PdfiumError:  # damaged
+        return False
+    try:
+        if page.n_printed:
             least = pdf_page.get_width() * pdf_page.get_height() * _MIN_SCAN_SHARE
             images = pdf_page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE], max_depth=3)
             return any(_area(image) >= least for image in images)
@@ -95,3 +153,36 @@ def is_scan(pdf: "PdfDocument", number: int, page: PageText) -> bool:
 def _area(shown: "PdfObject") -> float:
     left, bottom, right, top = shown.get_bounds()
     return (right - left) * (top - bottom)
+
+
+def _omissions(pdf: "PdfDocument") -> Iterator[str]:
+    """Notes of what a PDF holds beside its pages."""
+    from pypdfium2.raw import FORMTYPE_XFA_FOREGROUND, FORMTYPE_XFA_FULL
+
+    if n_attachments := pdf.count_attachments():
+        names = [pdf.get_attachment(index).get_name() for index in range(min(n_attachments, _MAX_NAMED))]
+        more = f" and {n_attachments - _MAX_NAMED:,} more" if n_attachments > _MAX_NAMED else ""
+        files = f"{counted(n_attachments, 'attached file')} {'was' if n_attachments == 1 else 'were'}"
+        yield f"{files} not read: {', '.join(names)}{more}."
+    if pdf.get_formtype() in (FORMTYPE_XFA_FULL, FORMTYPE_XFA_FOREGROUND):
+        yield "The form is in Adobe's XFA format, of which only the printed pages were read."
+
+
+def _is_title(title: str, pages: Sequence[PageText]) -> bool:
+    """Whether the title is one: half its words or more are in the text, unless all pages are pictures.
+
+    Else it is what some program put there: the name of a temporary file, or "untitled".
+    """
+    words = re.findall(r"\w+", title.casefold())
+    text = " ".join(page.text for page in pages[:_TITLE_PAGES]).casefold()
+    return bool(words) and (not text or 2 * sum(word in text for word in words) >= len(words))
+
+
+def _iso_date(date: str) -> str:
+    """D:20240131120000+01'00' as ISO 8601, without the zone as other formats give it; what is no date as it is."""
+    found = _DATE.match(date)
+    if not found:
+        return date
+    *day, hour, minute, second = found.groups()
+    time = f"T{hour}:{minute or '00'}:{second or '00'}" if hour else ""
+    return "-".join(filter(None, day)) + time

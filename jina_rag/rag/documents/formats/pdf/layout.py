@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from jina_rag.rag.documents.formats.pdf.extras import Extra
 from jina_rag.rag.documents.formats.pdf.lines import Line, PrintedPage
 from jina_rag.rag.documents.headings import Heading
+from jina_rag.rag.documents.ocr import Box
 
 _NUMBER = re.compile(r"\d+")
 _ITEM = re.compile(r"[•‣◦▪●○*–—-]\s|\(?(?:\d{1,3}|[A-Za-z])[.)]\s")
@@ -43,12 +45,29 @@ class PageText:
     Attributes:
         text: Its text.
         headings: Where its headings stand in the text.
-        characters: For each character of the text PDFium's number of it; -1 for those that were put in between lines.
+        characters: For each character of the text PDFium's number of it; -1 for those that were put in, and from -2
+            downwards those of the first, second ... box.
+        boxes: The places of texts that PDFium does not number.
     """
 
     text: str
     headings: tuple[Heading, ...]
     characters: list[int]
+    boxes: tuple[Box | None, ...] = ()
+
+    @property
+    def n_printed(self) -> int:
+        """How many of the characters are print."""
+        return sum(number >= 0 for number in self.characters)
+
+    def with_extras(self, extras: Sequence[Extra]) -> "PageText":
+        """The same text with others behind it, each a paragraph."""
+        text, characters = self.text, [*self.characters]
+        for place, extra in enumerate(extras):
+            separator = "\n\n" if text else ""
+            text += separator + extra.text
+            characters += [-1] * len(separator) + [-2 - place] * len(extra.text)
+        return PageText(text, self.headings, characters, tuple(extra.box for extra in extras))
 
 
 def lay_out(pages: Sequence[PrintedPage]) -> list[PageText]:

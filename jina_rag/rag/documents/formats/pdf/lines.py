@@ -6,11 +6,16 @@ PDFium gives a page's characters in order, with a line break wherever a line of 
 import re
 import sys
 from array import array
+from collections.abc import Sequence
+from ctypes import c_ulong, c_ushort, sizeof
 from math import hypot
 from typing import TYPE_CHECKING, NamedTuple
 
+from jina_rag.rag.documents.formats.pdf.extras import Extra, page_extras
+from jina_rag.rag.documents.formats.pdf.shifts import write_shifts
+
 if TYPE_CHECKING:
-    from pypdfium2 import PdfDocument, PdfTextPage
+    from pypdfium2 import PdfDocument, PdfObject, PdfPage, PdfTextPage
 
 _BROKEN_WORD = "\ufffe"
 _SIGNS = ("\0", "\2", _BROKEN_WORD)  # characters without a letter
@@ -19,14 +24,30 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 class PrintedPage(NamedTuple):
-    """The lines of a page that have letters, in order, and how wide the page is, in points."""
+    """What is on a page.
+
+    Attributes:
+        lines: The lines that have letters, in order.
+        width: How wide the page is, in points.
+        extras: What is there beside its print.
+        has_unread_stamps: Whether there are stamps or the like with text that is not among these.
+        has_invisible_text: Whether some of the text is not shown: OCR's text over a scan, or text hidden on purpose.
+        has_layers: Whether parts of it can be shown and hidden, which makes no difference here.
+    """
 
     lines: list["Line"]
     width: float
+    extras: Sequence[Extra] = ()
+    has_unread_stamps: bool = False
+    has_invisible_text: bool = False
+    has_layers: bool = False
 
 
 class Line(NamedTuple):
-    """A line of print: its characters, the size of its letters and its place, in points from the page's lower left."""
+    """A line of print: its characters, the size of its letters and its place, in points from the page's lower left.
+
+    What is put into the text, as the mark of a superscript is, has -1 for its character; the first is never such.
+    """
 
     text: str
     characters: list[int]
@@ -42,10 +63,36 @@ def read_page(pdf: "PdfDocument", index: int) -> PrintedPage:
     page = pdf[index]
     text_page = page.get_textpage()
     try:
-        return PrintedPage(_lines(text_page), page.get_width())
+        return PrintedPage(_lines(text_page), page.get_width(), *page_extras(pdf, page), *_hidden(page))
     finally:
         text_page.close()
         page.close()
+
+
+def _hidden(page: "PdfPage") -> tuple[bool, bool]:
+    """Whether some text is invisible, and whether some belongs to a layer (optional content)."""
+    from pypdfium2.raw import (
+        FPDF_PAGEOBJ_TEXT,
+        FPDF_TEXTRENDERMODE_INVISIBLE,
+        FPDFPageObj_CountMarks,
+        FPDFTextObj_GetTextRenderMode,
+    )
+
+    is_invisible = has_layers = False
+    for shown in page.get_objects(filter=[FPDF_PAGEOBJ_TEXT], max_depth=3):
+        is_invisible = is_invisible or FPDFTextObj_GetTextRenderMode(shown) == FPDF_TEXTRENDERMODE_INVISIBLE
+        n_marks = 0 if has_layers else FPDFPageObj_CountMarks(shown)
+        has_layers = has_layers or any(_mark_name(shown, index) == "OC" for index in range(n_marks))
+    return is_invisible, has_layers
+
+
+def _mark_name(shown: "PdfObject", index: int) -> str:
+    from pypdfium2.raw import FPDFPageObj_GetMark, FPDFPageObjMark_GetName
+
+    mark, n_bytes = FPDFPageObj_GetMark(shown, index), c_ulong()
+    buffer = (c_ushort * 8)()  # a longer name is none of those that are asked for
+    FPDFPageObjMark_GetName(mark, buffer, sizeof(buffer), n_bytes)
+    return bytes(buffer)[: n_bytes.value].decode("utf-16-le", "replace").rstrip("\0")
 
 
 def _lines(text_page: "PdfTextPage") -> list[Line]:
@@ -81,7 +128,7 @@ def _line(text_page: "PdfTextPage", text: str, characters: list[int], *, breaks_
     _, _, right, _ = text_page.get_charbox(characters[-1], loose=True)
     # Not the first character's size: it may be an initial.
     size = _font_size(text_page, characters[len(characters) // 2])
-    line = "".join(map(text.__getitem__, characters))
+    line, characters = write_shifts(text_page, text, characters)
     return Line(line, characters, size, left, right, bottom, breaks_word)
 
 

@@ -1,10 +1,11 @@
 """A page of a PDF as people see it: where passages are on it, and a picture with them marked."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from jina_rag.errors import MissingDependencyError
+from jina_rag.rag.documents.ocr import Box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -17,18 +18,20 @@ _SHARE_ON_TOP = 0.2
 
 
 def places_of(
-    pdf: "PdfDocument", page_number: int, characters: Iterable[int]
-) -> list[tuple[float, float, float, float]]:
-    """Where characters of a page stand, a box for each line: left, top, right and bottom as shares of the page."""
+    pdf: "PdfDocument", page_number: int, characters: Collection[int], boxes: Sequence[Box | None]
+) -> list[Box]:
+    """Where characters of a page are, a box for each line; `characters` and `boxes` as in `PageText`."""
     numbers = sorted({number for number in characters if number >= 0})
+    others = (boxes[-2 - number] for number in sorted({number for number in characters if number < -1}, reverse=True))
     page = pdf[page_number - 1]
     text_page = page.get_textpage()
     try:
-        return [
-            _share_of_page(page, *text_page.get_rect(rect))
+        printed = [
+            share_of_page(page, *text_page.get_rect(rect))
             for first, count in _runs(numbers)
             for rect in range(text_page.count_rects(first, count))
         ]
+        return printed + [box for box in others if box]
     finally:
         text_page.close()
         page.close()
@@ -41,9 +44,8 @@ def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
         yield run[0], len(run)
 
 
-def _share_of_page(
-    page: "PdfPage", left: float, bottom: float, right: float, top: float
-) -> tuple[float, float, float, float]:
+def share_of_page(page: "PdfPage", left: float, bottom: float, right: float, top: float) -> Box:
+    """A rectangle in the PDF's own coordinates as a box on the page that people see."""
     from ctypes import byref, c_int
 
     from pypdfium2.raw import FPDF_PageToDevice
@@ -67,7 +69,7 @@ def draw_page(pdf: "PdfDocument", page_number: int, max_width: int, max_height: 
     page = pdf[page_number - 1]
     try:
         scale = min(max_width / page.get_width(), max_height / page.get_height())
-        image: Image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
+        image: Image = page.render(scale=scale).to_pil().convert("RGB")
     except ImportError as error:
         raise MissingDependencyError.for_extra("pillow", "rag") from error
     finally:
