@@ -4,7 +4,9 @@ from jina_rag.rag.documents.formats.data import read_csv, read_json, read_json_l
 from jina_rag.rag.documents.formats.epub import read_epub
 from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
+from jina_rag.rag.documents.formats.mail import read_eml
 from jina_rag.rag.documents.formats.markdown import MARKDOWN_KINDS, read_markdown
+from jina_rag.rag.documents.formats.notebooks import read_ipynb
 from jina_rag.rag.documents.formats.opendocument import read_odt
 from jina_rag.rag.documents.formats.pdf import read_pdf
 from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS, read_picture
@@ -18,8 +20,10 @@ READERS: dict[str, Reader] = {
     ".csv": read_csv,
     **dict.fromkeys((".docm", ".docx", ".dotm", ".dotx"), read_docx),
     ".epub": read_epub,
+    ".eml": read_eml,
     ".htm": read_html,
     ".html": read_html,
+    ".ipynb": read_ipynb,
     ".json": read_json,
     ".jsonl": read_json_lines,
     ".ndjson": read_json_lines,
