@@ -10,6 +10,7 @@ from jina_rag.rag.documents.formats.notebooks import read_ipynb
 from jina_rag.rag.documents.formats.opendocument import read_odt
 from jina_rag.rag.documents.formats.pdf import read_pdf
 from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS, read_picture
+from jina_rag.rag.documents.formats.rtf import read_rtf
 from jina_rag.rag.documents.formats.slides import read_pptx
 from jina_rag.rag.documents.formats.text import CODE_KINDS, TEXT_KINDS, read_code, read_text
 from jina_rag.rag.documents.formats.word import read_docx
@@ -30,6 +31,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".odt", ".ott"), read_odt),
     ".pdf": read_pdf,
     **dict.fromkeys((".potm", ".potx", ".ppsm", ".ppsx", ".pptm", ".pptx"), read_pptx),
+    ".rtf": read_rtf,
     ".tsv": read_csv,
     ".xhtml": read_html,
     **dict.fromkeys((".xlsm", ".xlsx", ".xltm", ".xltx"), read_xlsx),
