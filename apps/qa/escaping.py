@@ -5,24 +5,24 @@ from pathlib import Path
 
 from jina_rag.rag.text.cleaning import remove_invisible
 
+_LIVE = re.compile(r"://|@|:[a-z]|www\.", re.IGNORECASE)
+"""What makes Streamlit set a link, an icon or a colour, whatever is escaped, but not in code."""
+_AROUND = "()[]{}<>\"'.,;!?“”‘’…"
+
 
 def escape(text: str) -> str:
-    """Markdown, also for labels, that shows `text` letter for letter and makes nothing of it, not even a link."""
-    return _unlinked(re.sub(r"([!-/:-@[-`{-~])", r"\\\1", remove_invisible(text)))
+    """Markdown, also for labels, that shows `text` letter for letter; what would become a link is set as code."""
+    return "".join(_escaped_word(word) for word in re.split(r"(\s+)", remove_invisible(text)))
 
 
-def escape_answer(text: str) -> str:
-    """Markdown that shows `text` with its bold words and lists, and no link, image, HTML, formula, icon or heading."""
-    return _unlinked(re.sub(r"([\\`$[\]<>:!&#|~^])", r"\\\1", remove_invisible(text)))
-
-
-def _unlinked(markdown: str) -> str:
-    """`markdown` without the links and icons that Streamlit makes of bare words, whatever is escaped.
-
-    They are broken up by an invisible sign, which a copy of the text has in it too.
-    """
-    word_joiner = "\u2060"
-    return re.sub(r":(?=\\?[a-z/])|@|www(?=\\?\.)", rf"\g<0>{word_joiner}", markdown, flags=re.IGNORECASE)
+def _escaped_word(word: str) -> str:
+    core = word.strip(_AROUND)
+    if not _LIVE.search(core):
+        return re.sub(r"([!-/:-@[-`{-~])", r"\\\1", word)
+    before, behind = word.split(core, 1)
+    fence = "`" * (1 + max(map(len, re.findall("`+", core)), default=0))
+    blank = " " * (core.startswith("`") or core.endswith("`"))
+    return f"{_escaped_word(before)}{fence}{blank}{core}{blank}{fence}{_escaped_word(behind)}"
 
 
 def safe_name(name: str) -> str:

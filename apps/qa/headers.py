@@ -19,11 +19,12 @@ def _hashes_of_inline_scripts(page: str) -> str:
     return " ".join(f"'sha256-{digest}'" for digest in hashes)
 
 
-# The front end compiles WebAssembly, styles elements in place and runs workers; nothing may come from elsewhere.
+# The front end compiles WebAssembly, styles elements in place, runs workers, and the scripts of browser.py as blobs,
+# which only a script can make; nothing may come from elsewhere.
 _POLICY = "; ".join(
     (
         "default-src 'self'",
-        f"script-src 'self' 'wasm-unsafe-eval' {_hashes_of_inline_scripts(_PAGE.read_text('utf-8'))}",
+        f"script-src 'self' blob: 'wasm-unsafe-eval' {_hashes_of_inline_scripts(_PAGE.read_text('utf-8'))}",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "font-src 'self' data:",

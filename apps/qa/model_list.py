@@ -1,45 +1,15 @@
 """The models that there are, those that are on this machine, and what can write answers; nothing here draws."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 from jina_rag.errors import GenerationError
 from jina_rag.formatting import file_size
+from jina_rag.machine import available_memory_bytes
 from jina_rag.model_files import is_on_this_machine
 from jina_rag.models import QUANTIZABLE, DownloadableModel, ModelSpec, list_models
-from jina_rag.rag import DocumentIndex, Retriever, SearchOptions, make_generator
 from jina_rag.rag.answering.chat_servers import discover
-from jina_rag.rag_models import find_row, list_all_models, list_chat_models, list_rerankers
-
-LLM_KINDS = {
-    "auto": "Automatic: what runs on this computer, else a downloaded model",
-    "none": "Passages only (no language model)",
-    "here": "A model on this computer",
-    "smollm2": "SmolLM2-135M (bundled, very small)",
-    "file": "A GGUF file of a chat model on this computer",
-    "server": "Ollama, LM Studio or another OpenAI-compatible server at an address",
-}
-"""What can write answers, and what the page calls it."""
-
-FOR_VISITORS = ("auto", "none", "smollm2")
-"""Visitors must not name this computer's files and addresses."""
-
-LLM_NOTES = {
-    "auto": "Ollama, LM Studio, llama-server, vLLM and Jan are found by themselves when they run on this computer.",
-    "none": "Fast, and nothing is invented: you see the passages that fit your question best.",
-    "here": "Questions and passages stay on this computer.",
-    "smollm2": (
-        "For a try only: it is very small, knows English alone and often gets things wrong. Check what the app says of "
-        "each citation, or take a larger model."
-    ),
-    "file": "It runs inside this app. A model of 4 billion parameters in Q4_K_M takes about 3 GB of memory.",
-    "server": (
-        "Questions, and the passages found for them, are sent to this address; if it is not on this computer, they "
-        "leave it. The key is the one in OPENAI_API_KEY when the app starts."
-    ),
-}
+from jina_rag.rag_models import ChatModelSpec, list_all_models, list_chat_models, list_rerankers
 
 JUDGES = {
     "none": "No judge: only quotations are checked, and whether numbers and names are in the passages",
@@ -47,8 +17,8 @@ JUDGES = {
 }
 """What may check claims that are not quoted, and what the page calls it; a command line may name another."""
 
-_TEST_QUESTION = "What is this about?"
-
+_MEMORY_PER_BYTE = 1.5
+"""Of a model's file: the file itself, and what it computes with."""
 
 _KINDS = {"embedding": "to embed", "chat": "to answer", "reranker": "to rerank"}
 
@@ -72,6 +42,16 @@ def chat_models_here() -> dict[str, str]:
     }
     rows = [row for row in list_chat_models() if is_on_this_machine(row)]
     return served | {row.name: f"{row.name} (downloaded)" for row in rows}
+
+
+def recommended_chat_model() -> ChatModelSpec | None:
+    """The best chat model to download whose file fits into this computer's memory; None if one was downloaded."""
+    rows = list_chat_models()
+    if any(map(is_on_this_machine, rows)):
+        return None
+    memory = available_memory_bytes() or 0
+    fitting = (row for row in rows if (row.file().size_bytes or 0) * _MEMORY_PER_BYTE < memory)
+    return next(fitting, rows[-1])
 
 
 def answering_rows() -> list[dict[str, object]]:
@@ -134,67 +114,21 @@ def why_in_use(made_with: str, first_choice: str) -> str:
     return kept if made_with == first_choice else f"{kept} A new library would use {first_choice}."
 
 
-def kind_of(setting: str) -> str:
-    """Which of `LLM_KINDS` a setting for `make_generator` is."""
-    if setting in ("auto", "none", "smollm2"):
-        return setting
-    if find_row(setting, list_chat_models()):
-        return "here"
-    return "server" if setting.startswith(("http://", "https://")) else "file"
-
-
-def llm_name(setting: str) -> str:
-    """What the page calls a setting for `make_generator`."""
-    return LLM_KINDS.get(setting, setting)
-
-
-def llm_setting(kind: str, path: str = "", address: str = "", model: str = "", here: str | None = None) -> str:
-    """What was chosen and typed, as `make_generator` takes it.
+def typed_setting(*, path: str = "", address: str = "", model: str = "") -> str:
+    """What was typed, as `make_generator` takes it.
 
     Raises:
-        GenerationError: something that is needed was not typed, or there is no such file.
+        GenerationError: it is no address, or there is no such file.
     """
-    if kind == "here":
-        if not here:
-            raise GenerationError("No chat model was found here. Start Ollama or LM Studio, or download a model below.")
-        return here
-    if kind == "file":
-        file = Path(path.strip()).expanduser()
-        if file.suffix.lower() != ".gguf" or not file.is_file():
-            raise GenerationError(f"There is no GGUF file {path.strip()!r}. Type the whole path of a .gguf file.")
-        return str(file)
-    if kind == "server":
+    if address.strip():
         if not address.strip().startswith(("http://", "https://")):
-            raise GenerationError("Type the server's address, such as http://localhost:11434/v1.")
+            raise GenerationError("An address begins with http:// or https://, such as http://localhost:11434/v1.")
         return f"{address.strip()}#{model.strip()}" if model.strip() else address.strip()
-    return kind
-
-
-@dataclass(frozen=True)
-class LlmTrial:
-    """That something can write answers: what it is called, its first words and the seconds until they came."""
-
-    name: str
-    words: str
-    seconds: float
-
-
-def try_llm(setting: str, index: DocumentIndex) -> LlmTrial:
-    """Let it begin an answer from one passage of the index.
-
-    Raises:
-        GenerationError: it can't be reached, is no chat model, or says nothing; or the setting is "none".
-        MissingDependencyError: a package that it needs is not installed.
-    """
-    generator = make_generator(setting)
-    if generator is None:
-        raise GenerationError("There is no language model to try. Choose one.")
-    passages = Retriever(index).retrieve(_TEST_QUESTION, SearchOptions(k=1))
-    began, words = perf_counter(), ""
-    for piece in generator.stream(_TEST_QUESTION, passages):  # left early, it is closed, and the model stops
-        words += piece
-        if len(words.split()) > 3:
-            break
-    if not words.strip():
-        raise GenerationError(f"{generator.name} answers with nothing. Take another model.")
-    return LlmTrial(generator.name, words.strip(), perf_counter() - began)
+    file = Path(path.strip()).expanduser()
+    if file.suffix.lower() != ".gguf" or not file.is_file():
+        raise GenerationError(
+            f"There is no GGUF file {path.strip()!r}. Type the whole path of a .gguf file."
+            if path.strip()
+            else "Type an address or a path first."
+        )
+    return str(file)

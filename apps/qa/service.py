@@ -37,6 +37,7 @@ class Service:
         self.backend = chosen.backend
         self._model = chosen.model
         self._llm = chosen.llm
+        self._api_key: str | None = None
         self._reranker_setting = chosen.reranker
         self._judge_setting = chosen.judge
         self._lock = RLock()
@@ -101,16 +102,20 @@ class Service:
         generator = self._pipeline.generator
         return generator.name if generator else "no language model"
 
-    def use_llm(self, setting: str | None) -> None:
+    def use_llm(self, setting: str | None, api_key: str | None = None) -> None:
         """Let something else write answers, for everybody who has the app open.
+
+        Args:
+            setting: As for `make_generator`.
+            api_key: As for `make_generator`; it is kept in memory alone.
 
         Raises:
             GenerationError: the setting names nothing; what was in use stays.
         """
         with self._lock:
             if self._index is not None:
-                self._pipeline = self._make_pipeline(setting)
-            self._llm = setting
+                self._pipeline = self._make_pipeline(setting, api_key)
+            self._llm, self._api_key = setting, api_key
 
     @property
     def judge(self) -> str:
@@ -139,14 +144,14 @@ class Service:
         """
         with self._lock:
             if self._pipeline is None:
-                self._pipeline = self._make_pipeline(self._llm)
+                self._pipeline = self._make_pipeline(self._llm, self._api_key)
             return self._pipeline
 
-    def _make_pipeline(self, llm: str | None) -> RagPipeline:
+    def _make_pipeline(self, llm: str | None, api_key: str | None) -> RagPipeline:
         if self._reranker is None and self._reranker_setting:
             self._reranker = make_reranker(self._reranker_setting)
         retriever = Retriever(self.index, self._reranker)
-        generator = make_generator(llm)
+        generator = make_generator(llm, api_key)
         return RagPipeline(retriever, generator, judge=make_judge(self._judge_setting, generator))
 
     def add_samples(self) -> Task:

@@ -23,6 +23,7 @@ def main() -> None:
     st.set_page_config("Ask your documents", page_icon=Path(__file__).with_name("icon.svg"))
     require_login()
     page = st.navigation(pages(), position="top")
+    st.html(Path(__file__).with_name("answer.css"))
     warn_if_exposed()
     with errors_shown():
         begin_with_samples()

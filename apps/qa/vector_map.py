@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from passages import place_of
 
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.chunking import Chunk
@@ -105,4 +104,4 @@ def first_words(chunk: Chunk, most: int = 120) -> str:
 
 def chunk_label(chunk: Chunk) -> str:
     """A chunk in a list of choices: where it stands and how it begins."""
-    return f"{place_of(chunk)}: {first_words(chunk, 60)}"
+    return f"{remove_invisible(chunk.place)}: {first_words(chunk, 60)}"

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from jina_rag.formatting import escaped
-
 if TYPE_CHECKING:
     from jina_rag.rag.chunking import Chunk
     from jina_rag.rag.indexing.index import FailedDocument
@@ -201,7 +199,7 @@ def _cells(line: str) -> int:
 
 def print_json(value: object) -> None:
     """One line of JSON on stdout."""
-    typer.echo(escaped(json.dumps(value, ensure_ascii=False)))
+    typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 def terminal_width() -> int:
@@ -216,9 +214,7 @@ def shown(value: object) -> str:
 
 def relative(source: str) -> str:
     """A path as people would write it from here."""
-    from jina_rag.rag.documents.sources import source_of
-
-    path, here = Path(source), Path(source_of(Path.cwd()))
+    path, here = Path(source), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
@@ -234,7 +230,7 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""A text without codes that a terminal obeys, with bytes of file names that are no UTF-8 as `\xe9`."""
+    """A text without codes that a terminal obeys."""
     from jina_rag.rag.text.cleaning import remove_invisible
 
-    return remove_invisible(escaped(text))
+    return remove_invisible(text)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from jina_rag.embedder import Embedder
@@ -49,6 +50,12 @@ class Chunk:
     start: int
     end: int
     text: str
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for people: "guide.pdf, page 4, Opening hours"."""
+        page = f"page {self.page}" if self.page is not None else ""
+        return " ".join(", ".join(filter(None, (Path(self.source).name, page, self.heading))).split())
 
     @property
     def metadata(self) -> dict[str, str | int]:

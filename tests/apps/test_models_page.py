@@ -1,14 +1,13 @@
 """The Models page in every state: what is in use, downloads, a hub that is down, what writes answers, a measurement."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from jina_rag.bench import BenchResult, LengthResult, Spread
@@ -17,6 +16,7 @@ from jina_rag.models import get_model_spec, list_models
 from jina_rag.rag.answering.chat_servers import ChatServer
 from jina_rag.rag_models import list_chat_models, list_rerankers
 from tests.apps.conftest import OpenApp, checked, go
+from tests.browser.ollama import MODELS, Ollama, ollama
 from tests.hub import Hub, serve_hub
 
 MODEL = "jina-embeddings-v5-text-nano-clustering"
@@ -65,14 +65,27 @@ def page(open_app: OpenApp, folder: Path) -> AppTest:
     return go(open_app(folder), "models")
 
 
-def choose_answer_model(app: AppTest, kind: str) -> AppTest:
-    from model_list import LLM_KINDS
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ollama]:
+    """A stand-in for Ollama that the page finds."""
+    import connect
+    import model_list
 
-    return checked(app.radio(key="llm-kind").set_value(LLM_KINDS[kind]).run())
+    with ollama(["Hello", " [1]"]) as running:
+        found = ChatServer("Ollama", f"{running.address}/v1", MODELS)
+        monkeypatch.setattr(model_list, "discover", lambda: (found,))
+        connect.models_found.clear()
+        yield running
+        connect.models_found.clear()
+
+
+def when_tested(app: AppTest) -> AppTest:
+    """The page when the test of a model is over."""
+    return until(app, lambda: not [button for button in app.button if button.key == "cancel-trial"])
 
 
 def plainly(text: str) -> str:
-    return text.replace("\\", "").replace("\u2060", "")
+    return re.sub(r"[\\`]", "", text)
 
 
 def told(app: AppTest) -> str:
@@ -99,9 +112,9 @@ def download(app: AppTest) -> AppTest:
 
 
 def test_page_says_what_is_in_use_and_why(page: AppTest) -> None:
-    assert "Embedding model: all-MiniLM-L6-v2" in told(page)
+    assert "**all-MiniLM-L6-v2**" in told(page)
     assert "can't be compared" in told(page)
-    assert "In use: Automatic" in told(page)
+    assert "No language model is connected" in told(page)
     assert "CC BY-NC 4.0: free for non-commercial use only" in told(page)
 
 
@@ -127,25 +140,75 @@ def test_models_to_answer_and_rerank_are_listed_and_can_be_downloaded(page: AppT
     assert not page.button(key="download").disabled  # a free licence needs no consent
 
 
-def test_chat_models_on_this_computer_can_be_chosen(page: AppTest, chat: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import model_list
+def test_a_model_on_this_computer_is_tested_and_then_used(open_app: OpenApp, folder: Path, server: Ollama) -> None:
+    page = go(open_app(folder, "--llm", "none"), "models")
+    assert "No language model is connected" in told(page)
+    assert page.selectbox(key="llm-here").options == [f"{model} (Ollama)" for model in MODELS]
+    when_tested(checked(page.button(key="llm-use").click().run()))
+    assert "**quick (Ollama)** writes the answers" in told(page)
+    assert "Connected. It answered after" in told(page)
+    go(page, "ask")
+    assert "**quick (Ollama)** writes the answers" in told(go(page, "models"))
+    server.is_dead = True
+    when_tested(checked(page.button(key="llm-use").click().run()))
+    assert "Can't reach http" in told(page)
+    assert "**quick (Ollama)** writes the answers" in told(page)  # what failed the test is not taken
+    checked(page.button(key="disconnect").click().run())
+    assert "No language model is connected" in told(page)
 
-    choose_answer_model(page, "here")
-    assert "Start Ollama or LM Studio, or download a model below" in told(page)
-    st.cache_data.clear()
-    monkeypatch.setattr(model_list, "discover", lambda: (ChatServer("Ollama", chat, ("qwen3.5:2b",)),))
-    checked(page.run())
-    assert page.selectbox(key="llm-here").options == ["qwen3.5:2b (Ollama)"]
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ("html", "does not answer as a chat server does"),
+        ("empty", "wrote an empty answer"),
+        ("thinking", "nothing but its reasoning"),
+    ],
+)
+def test_a_model_that_cannot_answer_is_not_taken(
+    open_app: OpenApp, folder: Path, server: Ollama, model: str, problem: str
+) -> None:
+    page = go(open_app(folder, "--llm", "none"), "models")
+    page.selectbox(key="llm-here").set_value(server.llm(model))
+    when_tested(checked(page.button(key="llm-use").click().run()))
+    assert problem in told(page)
+    assert "No language model is connected" in told(page)
+
+
+def test_the_test_of_a_silent_model_ends_and_can_be_cancelled(
+    open_app: OpenApp, folder: Path, server: Ollama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = go(open_app(folder, "--llm", "none"), "models")
+    page.selectbox(key="llm-here").set_value(server.llm("silent"))
     checked(page.button(key="llm-use").click().run())
-    assert f"In use: {chat}#qwen3.5:2b" in told(page)
-    st.cache_data.clear()
+    checked(page.button(key="cancel-trial").click().run())
+    assert "Cancelled." in told(when_tested(page))
+    monkeypatch.setattr("llm_trial.SECONDS_OF_SERVER", 0.1)
+    when_tested(checked(page.button(key="llm-use").click().run()))
+    assert "did not answer within" in told(page)
+
+
+def test_a_key_is_sent_and_not_kept_in_the_page(page: AppTest, server: Ollama) -> None:
+    page.text_input(key="llm-address").set_value(f"{server.address}/v1")
+    page.text_input(key="llm-model").set_value("quick")
+    page.text_input(key="llm-key").set_value("sk-secret")
+    when_tested(checked(page.button(key="llm-connect").click().run()))
+    assert "**quick (Ollama)** writes the answers" in told(page)
+    assert server.keys == {"Bearer sk-secret"}
+    assert not page.text_input(key="llm-key").value
+
+
+def test_a_model_to_download_is_recommended_with_its_size_and_licence(page: AppTest, hub: Hub) -> None:
+    assert re.search(r"Qwen3.5-\dB\*\* .*recommended.* GB\] .*Apache-2.0", told(page))
+    checked(page.button(key="download-recommended").click().run())
+    until(page, lambda: bool(hub.requests))
+    until(page, lambda: bool(page.error))  # this hub has no such file
 
 
 def test_without_an_index_the_page_says_what_the_first_documents_get(open_app: OpenApp, tmp_path: Path) -> None:
     app = go(open_app(tmp_path / "none", "--no-samples"), "models")
     assert "There are no documents yet" in told(app)
     assert "all-MiniLM-L6-v2" in told(app)
-    assert not [button for button in app.button if button.key == "llm-test"]
 
 
 def test_licence_must_be_agreed_to_before_a_download(page: AppTest, hub: Hub) -> None:
@@ -192,77 +255,19 @@ def test_download_that_is_refused_is_told_as_the_command_tells_it(page: AppTest,
 
 
 @pytest.mark.parametrize(
-    ("kind", "typed", "problem"),
+    ("typed", "button", "problem"),
     [
-        ("file", {"llm-path": "/nowhere/model.gguf"}, "There is no GGUF file '/nowhere/model.gguf'"),
-        ("file", {"llm-path": "/etc/passwd"}, "There is no GGUF file"),
-        ("server", {"llm-address": "localhost:11434"}, "Type the server's address"),
+        ({"llm-path": "/nowhere/model.gguf"}, "llm-use-file", "There is no GGUF file '/nowhere/model.gguf'"),
+        ({"llm-path": "/etc/passwd"}, "llm-use-file", "There is no GGUF file"),
+        ({"llm-address": "localhost:11434"}, "llm-connect", "An address begins with http"),
+        ({}, "llm-connect", "Type an address or a path first"),
     ],
 )
-def test_answer_model_that_names_nothing_is_refused(
-    page: AppTest, kind: str, typed: dict[str, str], problem: str
-) -> None:
-    choose_answer_model(page, kind)
+def test_what_is_no_model_is_refused(page: AppTest, typed: dict[str, str], button: str, problem: str) -> None:
     for key, text in typed.items():
         page.text_input(key=key).set_value(text)
-    checked(page.button(key="llm-use").click().run())
+    checked(page.button(key=button).click().run())
     assert problem in plainly(page.error[0].value)
-    assert "In use: Automatic" in told(page)
-
-
-def test_server_that_does_not_answer_fails_the_test(page: AppTest) -> None:
-    choose_answer_model(page, "server")
-    assert "they leave it" in told(page)
-    page.text_input(key="llm-address").set_value("http://127.0.0.1:9/v1")
-    checked(page.button(key="llm-test").click().run())
-    assert "Can't reach http" in plainly(page.error[0].value)
-
-
-class _Chat(BaseHTTPRequestHandler):
-    """A server with the OpenAI interface that always says the same."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        for word in ("The ", "lamp ", "is ", "here ", "[1]."):
-            self.wfile.write(f'data: {{"choices":[{{"delta":{{"content":"{word}"}}}}]}}\n\n'.encode())
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def chat() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), _Chat) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-        thread.join()
-
-
-def test_server_that_answers_is_tested_and_then_used(page: AppTest, chat: str) -> None:
-    choose_answer_model(page, "server")
-    page.text_input(key="llm-address").set_value(chat)
-    page.text_input(key="llm-model").set_value("tiny")
-    checked(page.button(key="llm-test").click().run())
-    assert "tiny at http" in plainly(page.success[0].value)
-    assert page.text[0].value == "The lamp is here …"
-    assert "In use: Automatic" in told(page)
-    checked(page.button(key="llm-use").click().run())
-    assert f"In use: {chat}#tiny" in told(page)
-    go(page, "ask")
-    go(page, "models")
-    assert page.text_input(key="llm-model").value == "tiny"
-    assert page.text_input(key="llm-address").value == chat
-
-
-def test_small_model_comes_with_a_warning(page: AppTest) -> None:
-    choose_answer_model(page, "smollm2")
-    assert "often gets things wrong" in told(page)
 
 
 def test_another_model_is_taken_only_after_a_yes(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import FilePayload, Page, expect
 
-from tests.browser.slow_model import slow_model
+from tests.browser.ollama import ollama
 from tests.browser.watched import PAGES, Visitor, answer, answered, ask, chip, one_line, settled, shown
 
 HOST = "http://elsewhere.invalid"
@@ -35,9 +35,9 @@ def test_document_name_question_and_answer_are_only_text(visitor: Visitor, start
     (folder / NAME).write_text(f"# The captain's letter {EVIL}\n\nThe captain of the Heron wrote: {EVIL}\n")
     content = f"The mate of the Heron wrote: {EVIL}".encode()
     upload: FilePayload = {"name": f"up {NAME}", "mimeType": "text/markdown", "buffer": content}
-    with slow_model([*EVIL, " [1]"], len(EVIL)) as model:
+    with ollama([*EVIL, " [1]"], len(EVIL)) as model:
         model.go_on.set()
-        app = start("--llm", model.url)
+        app = start("--llm", model.llm("waiting"))
         page = settled(visitor.opens(app, "library"))
         page.get_by_role("textbox", name="folder or file on this computer").fill(str(folder))
         page.locator("input[type=file]").set_input_files([upload])

@@ -127,9 +127,9 @@ def open_passage(page: Page, name: str) -> Locator:
 
 
 def shown(place: Page | Locator) -> str:
-    """The text that people read there, without the invisible signs that keep it from being taken for a link."""
+    """The text that people read there."""
     body = place.locator("body") if isinstance(place, Page) else place
-    return body.inner_text().replace("\u2060", "")
+    return body.inner_text()
 
 
 def one_line(text: str) -> str:

@@ -8,7 +8,8 @@ from answer_view import ASSISTANT, draw_answer, draw_question
 from chat_sessions import ChatSession, Question
 from escaping import escape
 from first_start import is_ready
-from passages import answer_markdown, seconds, stage_label
+from passages import seconds, stage_label
+from rendering import unfinished_html
 from service import errors_shown, service
 from session import keep_session, start_new_session, this_session
 
@@ -132,15 +133,15 @@ def draw_run(run: AnswerRun) -> None:
                 status.text(f"{stage_label(stage)}: {seconds(now - began)}")
             stage, began = event, now
             status.update(label=f":shimmer[{stage_label(stage)}]")
-            place.markdown(answer_markdown(text, 99))  # all of it: the check comes behind it and may take a while
+            place.html(unfinished_html(text))  # all of it: the check comes behind it and may take a while
         elif isinstance(event, Found) and event.rewritten:
             understood.caption(f":material/reply: Understood as: {escape(event.rewritten)}")
         elif isinstance(event, Text | CitationMark):
             text += event.text
             if now - drawn > SECONDS_BETWEEN_DRAWINGS:  # also without news: only what draws can be stopped
-                place.markdown(answer_markdown(text, 99))
+                place.html(unfinished_html(text))
                 drawn = now
-    place.markdown(answer_markdown(text, 99))
+    place.html(unfinished_html(text))
 
 
 def draw_unanswered(session: ChatSession, conversation: Conversation) -> None:

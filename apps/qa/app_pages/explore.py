@@ -5,7 +5,6 @@ from charts import CHOSEN, heat_map, map_chart
 from escaping import escape
 from first_start import is_ready
 from matryoshka import MOST_COMPARED, Trial, compare, rank_table, trained_widths
-from passages import place_of
 from service import errors_shown, service
 from vector_map import (
     MOST_POINTS,
@@ -116,7 +115,7 @@ def draw_passage(chunk: Chunk, cosine: float | None = None) -> None:
     """A passage with its place."""
     with st.container(border=True):
         near = ":blue-badge[chosen]" if cosine is None else f":gray-badge[cosine {cosine:.3f}]"
-        st.markdown(f"{near} {escape(place_of(chunk))}")
+        st.markdown(f"{near} {escape(chunk.place)}")
         st.text(remove_invisible(chunk.text) if cosine is None else first_words(chunk, 300))
 
 

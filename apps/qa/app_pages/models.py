@@ -2,13 +2,13 @@
 
 import model_list
 import streamlit as st
-from access import only_this_machine
+from connect import draw_connecting, draw_latest, start_on_model
 from escaping import escape
 from service import errors_shown, model_at_hand, service
-from task_view import draw_tasks
 from tasks import Kind
 
 from jina_rag.bench import BenchResult
+from jina_rag.fingerprint import Fingerprint
 from jina_rag.formatting import duration, file_size
 from jina_rag.models import get_model_spec
 from jina_rag.rag.indexing.index import read_index_settings
@@ -19,80 +19,33 @@ N_DOCUMENTS = 10_000
 def main() -> None:
     """Draw the page."""
     st.title("Models", anchor=False)
+    st.subheader("Answer model", anchor=False)
+    draw_connecting()
+    draw_judge()
+    st.subheader("Embedding model", anchor=False)
     in_use = None
     with errors_shown():
-        if service().has_index():
-            in_use = read_index_settings(service().folder)
-            spec = get_model_spec(in_use.model)
-            st.markdown(
-                f"**Embedding model: {escape(in_use.model)}** :gray-badge[{in_use.quantization}] "
-                f":gray-badge[{in_use.dimensions:,} dimensions] :gray-badge[{escape(spec.license)}]"
-            )
-            st.caption(escape(model_list.why_in_use(in_use.model, model_at_hand())))
-        else:
-            st.info(f"There are no documents yet. The first will be embedded by {escape(model_at_hand())}.")
-    draw_answer_model()
-    draw_judge()
-    with errors_shown():
-        draw_catalogue(in_use.model if in_use else None)
-        draw_download()
-    if in_use:
-        draw_change(in_use.model)
+        in_use = draw_embedding_model()
     draw_measurement(f"{in_use.model}:{in_use.quantization}" if in_use else None)
-
-
-def draw_answer_model() -> None:
-    """The answer model, and the choice of another."""
-    st.subheader("Answer model", anchor=False)
-    now, kinds = service().llm, list(model_list.LLM_KINDS)
-    if not only_this_machine():
-        kinds = list(model_list.FOR_VISITORS)
-    kind = st.radio(
-        "Answer model", kinds, format_func=model_list.LLM_KINDS.__getitem__, key="llm-kind",
-        label_visibility="collapsed",
-        index=kinds.index(model_list.kind_of(now)) if model_list.kind_of(now) in kinds else 0,
-    )  # fmt: skip
-    kind = kind or "auto"
-    path = address = model = ""
-    here: str | None = None
-    if kind == "here":
-        here = choose_model_here(now)
-    elif kind == "file":
-        path = st.text_input("File", now if model_list.kind_of(now) == "file" else "", key="llm-path",
-                             placeholder="/home/me/models/Qwen3-4B-Q4_K_M.gguf")  # fmt: skip
-    elif kind == "server":
-        before, _, name = now.partition("#") if model_list.kind_of(now) == "server" else ("", "", "")
-        address = st.text_input("Address", before, key="llm-address", placeholder="http://localhost:11434/v1")
-        model = st.text_input("Model name, if it serves several", name, key="llm-model")
-    note = st.warning if kind in ("smollm2", "server") else st.caption
-    note(escape(model_list.LLM_NOTES[kind]))
-    with st.container(horizontal=True):
-        can_try = kind != "none" and service().has_index()
-        try_it = can_try and st.button("Test", icon=":material/network_check:", key="llm-test")
-        use_it = st.button("Use this model", icon=":material/check:", type="primary", key="llm-use")
     with errors_shown():
-        if try_it or use_it:
-            setting = model_list.llm_setting(kind, path, address, model, here)
-            try_answer_model(setting) if try_it else use_answer_model(setting)
-    chosen = service().chosen_llm
-    st.caption(escape(f"In use: {model_list.llm_name(service().llm)}" + (f". Now: {chosen}" if chosen else "")))
+        draw_all_models(in_use.model if in_use else None)
+        draw_download()
 
 
-def choose_model_here(now: str) -> str | None:
-    """One of the chat models on this computer, if there is any."""
-    found = chat_models_here()
-    settings = list(found)
-    if not settings:
-        st.info("No chat model was found here. Start Ollama or LM Studio, or download a model below.")
+def draw_embedding_model() -> Fingerprint | None:
+    """The embedding model of the documents, and the switch to another; returns it if there are documents."""
+    if not service().has_index():
+        st.info(f"There are no documents yet. The first will be embedded by {escape(model_at_hand())}.")
         return None
-    index = settings.index(now) if now in settings else 0
-    return st.selectbox("Model", settings, index, format_func=found.__getitem__, key="llm-here")
-
-
-@st.cache_data(ttl=10, show_spinner="Looking for chat models on this computer…")
-def chat_models_here() -> dict[str, str]:
-    """As `model_list.chat_models_here`, asked once in a while."""
-    return model_list.chat_models_here()
+    in_use = read_index_settings(service().folder)
+    spec = get_model_spec(in_use.model)
+    st.markdown(
+        f"**{escape(in_use.model)}** :gray-badge[{in_use.quantization}] "
+        f":gray-badge[{in_use.dimensions:,} dimensions] :gray-badge[{escape(spec.license)}]"
+    )
+    st.caption(escape(model_list.why_in_use(in_use.model, model_at_hand())))
+    draw_change(in_use.model)
+    return in_use
 
 
 def draw_judge() -> None:
@@ -107,23 +60,9 @@ def draw_judge() -> None:
             service().use_judge(chosen)
 
 
-def try_answer_model(setting: str) -> None:
-    """Let it start an answer."""
-    with st.spinner("Waiting for the first words…"):
-        trial = model_list.try_llm(setting, service().index)
-    st.success(f"{escape(trial.name)} answers; first words after {trial.seconds:.1f} seconds:")
-    st.text(f"{trial.words} …")
-
-
-def use_answer_model(setting: str) -> None:
-    """Use it for all answers from now on, of all users."""
-    service().use_llm(setting)
-    st.toast(f"New answers will use {escape(model_list.llm_name(setting))}.", icon=":material/check:")
-
-
-def draw_catalogue(in_use: str | None) -> None:
-    """All models in a table, and the licence that most of them are under."""
-    st.subheader("Embedding models", anchor=False)
+def draw_all_models(in_use: str | None) -> None:
+    """All models in tables, and the licence that most of them are under."""
+    st.subheader("All models", anchor=False)
     st.warning(
         "Jina's models are under CC BY-NC 4.0: free for non-commercial use only. For anything else, ask Jina AI for a "
         "licence. all-MiniLM-L6-v2 is under Apache-2.0, free for all uses; it is small, and made for English.",
@@ -139,7 +78,7 @@ def draw_catalogue(in_use: str | None) -> None:
         },
         alt="The models with licence, size and dimensions, and whether they are on this machine.",
     )
-    st.subheader("Models to answer and rerank", anchor=False)
+    st.caption("Models to answer and rerank")
     st.dataframe(
         model_list.answering_rows(),
         hide_index=True,
@@ -166,20 +105,9 @@ def draw_download() -> None:
             escape(spec.license_notice) + " I accept these terms.", key=f"agreed-{spec.license}"
         )
         if st.button("Download", disabled=not agreed, icon=":material/download:", key="download") and agreed:
-            start(Kind.DOWNLOAD, f"{spec.name}:{chosen}")
-        draw_latest(Kind.DOWNLOAD)
-
-
-def start(kind: Kind, model: str) -> None:
-    """Start a task on a model, unless one of the kind is open."""
-    latest = service().tasks.latest(kind)
-    if latest is None or latest.is_over:
-        service().tasks.start(kind, model=model)
-
-
-def draw_latest(kind: Kind) -> None:
-    """The latest task of a kind, if there is one."""
-    draw_tasks(lambda: [task] if (task := service().tasks.latest(kind)) else [])
+            start_on_model(Kind.DOWNLOAD, f"{spec.name}:{chosen}")
+        recommended = model_list.recommended_chat_model()
+        draw_latest(Kind.DOWNLOAD, lambda model: not (recommended and model == recommended.name))
 
 
 def draw_change(in_use: str) -> None:
@@ -204,7 +132,7 @@ def draw_change(in_use: str) -> None:
 
 def draw_measurement(in_use: str | None) -> None:
     """What a model costs on this machine, measured."""
-    st.subheader("Speed on this computer", anchor=False)
+    st.markdown("**Speed on this computer**")
     names = list(model_list.models_here())
     if not names:
         st.info("No model is on this computer. Download one above first.")
@@ -212,7 +140,7 @@ def draw_measurement(in_use: str | None) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Model to measure", names, names.index(in_use) if in_use in names else 0, key="bench-model")
         if st.button("Measure", icon=":material/speed:", key="bench"):
-            start(Kind.MEASURE, name)
+            start_on_model(Kind.MEASURE, name)
     st.caption("Half a minute to several minutes; answers are slower meanwhile. Nothing is sent anywhere.")
     draw_latest(Kind.MEASURE)
     if measured := service().measurement:

@@ -103,7 +103,6 @@ def _markdown_claim(claim: Claim) -> str:
 
 
 def _markdown_passage(chunk: Chunk, note: str) -> str:
-    page = f", page {chunk.page}" if chunk.page else ""
     shown = remove_invisible(chunk.text)
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", shown)), 3)
-    return f"{inert_markdown(chunk.title)}{page} ({note})\n\n{fence}text\n{shown}\n{fence}"
+    return f"{inert_markdown(chunk.place)} ({note})\n\n{fence}text\n{shown}\n{fence}"

@@ -29,8 +29,7 @@ def build_messages(question: str, passages: Sequence[SearchResult], history: Seq
     """The instructions, the conversation so far, and the question behind its numbered passages."""
     shown = []
     for number, result in enumerate(passages, start=1):
-        title = " ".join(as_data(result.chunk.title).split())
-        shown.append(fenced(f"[{number}] {title}\n{as_data(result.text_with_context)}"))
+        shown.append(fenced(f"[{number}] {as_data(result.chunk.place)}\n{as_data(result.text_with_context)}"))
     joined = "\n\n".join(shown)
     return [
         {"role": "system", "content": _INSTRUCTIONS},

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jina_rag.errors import DocumentError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.documents import ReadLimits, read_document
+from jina_rag.rag.documents.headings import find_headings, heading_path
 from jina_rag.rag.documents.reading import read_file
 from jina_rag.rag.documents.sandbox import run_job
 from jina_rag.rag.documents.scans import scan_page
@@ -32,11 +33,15 @@ class SourceContext:
         before: The text before it.
         text: The passage.
         after: The text after it.
+        heading: The headings above the place that was asked for, as `Chunk.heading`.
+        is_markdown: As `Document.is_markdown`.
     """
 
     before: str
     text: str
     after: str
+    heading: str | None = None
+    is_markdown: bool = False
 
 
 def passage_boxes(
@@ -96,17 +101,25 @@ def page_image(
     return base64.b64decode(run_job("page_image", file.path, file.data, ReadLimits(), **arguments))
 
 
-def read_source_context(chunk: Chunk, *, margin: int = 1500) -> SourceContext:
+def read_source_context(chunk: Chunk, *, margin: int = 1500, place: int = 0) -> SourceContext:
     """The passage with up to `margin` characters before and after it, from the document as it is now.
+
+    Args:
+        chunk: The passage.
+        margin: The most characters on each side.
+        place: A place in the passage, in characters, whose headings are wanted.
 
     Raises:
         DocumentError: the file is gone, can't be read, or no longer has the passage in this place.
         MissingDependencyError: the package that reads this kind is not installed.
     """
-    pages = read_document(chunk.source, scans=(chunk.page or 1,)).pages
+    document = read_document(chunk.source, scans=(chunk.page or 1,))
+    pages = document.pages
     index = (chunk.page or 1) - 1
     text = pages[index].text if index < len(pages) else ""
     if text[chunk.start : chunk.end] != chunk.text:
         raise DocumentError(f"{chunk.source} has changed since it was indexed. Add it again, then ask again.")
     before, after = text[: chunk.start], text[chunk.end :]
-    return SourceContext(before[-margin:] if margin else "", chunk.text, after[:margin])
+    heading = heading_path(find_headings(text), chunk.start + place) if document.is_markdown else chunk.heading
+    before = before[-margin:] if margin else ""
+    return SourceContext(before, chunk.text, after[:margin], heading, document.is_markdown)

@@ -34,9 +34,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
         raise MissingDependencyError.for_extra("filelock", "rag") from error
 
     if (folder / LOCK).is_symlink():
-        raise IndexFolderError(
-            f"{folder / LOCK} is a link, and an index has none. Remove the link if you know it, or name another folder."
-        )
+        raise IndexFolderError(f"{folder / LOCK} is a link, and an index has none. Delete it.")
     lock = FileLock(folder / LOCK, mode=0o600)
     try:
         # Not at once: who only asks whether somebody writes holds the lock for a moment, too.
