@@ -51,7 +51,7 @@ _STORED_SETTINGS = {
 
 _REBUILD = "Open it with the model that it was made with, or fill a new collection from the documents."
 
-Metadata = Mapping[str, str | int | float | bool]
+Metadata = Mapping[str, str | int | float | bool | list[str | int | float | bool]]
 
 
 @register_embedding_function

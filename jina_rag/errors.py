@@ -28,9 +28,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from jina_rag.formatting import escaped
+
 
 class JinaRagError(Exception):
     """The base of all errors here; catching it catches every mistake that a message explains."""
+
+    def __str__(self) -> str:
+        """The message, in which names that are not UTF-8 are escaped."""
+        return escaped(super().__str__())
 
 
 class UnknownModelError(JinaRagError, ValueError):

@@ -1,4 +1,4 @@
-"""Numbers as people read them, on the command line and in the app."""
+"""Numbers and names as people read them, on the command line and in the app."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -21,3 +21,11 @@ def file_size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} GB"
+
+
+def escaped(text: str) -> str:
+    r"""A text that may have file names with bytes that are no UTF-8, with each of these as `\xe9`."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a surrogate pair, as Windows allows it
+        return text.encode("utf-8", "backslashreplace").decode()

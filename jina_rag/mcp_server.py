@@ -231,6 +231,7 @@ def _search(retriever: Retriever) -> Callable[..., Any]:
         except ValueError as error:
             raise ToolError(str(error)) from error
         with _tool_errors():
+            retriever.index.check_names(filters)
             found = retriever.retrieve(query, SearchOptions(k, mode, filters=filters))
         return _passages_result(_found(result) for result in found)
 

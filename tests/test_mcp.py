@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, minilm: Embedder) -> Path:
     folder = tmp_path_factory.mktemp("index") / "index"
     with DocumentIndex.create_or_open(folder, minilm) as index:
         index.add([documents / "guide.md"])
-        index.add([documents / "note.txt"], collection="space")
+        index.add([documents / "note.txt"], collections=["space"])
     return folder
 
 

@@ -57,7 +57,7 @@ def add(service: "Service", running: RunningTask) -> str:
 
 def sync(service: "Service", running: RunningTask) -> str:
     """Bring all that was ever added up to date."""
-    return _summary(service.index.sync(None, **_options(running, collection=None)), running)
+    return _summary(service.index.sync(None, **_options(running, collections=None)), running)
 
 
 def retry(service: "Service", running: RunningTask) -> str:
@@ -68,7 +68,7 @@ def retry(service: "Service", running: RunningTask) -> str:
     if gone:
         index.remove(gone)
     there = [source for source in sources if source not in gone]
-    options = _options(running, collection=None, retry_failed=True)
+    options = _options(running, collections=None, retry_failed=True)
     return _summary(index.sync(there, **options) if there else SyncReport(), running)
 
 
@@ -80,8 +80,9 @@ def remove(service: "Service", running: RunningTask) -> str:
 
 
 def remove_collection(service: "Service", running: RunningTask) -> str:
-    """Remove all documents of a collection, as `remove` does."""
-    sources = [document.source for document in service.index.documents(running.task.collection)]
+    """Remove a collection, and the documents that are in no other as `remove` does."""
+    members = service.index.documents(running.task.collection)
+    sources = [document.source for document in members if len(document.collections) == 1]
     n_removed = service.index.remove_collection(running.task.collection)
     uploads.delete(sources, service.folder)
     return f"{n_removed:,} removed."
@@ -132,8 +133,8 @@ def _options(running: RunningTask, **others: object) -> dict[str, Any]:
         parts += _time_left(progress.seconds_left)
         running.report(" · ".join(parts), progress.fraction)
 
-    collection = running.task.collection
-    return {"on_progress": report, "should_stop": running.should_stop, "collection": collection, **others}
+    collections = [running.task.collection]
+    return {"on_progress": report, "should_stop": running.should_stop, "collections": collections, **others}
 
 
 def _time_left(seconds: float | None) -> list[str]:

@@ -61,13 +61,13 @@ def entries(
 
 
 def _collection(document: IndexedDocument | None) -> str:
-    return document.collection if document else ""
+    return ", ".join(document.collections) if document else ""
 
 
 def _entry(document: IndexedDocument) -> Entry:
     return Entry(
         document.source,
-        document.collection,
+        ", ".join(document.collections),
         "Ready, with a note" if document.notes else "Ready",
         " ".join(document.notes),
         document.n_chunks,

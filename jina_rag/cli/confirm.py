@@ -18,11 +18,16 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not somebody_is_there():
         raise typer.BadParameter("There is no terminal to ask. Say --yes if you are sure.", param_hint="--yes")
-    # Not typer.confirm, which writes a blank to stdout.
-    typer.echo(f"{question} [y/N] ", nl=False, err=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not ask(question):
         typer.echo("Nothing was changed.", err=True)
         raise typer.Exit(NOTHING)
+
+
+def ask(question: str) -> bool:
+    """Whether the user says yes."""
+    # Not typer.confirm, which writes a blank to stdout.
+    typer.echo(f"{question} [y/N] ", nl=False, err=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def somebody_is_there() -> bool:

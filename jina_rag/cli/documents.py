@@ -1,21 +1,23 @@
 """The documents of an index: `add`, `sync` and `rm`."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jina_rag.cli.app import DOCUMENTS, INTERRUPTED, NOTHING, app, examples
-from jina_rag.cli.confirm import confirm
+from jina_rag.cli.confirm import ask, confirm, somebody_is_there
 from jina_rag.cli.opening import embedder_for, open_index
 from jina_rag.cli.options import (
     DEFAULT_INDEX,
     BackendOption,
-    CollectionOption,
+    CollectionsOption,
     DimensionsOption,
     ExcludeOption,
     IndexOption,
@@ -24,7 +26,7 @@ from jina_rag.cli.options import (
     QuantizationOption,
     YesOption,
 )
-from jina_rag.cli.output import one_line, print_failures, print_json, print_notes, printable, relative
+from jina_rag.cli.output import one_line, print_failures, print_json, print_notes, print_notice, printable, relative
 from jina_rag.cli.progress import adding_bar
 from jina_rag.errors import DocumentError
 from jina_rag.formatting import counted
@@ -32,6 +34,8 @@ from jina_rag.formatting import counted
 if TYPE_CHECKING:
     from jina_rag.rag.indexing.index import DocumentIndex, SyncReport
     from jina_rag.rag.store.types import IndexedDocument
+
+_MOST_CHANGES = 10
 
 _RETRY = Annotated[bool, typer.Option("--retry-failed", help="Retry unchanged files that failed before.")]
 
@@ -46,9 +50,10 @@ def add(
         typer.Argument(metavar="PATH", help="Files, folders, glob patterns and file:// URLs."),
     ],
     index: IndexOption = DEFAULT_INDEX,
-    collection: CollectionOption = None,
+    collection: CollectionsOption = None,
     exclude: ExcludeOption = None,
     retry_failed: _RETRY = False,
+    restore: Annotated[bool, typer.Option("--restore", help="Bring back what `jina-rag rm` removed in PATH.")] = False,
     model: ModelOption = None,
     quantization: QuantizationOption = None,
     dimensions: DimensionsOption = None,
@@ -58,6 +63,9 @@ def add(
     """Add documents to an index; a missing index is created.
 
     Files that have not changed are skipped, so the same command also continues an interrupted one.
+
+    A document is in the collections of every file and folder that was added and that it lies in. What `jina-rag rm`
+    removed comes back if it is named itself.
 
     An index keeps the embedding model that it was created with.
     """
@@ -69,14 +77,15 @@ def add(
         raise DocumentError(f"There are no documents in {places} (these kinds are read: {kinds}). Name another place.")
     embedder = embedder_for(index, model, quantization, dimensions, backend)
     with DocumentIndex.create_or_open(index, embedder) as documents:
-        with _stopped_by_ctrl_c() as should_stop, adding_bar() as show:
+        with _stopped_by_ctrl_c() as stop, adding_bar() as show:
             report = documents.add(
                 paths,
                 show,
-                collection=collection or "default",
+                collections=collection or (),
                 exclude=exclude or (),
-                should_stop=should_stop,
+                should_stop=stop.is_set,
                 retry_failed=retry_failed,
+                restore=restore,
             )
         _report(report, documents, as_json=as_json)
 
@@ -91,23 +100,48 @@ def sync(
         typer.Argument(metavar="PATH", help="By default everything that was ever added."),
     ] = None,
     index: IndexOption = DEFAULT_INDEX,
-    collection: CollectionOption = None,
+    collection: CollectionsOption = None,
     exclude: ExcludeOption = None,
     retry_failed: _RETRY = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Remove documents also where more than half of a folder is gone.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until Ctrl-C, and update the index whenever files change.")
+    ] = False,
     backend: BackendOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Update an index: add new files, read changed ones again, remove deleted ones."""
+    """Update an index: add new files, read changed ones again, remove deleted ones.
+
+    Where more than half of a folder's documents are gone, a disk may not be mounted: they are kept unless you agree.
+    """
+    if collection and not paths:
+        raise typer.BadParameter("Name the PATH whose documents it is for.", param_hint="--collection")
+    if watch and (paths or collection or exclude or retry_failed or yes):
+        raise typer.BadParameter("It takes all that was added as it was added.", param_hint="--watch")
     with open_index(index, backend) as documents:
-        with _stopped_by_ctrl_c() as should_stop, adding_bar() as show:
-            report = documents.sync(
-                paths or None,
-                show,
-                collection=collection,
-                exclude=exclude,
-                should_stop=should_stop,
-                retry_failed=retry_failed,
-            )
+
+        def run(*, allow_mass_removal: bool) -> "SyncReport":
+            with _stopped_by_ctrl_c() as stop, adding_bar() as show:
+                return documents.sync(
+                    paths or None,
+                    show,
+                    collections=collection,
+                    exclude=exclude,
+                    should_stop=stop.is_set,
+                    retry_failed=retry_failed,
+                    allow_mass_removal=allow_mass_removal,
+                )
+
+        report = run(allow_mass_removal=yes)
+        if watch:
+            _watch(documents, report, as_json=as_json)
+            return
+        if report.withheld and somebody_is_there():
+            print_failures(report.failed)
+            if ask(f"Remove {counted(len(report.withheld), 'document')} whose files are gone?"):
+                report = run(allow_mass_removal=True)
         _report(report, documents, as_json=as_json)
 
 
@@ -121,24 +155,33 @@ def remove(
         list[str] | None, typer.Argument(metavar="PATH", help="Files, and folders with all below them.")
     ] = None,
     collection: Annotated[
-        str | None, typer.Option("--collection", metavar="NAME", help="Remove a whole collection.")
+        str | None,
+        typer.Option("--collection", metavar="NAME", help="Remove a collection, and documents that are in no other."),
     ] = None,
     index: IndexOption = DEFAULT_INDEX,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove documents from an index. The files themselves are kept."""
+    """Remove documents from an index. The files themselves are kept.
+
+    They stay out of the index, whatever `jina-rag sync` finds, until `jina-rag add` names them.
+    """
     if bool(paths) == bool(collection):
         raise typer.BadParameter("Name either files and folders, or one --collection.", param_hint="PATH")
     from jina_rag.rag.indexing.index import DocumentIndex
+    from jina_rag.rag.store.filters import Filters
 
     with DocumentIndex.open(index) as documents:
+        if collection:
+            documents.check_names(Filters(collections=[collection]))
         found = _matching(documents, paths or [], collection)
-        if not found:
+        if not found and not collection:
             typer.echo("The index has no such documents. See what it has with: jina-rag status --documents", err=True)
             raise typer.Exit(NOTHING)
         _list_sources(found)
-        confirm(f"Remove {counted(len(found), 'document')} from {index}?", yes=yes)
+        if collection and (n_others := len(documents.documents(collection)) - len(found)):
+            typer.echo(f"{counted(n_others, 'document')} in other collections stay.", err=True)
+        confirm(f"Remove {counted(len(found), 'document')} from {printable(str(index))}?", yes=yes)
         if collection:
             documents.remove_collection(collection)
         else:
@@ -147,35 +190,43 @@ def remove(
     if as_json:
         print_json({"removed": [document.source for document in found], "chunks_in_index": total})
     else:
-        typer.echo(f"{len(found)} removed. The index {index} has {counted(total, 'chunk')}.")
+        place = one_line(relative(str(index)))
+        typer.echo(f"{len(found)} removed. The index {place} has {counted(total, 'chunk')}.")
+
+
+def _watch(documents: "DocumentIndex", report: "SyncReport", *, as_json: bool) -> None:
+    """Keep an index up to date until Ctrl-C, and print what was done at first and each time."""
+    from jina_rag.rag.indexing.watch import watch
+
+    def show(report: "SyncReport") -> None:
+        _print_all(report, documents, as_json=as_json)
+
+    show(report)
+    print_notice("Watching what was added. Press Ctrl-C to stop.")
+    with _stopped_by_ctrl_c() as stop:
+        watch(documents, stop, on_report=show, on_error=lambda error: print_notice(str(error)))
 
 
 @contextmanager
-def _stopped_by_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Whether the user has pressed Ctrl-C: once to stop after the current batch, twice to stop at once."""
-    pressed = False
+def _stopped_by_ctrl_c() -> Iterator[Event]:
+    """Set when the user presses Ctrl-C: once to stop after the current batch, twice to stop at once."""
+    pressed = Event()
 
     def on_signal(*_: object) -> None:
-        nonlocal pressed
-        if pressed:
+        if pressed.is_set():
             raise KeyboardInterrupt
-        pressed = True
+        pressed.set()
         typer.echo("Stopping after this batch. Press Ctrl-C again to stop at once.", err=True)
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:
-        yield lambda: pressed
+        yield pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def _report(report: "SyncReport", documents: "DocumentIndex", *, as_json: bool) -> None:
-    total, notes = documents.count_chunks(), _notes(report, documents)
-    if as_json:
-        print_json(_report_as_dict(report, total, notes))
-    else:
-        _print_report(report, documents.folder, total)
-        print_notes(notes)
+    _print_all(report, documents, as_json=as_json)
     if report.stopped:
         typer.echo("Stopped. What was stored is kept; the same command continues from there.", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -183,11 +234,40 @@ def _report(report: "SyncReport", documents: "DocumentIndex", *, as_json: bool) 
         raise typer.Exit(1)
 
 
+def _print_all(report: "SyncReport", documents: "DocumentIndex", *, as_json: bool) -> None:
+    total, notes = documents.count_chunks(), _notes(report, documents)
+    if as_json:
+        print_json(_report_as_dict(report, total, notes))
+    else:
+        _print_report(report, documents.folder, total)
+        print_notes(notes)
+
+
 def _print_report(report: "SyncReport", folder: Path, n_chunks: int) -> None:
     names = ("added", "updated", "moved", "removed", "unchanged", "failed")
     counts = [f"{len(getattr(report, name))} {name}" for name in names if getattr(report, name)]
-    typer.echo(f"{', '.join(counts) or 'Nothing to do'}. The index {folder} has {counted(n_chunks, 'chunk')}.")
+    place = one_line(relative(str(folder)))
+    typer.echo(f"{', '.join(counts) or 'Nothing to do'}. The index {place} has {counted(n_chunks, 'chunk')}.")
+    _print_regrouped(report)
     print_failures(report.failed)
+    if report.withheld:
+        print_notice("If they are gone for good, remove them with: jina-rag sync --yes")
+    if report.skipped:
+        print_notice(f"Not read: {report.skipped}.")
+    if report.left_out:
+        print_notice(
+            f"Left out, because you removed them from the index: {counted(len(report.left_out), 'file')}. To bring one "
+            "back, add it by its name; to bring back all: jina-rag add FOLDER --restore"
+        )
+
+
+def _print_regrouped(report: "SyncReport") -> None:
+    """How many documents have changed their collections, and which: "3 documents: default → work"."""
+    changes = Counter((before, now) for _, before, now in report.regrouped)
+    for (before, now), n in changes.most_common(_MOST_CHANGES):
+        typer.echo(one_line(f"Collections of {counted(n, 'document')}: {', '.join(before)} → {', '.join(now)}"))
+    if len(changes) > _MOST_CHANGES:
+        typer.echo(f"… and {len(changes) - _MOST_CHANGES:,} more such changes.")
 
 
 def _notes(report: "SyncReport", documents: "DocumentIndex") -> list[tuple[str, str]]:
@@ -200,10 +280,16 @@ def _report_as_dict(report: "SyncReport", n_chunks: int, notes: list[tuple[str, 
     return {
         "added": list(report.added),
         "updated": list(report.updated),
+        "collections_changed": [
+            {"source": source, "from": before, "to": now} for source, before, now in report.regrouped
+        ],
         "moved": [{"from": old, "to": new} for old, new in report.moved],
         "removed": list(report.removed),
         "unchanged": list(report.unchanged),
         "failed": [asdict(failed) for failed in report.failed],
+        "withheld": list(report.withheld),
+        "left_out": list(report.left_out),
+        "skipped": report.skipped.as_dict(),
         "notes": [{"source": source, "note": note} for source, note in notes],
         "chunks_embedded": report.n_embedded,
         "chunks_in_index": n_chunks,
@@ -213,7 +299,7 @@ def _report_as_dict(report: "SyncReport", n_chunks: int, notes: list[tuple[str, 
 
 def _matching(documents: "DocumentIndex", paths: list[str], collection: str | None) -> "list[IndexedDocument]":
     if collection:
-        return documents.documents(collection)
+        return [each for each in documents.documents(collection) if len(each.collections) == 1]
     found: dict[str, IndexedDocument] = {}
     for path in paths:
         below = documents.documents_below([path])

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         "jina-rag eval questions.csv --report report.html",
         "jina-rag eval beir/scifact --model minilm --json > minilm.json",
         "jina-rag eval beir/scifact --model minilm:Q8_0 --against minilm.json",
+        "jina-rag eval beir/scifact --sweep --report sweep.html",
     ),
 )
 def evaluate(
@@ -72,6 +73,14 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report with plots to read.")
     ] = None,
+    with_sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep",
+            help="Compare the model's quantisations on this machine, dimensions and precisions of vectors (float32, "
+            "int8, binary), and recommend one.",
+        ),
+    ] = False,
     n_questions: Annotated[
         int | None,
         typer.Option(
@@ -94,8 +103,12 @@ def evaluate(
         return
     from jina_rag.evaluation import compare_with, load_dataset, load_run
     from jina_rag.evaluation import evaluate as run_evaluation
+    from jina_rag.evaluation.report import make_report
 
     questions = load_dataset(dataset)
+    if with_sweep:
+        _sweep(questions, index, model, report, as_json=as_json)
+        return
     earlier = load_run(against, questions.digest) if against else None
     with _embedder(questions, index, model, quantization, dimensions, backend) as embedder, stage_bar() as show:
         evaluation = run_evaluation(
@@ -110,7 +123,8 @@ def evaluate(
         )
     comparisons = compare_with(evaluation, earlier) if earlier else []
     if report:
-        _write_report(report, evaluation, comparisons, f"{against} ({earlier.model})" if earlier else "")
+        name = f"{against} ({earlier.model})" if earlier else ""
+        _write_report(report, make_report(evaluation, comparisons, name))
     if as_json:
         print_json(evaluation.as_dict())
         return
@@ -154,11 +168,45 @@ def _embedder(
     return load_embedder(model, quantization, dimensions, backend)
 
 
-def _write_report(path: Path, evaluation: "Evaluation", comparisons: "list[Comparison]", against: str) -> None:
-    from jina_rag.evaluation.report import make_report
+def _sweep(questions: "Dataset", index: Path, model: str | None, report: Path | None, *, as_json: bool) -> None:
+    from jina_rag.bench.files import find_model, on_this_machine
+    from jina_rag.evaluation.sweep_report import make_sweep_report
+    from jina_rag.evaluation.sweeping import sweep
+    from jina_rag.rag.indexing.index import read_index_settings
 
+    if model is None and questions.texts is None:
+        model = read_index_settings(index).model
+    with stage_bar() as show:
+        files = on_this_machine(find_model(model or "auto"), show)
+        result = sweep(questions, files, index=index, on_progress=show)
+    if report:
+        _write_report(report, make_sweep_report(result))
+    if as_json:
+        print_json(result.as_dict())
+        return
+    typer.secho(f"{counted(result.n_questions, 'question')} of {result.dataset}, {result.model}", bold=True)
+    heads = ["SETTING", "nDCG@10", "95% INTERVAL", "recall@10", "FOUND AGAIN", "BYTES IN MEMORY", "ON DISK"]
+    rows = [
+        [
+            row.name,
+            f"{row.ndcg.mean:.3f}",
+            f"{row.ndcg.low:.3f} to {row.ndcg.high:.3f}",
+            f"{row.recall.mean:.3f}",
+            f"{row.found_again:.1%}",
+            f"{row.memory_bytes:,}",
+            f"{row.disk_bytes:,}",
+            f"{row.texts_per_s:,.1f}",
+            f"{1000 * row.question_s:.1f} ms",
+        ]
+        for row in result.rows
+    ]
+    print_table([[*heads, "TEXTS/S", "QUESTION"], *rows], right=range(1, 9))
+    typer.echo(f"\nTake {result.advised.name}: the least memory of those that are no worse than the best.")
+
+
+def _write_report(path: Path, html: str) -> None:
     try:
-        path.write_text(make_report(evaluation, comparisons, against), "utf-8")
+        path.write_text(html, "utf-8")
     except OSError as error:
         raise typer.BadParameter(f"{path} can't be written ({error.strerror}).", param_hint="--report") from error
     print_notice(f"Report: {path}")

@@ -98,6 +98,7 @@ def open_pipeline(flags: "SearchFlags", llm: str | None, judge: str | None) -> "
 
     with ExitStack() as opened:
         retriever = opened.enter_context(open_retriever(flags.index, flags.backend, flags.reranker))
+        retriever.index.check_names(flags.as_filters())
         if generator := make_generator(llm):
             opened.enter_context(closing(generator))
         if reader := make_judge(judge, generator):

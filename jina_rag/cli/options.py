@@ -1,6 +1,7 @@
 """Options that several commands share: the same name, meaning and help everywhere."""
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from datetime import datetime, timedelta
@@ -47,12 +48,38 @@ def _model_option(default: str) -> Any:  # noqa: ANN401 - what typer takes and g
     )
 
 
+def _found_upward(ctx: typer.Context, param: typer.CallbackParam, folder: Path) -> Path:
+    """The folder of the index: where none is named, that of the nearest folder above that has one, as git does.
+
+    One that belongs to somebody else is passed over: in a folder that all may write to, anybody can leave one.
+    """
+    source = ctx.get_parameter_source(param.name or "")
+    if source is None or source.name != "DEFAULT":
+        return folder
+    from jina_rag.rag.store.catalog import CATALOG
+
+    here = Path.cwd()
+    for above in (here, *here.parents):
+        catalog = above / DEFAULT_INDEX / CATALOG
+        if catalog.is_file() and (above == here or not hasattr(os, "getuid") or catalog.stat().st_uid == os.getuid()):
+            return DEFAULT_INDEX if above == here else above / DEFAULT_INDEX
+    return folder
+
+
 def _filter(name: str, metavar: str, help_text: str, **more: Any) -> Any:  # noqa: ANN401
     return typer.Option(name, metavar=metavar, help=help_text, rich_help_panel="Filters", **more)
 
 
 IndexOption = Annotated[
-    Path, typer.Option("--index", envvar="JINA_RAG_INDEX", metavar="FOLDER", help="Folder of the index.")
+    Path,
+    typer.Option(
+        "--index",
+        envvar="JINA_RAG_INDEX",
+        metavar="FOLDER",
+        help="Folder of the index. By default .jina-rag/index here, or in the nearest folder above that has one.",
+        show_default=False,
+        callback=_found_upward,
+    ),
 ]
 ModelOption = Annotated[str | None, _model_option("auto: the Jina model if it is available, else the bundled one")]
 OtherModelOption = Annotated[str | None, _model_option("the index's own")]
@@ -108,8 +135,9 @@ JudgeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 
-CollectionOption = Annotated[
-    str | None, typer.Option("--collection", metavar="NAME", help="Collection that the documents belong to.")
+CollectionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--collection", metavar="NAME", help="Collection that the documents are in; may be repeated."),
 ]
 ExcludeOption = Annotated[
     list[str] | None,
@@ -199,8 +227,10 @@ class SearchFlags(FilterFlags):
 
 def _from_here(source: str) -> str:
     """A source as an index has it: one that begins at the root or here without links and dots, any other as it is."""
+    from jina_rag.rag.documents.sources import source_of
+
     begins = source in (".", "..") or source.startswith(("/", "./", "../"))
-    return str(Path(source).resolve()) if begins else source
+    return source_of(Path(source).resolve()) if begins else source
 
 
 NO_FILTERS = FilterFlags()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from jina_rag.formatting import escaped
+
 if TYPE_CHECKING:
     from jina_rag.rag.chunking import Chunk
     from jina_rag.rag.indexing.index import FailedDocument
@@ -199,7 +201,7 @@ def _cells(line: str) -> int:
 
 def print_json(value: object) -> None:
     """One line of JSON on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    typer.echo(escaped(json.dumps(value, ensure_ascii=False)))
 
 
 def terminal_width() -> int:
@@ -214,7 +216,9 @@ def shown(value: object) -> str:
 
 def relative(source: str) -> str:
     """A path as people would write it from here."""
-    path, here = Path(source), Path.cwd()
+    from jina_rag.rag.documents.sources import source_of
+
+    path, here = Path(source), Path(source_of(Path.cwd()))
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
@@ -230,7 +234,7 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text without codes that a terminal obeys."""
+    r"""A text without codes that a terminal obeys, with bytes of file names that are no UTF-8 as `\xe9`."""
     from jina_rag.rag.text.cleaning import remove_invisible
 
-    return remove_invisible(text)
+    return remove_invisible(escaped(text))

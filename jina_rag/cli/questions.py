@@ -36,6 +36,7 @@ def search(
     """Find the passages that match a query."""
     _check_quotes(ctx, query)
     with open_retriever(flags.index, flags.backend, flags.reranker) as retriever:
+        retriever.index.check_names(flags.as_filters())
         results = retriever.retrieve(query, flags.as_options())
         is_empty = not results and retriever.index.count_chunks() == 0
     if as_json:

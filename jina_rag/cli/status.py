@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jina_rag.rag.indexing.index import IndexStatus
     from jina_rag.rag.store.types import IndexedDocument
 
+_MOST_REMOVED = 10
+
 
 @app.command(rich_help_panel=DOCUMENTS, epilog=examples("jina-rag status", "jina-rag status --documents"))
 def status(
@@ -32,8 +34,11 @@ def status(
     _print_status(state)
     if listed:
         typer.echo()
-        rows = [(relative(each.source), each.collection, str(each.n_chunks), file_size(each.size)) for each in listed]
-        print_table([("DOCUMENT", "COLLECTION", "CHUNKS", "SIZE"), *rows], right=(2, 3))
+        rows = [
+            (relative(each.source), ", ".join(each.collections), str(each.n_chunks), file_size(each.size))
+            for each in listed
+        ]
+        print_table([("DOCUMENT", "COLLECTIONS", "CHUNKS", "SIZE"), *rows], right=(2, 3))
         print_notes((each.source, note) for each in listed for note in each.notes)
 
 
@@ -48,6 +53,12 @@ def _print_status(state: "IndexStatus") -> None:
         ("Size", file_size(state.n_bytes)),
         ("Added from", ", ".join(relative(path.path) for path in state.tracked_paths) or "nowhere yet"),
     ]
+    if state.skipped:
+        lines.append(("Not read", str(state.skipped)))
+    if state.removed:
+        removed = [relative(path) for path in state.removed[:_MOST_REMOVED]]
+        n_more = len(state.removed) - len(removed)
+        lines.append(("Removed", ", ".join([*removed, *([f"and {n_more:,} more"] if n_more else [])])))
     if state.is_being_written:
         lines.append(("Now", "another process is writing to it"))
     print_fields(lines)
@@ -64,6 +75,8 @@ def _status_as_dict(state: "IndexStatus", documents: "list[IndexedDocument] | No
         "model": asdict(state.fingerprint),
         "tracked_paths": [asdict(path) for path in state.tracked_paths],
         "failed": [asdict(failed) for failed in state.failed],
+        "skipped": state.skipped.as_dict(),
+        "removed": list(state.removed),
         "is_being_written": state.is_being_written,
     }
     return shown if documents is None else {**shown, "listed": [asdict(document) for document in documents]}

@@ -160,6 +160,7 @@ def write_out(
         raise typer.BadParameter(f"{file} can't hold both. Name another file.", param_hint="--vectors")
     names = " and ".join(str(path) for path in (file, vectors) if path)
     with IndexContents.open(index) as contents, _write_errors(names or "The output"), _export_bar(file) as show:
+        contents.check_names(filters.as_filters())
         count = contents.export(file or sys.stdout, vectors=vectors, filters=filters.as_filters(), on_progress=show)
     if names:
         print_notice(f"{counted(count, 'chunk')} written to {names}.")

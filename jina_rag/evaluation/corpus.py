@@ -44,8 +44,12 @@ def corpus_index(
         yield index
 
 
+def chunk_of_text(name: str, text: str) -> Chunk:
+    """A text as the one chunk of a document that has its name."""
+    return Chunk(hashlib.sha256(name.encode()).hexdigest()[:32], name, "", 0, None, None, 0, len(text), text)
+
+
 def _document(name: str, text: str) -> tuple[IndexedDocument, list[Chunk]]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    chunk = Chunk(hashlib.sha256(name.encode()).hexdigest()[:32], name, "", 0, None, None, 0, len(text), text)
-    return IndexedDocument(name, "", sha256, len(text), 0, 1, now), [chunk]
+    return IndexedDocument(name, "", sha256, len(text), 0, 1, now), [chunk_of_text(name, text)]

@@ -55,10 +55,7 @@ def evaluate_search(
         JinaRagError: otherwise as `Retriever.retrieve`.
     """
     questions = [question for question in dataset.questions if question.is_answerable]
-    relevant = {
-        question.id: {_item(place): one.relevance for place, one in enumerate(question.expected)}
-        for question in questions
-    }
+    relevant = {question.id: relevance_of(question) for question in questions}
     if questions and methods:
         index.embedder.embed([question.text for question in questions], "query")  # together, which is quicker
     results = []
@@ -70,7 +67,7 @@ def evaluate_search(
             began = perf_counter()
             chunks = [result.chunk for result in retriever.retrieve(question.text, method.options)]
             seconds.append(perf_counter() - began)
-            found[question.id] = list(_items(question, chunks))
+            found[question.id] = ranked_items(question, chunks)
             on_progress(BenchProgress(f"Searching ({method.name})", done, len(questions)))
         values = measure(relevant, found, method.options.k)
         ranks = {question.id: _first_rank(relevant[question.id], found[question.id]) for question in questions}
@@ -106,6 +103,20 @@ def find_misplaced(dataset: Dataset, index: DocumentIndex) -> list[str]:
     return notes
 
 
+def relevance_of(question: Question) -> dict[str, int]:
+    """How relevant each expected passage is, by the names that `ranked_items` gives them."""
+    return {_item(place): one.relevance for place, one in enumerate(question.expected)}
+
+
+def ranked_items(question: Question, chunks: Sequence[Chunk]) -> list[str]:
+    """What a ranking is worth: expected passages, each at its first chunk, and other chunks."""
+    items: dict[str, None] = {}
+    for chunk in chunks:
+        places = [_item(place) for place, one in enumerate(question.expected) if has_passage(chunk, one)]
+        items.update(dict.fromkeys(places or [chunk.id]))
+    return list(items)
+
+
 def has_passage(chunk: Chunk, expected: ExpectedPassage) -> bool:
     """Whether a chunk is an expected passage, or has it."""
     return (
@@ -118,15 +129,6 @@ def has_passage(chunk: Chunk, expected: ExpectedPassage) -> bool:
 def is_file(source: str, file: str) -> bool:
     """Whether a document's source is a file, of which the end of the path may be given."""
     return source == file or source.replace("\\", "/").endswith("/" + file.replace("\\", "/"))
-
-
-def _items(question: Question, chunks: Sequence[Chunk]) -> list[str]:
-    """What a ranking is worth: expected passages, each at its first chunk, and other chunks."""
-    items: dict[str, None] = {}
-    for chunk in chunks:
-        places = [_item(place) for place, one in enumerate(question.expected) if has_passage(chunk, one)]
-        items.update(dict.fromkeys(places or [chunk.id]))
-    return list(items)
 
 
 def _item(place: int) -> str:

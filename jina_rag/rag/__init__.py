@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.answering.pipeline import RagPipeline
     from jina_rag.rag.answering.types import Answer
     from jina_rag.rag.indexing.index import DocumentIndex
+    from jina_rag.rag.indexing.watch import watch
     from jina_rag.rag.retrieval.rerank import make_reranker
     from jina_rag.rag.retrieval.retriever import Retriever
     from jina_rag.rag.retrieval.search import SearchOptions, SearchResult
@@ -30,6 +31,7 @@ __all__ = [
     "SearchResult",
     "make_generator",
     "make_reranker",
+    "watch",
 ]
 
 # Each loads at first use, so that one costs the import of no other.
@@ -44,6 +46,7 @@ _MODULES = {
     "SearchResult": "retrieval.search",
     "make_generator": "answering.factory",
     "make_reranker": "retrieval.rerank",
+    "watch": "indexing.watch",
 }
 
 

@@ -110,7 +110,7 @@ def test_empty_library_offers_samples_and_a_place_for_files(
 def test_upload_goes_into_the_chosen_collection(folder: Path, tmp_path: Path, open_app: OpenApp) -> None:
     (tmp_path / "wasps.md").write_text("There are no wasps on the island.")
     with DocumentIndex.open(folder) as index:
-        index.add([tmp_path / "wasps.md"], collection="bees & hives")
+        index.add([tmp_path / "wasps.md"], collections=["bees & hives"])
     page = go(open_app(folder), "library")
     page.selectbox(key="collection").set_value("bees & hives")
     upload(page, "../../etc/Bees & hives.txt", b"The beekeeper of the island is Orla Penhale.")

@@ -70,7 +70,7 @@ def indexes(minilm: Embedder, tmp_path_factory: pytest.TempPathFactory) -> dict[
     chosen: dict[str, list[Path]] = {"all": [SAMPLES], "some": [SAMPLES / name for name in SOME_SAMPLES]}
     for name, paths in chosen.items():
         with DocumentIndex.create_or_open(folder / name, minilm) as index:
-            index.add(paths, collection="samples")
+            index.add(paths, collections=["samples"])
     return {name: folder / name for name in chosen}
 
 

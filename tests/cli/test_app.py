@@ -135,4 +135,7 @@ def test_the_installed_command_with_a_real_model(tmp_path: Path, notes: Path) ->
     assert asked.stderr.startswith("Answer model: none (JINA_RAG_DISCOVER is 0, and none is downloaded")
     failed = jina_rag("search", "x", "--index", "none", cwd=tmp_path)
     assert failed.returncode == 1
-    assert failed.stderr == "Error: No index at none: make one with `jina-rag add PATH`.\n"
+    assert failed.stderr == (
+        "Error: No index at none: make one with `jina-rag add PATH`, or name the folder of another one, with --index "
+        "or in the environment variable JINA_RAG_INDEX.\n"
+    )

@@ -71,7 +71,9 @@ def test_rm_takes_folders_and_collections(index: Run, notes: Path) -> None:
         "chunks_in_index": 0,
     }
     index("add", "notes", "--collection", "space")
-    assert index("rm", "--collection", "other", "--yes").exit_code == 3
+    unknown = index("rm", "--collection", "other", "--yes")
+    assert unknown.exit_code == 1
+    assert "There is no collection other in the index. It has: space." in unknown.stderr
     assert index("rm", "--collection", "space", "--yes").stdout.startswith("2 removed.")
 
 
@@ -81,6 +83,52 @@ def test_rm_knows_a_file_by_any_of_its_paths(index: Run, notes: Path, monkeypatc
     monkeypatch.chdir(notes / "deep")
     (notes / "mars.md").unlink()
     assert index("rm", "../mars.md", "--yes").stdout.startswith("1 removed.")
+
+
+def test_an_index_is_found_from_the_folders_below_it(
+    index: Run, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (notes / "deep").mkdir()
+    monkeypatch.chdir(notes / "deep")
+    assert json.loads(index("status", "--json").stdout)["documents"] == 2
+    assert index("search", "rings").stdout
+    (notes / "deep" / "pluto.txt").write_text("Pluto is far away.")
+    assert f"1 added. The index {tmp_path / '.jina-rag' / 'index'} has 3 chunks." in index("add", ".").stdout
+    assert index("status", "--index", ".jina-rag/index").exit_code == 1
+    monkeypatch.setenv("JINA_RAG_INDEX", ".jina-rag/index")
+    assert index("status").exit_code == 1
+
+
+def test_names_that_the_index_does_not_have_are_refused_with_those_that_it_has(index: Run) -> None:
+    for command in (["search", "rings"], ["export"]):
+        wrong = index(*command, "--type", "text")
+        assert (wrong.exit_code, wrong.stdout) == (1, "")
+        assert "There is no file of the type .text in the index. It has: .md, .txt." in wrong.stderr
+        assert (
+            "There is no collection nope in the index. It has: default."
+            in index(*command, "--collection", "nope").stderr
+        )
+
+
+def test_what_is_not_read_removed_or_gone_is_reported(index: Run, notes: Path) -> None:
+    (notes / "old.doc").write_text("")
+    added = index("add", "notes", "--collection", "space")
+    assert "Collections of 2 documents: default → space" in added.stdout
+    assert "Not read: 1 .doc." in added.stderr
+    assert "Not read" in index("status").stdout
+    index("rm", "notes/mars.md", "--yes")
+    assert "because you removed them from the index: 1 file. To bring one back" in index("sync").stderr
+    assert "notes/mars.md" in index("status").stdout
+    assert index("add", "notes", "--restore").stdout.startswith("1 added, 1 unchanged.")
+    for file in notes.glob("*.*"):
+        file.rename(notes.parent / file.name)
+    (notes / "stray.txt").write_text("A stray file.")
+    refused = index("sync")
+    assert refused.exit_code == 1
+    assert "is a disk not mounted" in refused.stderr
+    assert "jina-rag sync --yes" in refused.stderr
+    assert json.loads(index("sync", "--json").stdout)["withheld"] == [str(notes / "mars.md"), str(notes / "saturn.txt")]
+    assert index("sync", "--yes").stdout.startswith("2 removed, 1 unchanged.")
 
 
 def test_a_folder_that_cannot_be_listed_does_not_stop_the_rest(
@@ -158,7 +206,8 @@ def test_the_index_can_be_named_by_option_and_environment(
 def test_without_an_index_every_command_says_how_to_make_one(run: Run, command: str) -> None:
     result = run(*command.split())
     assert result.exit_code == 1
-    assert result.stderr == "Error: No index at .jina-rag/index: make one with `jina-rag add PATH`.\n"
+    assert result.stderr.startswith("Error: No index at .jina-rag/index: make one with `jina-rag add PATH`, or name ")
+    assert "JINA_RAG_INDEX" in result.stderr
     assert result.stdout == ""
 
 

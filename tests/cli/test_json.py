@@ -43,7 +43,7 @@ def test_the_keys_are_the_documented_ones(index: Run, tmp_path: Path, section: s
 def test_export_prints_chunks(index: Run) -> None:
     assert set(json.loads(index("export").stdout.splitlines()[0])) == {
         *documented("chunk"),
-        "collection",
+        "collections",
         "sha256",
         "metadata",
     }

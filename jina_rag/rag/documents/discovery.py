@@ -3,13 +3,17 @@
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.formatting import counted
 from jina_rag.rag.documents.formats import READERS
 from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS
+from jina_rag.rag.documents.sources import path_of, source_of
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -30,6 +34,11 @@ _SECRETS = (
 _ALWAYS_EXCLUDED = (*_OTHERS, *_KEYS.split(), *_SECRETS)
 """Other people's files, keys and passwords. A pattern such as `!node_modules/` or `!*.env` brings them back."""
 
+_LONGEST_ENDING = 12
+"""What comes after the last dot of a name and is longer is no ending."""
+_MAX_ENDINGS = 50
+_SHOWN_ENDINGS = 8
+
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs):/", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -49,6 +58,54 @@ class FoundFile(NamedTuple):
     path: Path
     size: int
     mtime_ns: int
+
+
+@dataclass
+class Skipped:
+    """What folders hold that is not read, although it is neither hidden nor excluded.
+
+    Attributes:
+        endings: How many files of each kind that can't be read, by their ending in lower case; "" for none.
+        n_linked_folders: How many links to folders.
+        n_linked_files: How many links to files elsewhere.
+    """
+
+    endings: Counter[str] = field(default_factory=Counter)
+    n_linked_folders: int = 0
+    n_linked_files: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.endings or self.n_linked_folders or self.n_linked_files)
+
+    def __str__(self) -> str:
+        """What there is in words: "3 .doc, 1 .msg; 1 linked folder"."""
+        common = self.endings.most_common(_SHOWN_ENDINGS)
+        n_more = self.endings.total() - sum(n for _, n in common)
+        kinds = [f"{n:,} {ending or 'without a known ending'}" for ending, n in common]
+        links = [
+            counted(n, noun)
+            for n, noun in ((self.n_linked_folders, "linked folder"), (self.n_linked_files, "file linked elsewhere"))
+            if n
+        ]
+        return "; ".join(filter(None, (", ".join([*kinds, *([f"{n_more:,} others"] if n_more else [])]), *links)))
+
+    def as_dict(self) -> dict[str, object]:
+        """The same for JSON."""
+        links = {"linked_folders": self.n_linked_folders, "linked_files": self.n_linked_files}
+        return {"endings": dict(self.endings.most_common()), **links}
+
+    def add_file(self, name: str) -> None:
+        """Count a file of a kind that can't be read."""
+        ending = source_of(Path(name).suffix.lower())
+        is_kind = len(ending) <= _LONGEST_ENDING and (ending in self.endings or len(self.endings) < _MAX_ENDINGS)
+        self.endings[ending if is_kind else ""] += 1
+
+    def add(self, other: "Skipped") -> None:
+        """Count what another has counted."""
+        self.endings += other.endings
+        self.n_linked_folders += other.n_linked_folders
+        self.n_linked_files += other.n_linked_files
 
 
 def find_documents(
@@ -83,15 +140,21 @@ def find_documents(
 
 
 def files_at(
-    path: Path, exclude: Sequence[str] = (), on_error: FolderErrorCallback | None = None
+    path: Path,
+    exclude: Sequence[str] = (),
+    on_error: FolderErrorCallback | None = None,
+    skipped: Skipped | None = None,
 ) -> Iterator[FoundFile]:
-    """The document at a path, or those below it. Arguments and errors as those of `find_documents`."""
+    """The document at a path, or those below it. Arguments and errors as those of `find_documents`.
+
+    `skipped` counts what is there and not read.
+    """
     try:
         status = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null character
         raise DocumentError(f"There is no file or folder {path}. Check the spelling.") from error
     if stat.S_ISDIR(status.st_mode):
-        yield from _Folder(path, exclude, on_error).documents()
+        yield from _Folder(path, exclude, on_error, skipped).documents()
         return
     check_kind(path)
     if not stat.S_ISREG(status.st_mode):
@@ -100,7 +163,10 @@ def files_at(
 
 
 def match_pattern(
-    pattern: Path, exclude: Sequence[str] = (), on_error: FolderErrorCallback | None = None
+    pattern: Path,
+    exclude: Sequence[str] = (),
+    on_error: FolderErrorCallback | None = None,
+    skipped: Skipped | None = None,
 ) -> Iterator[FoundFile]:
     """The documents that a pattern matches, and those in the folders that it matches. Otherwise as `files_at`."""
     fixed = next(place for place, part in enumerate(pattern.parts) if _WILDCARD.search(part))
@@ -114,14 +180,14 @@ def match_pattern(
         ) from error
     if not matches:
         raise DocumentError(f"The pattern {pattern} fits no file or folder. Check the spelling.")
-    folder = _Folder(base, exclude, on_error)
+    folder = _Folder(base, exclude, on_error, skipped)
     for match in matches:
         if not folder.passes_over(match.relative_to(base), is_folder=match.is_dir()):
             yield from folder.documents_at(match.relative_to(base))
 
 
 def local_path(path: Path | str) -> Path:
-    """A path as it is, a file:// address as the path in it.
+    """A path as it is, a file:// address as the path in it, a source as the path that it is of.
 
     Raises:
         DocumentError: it is another kind of address.
@@ -134,7 +200,8 @@ def local_path(path: Path | str) -> Path:
         return Path(url2pathname(urlsplit(text).path))
     if _ADDRESS.match(text):
         raise DocumentError(f"{text} is an address, and only files are read. Download it and add the file.")
-    return Path(text)
+    as_shown = path_of(text)
+    return as_shown if not os.path.lexists(text) and os.path.lexists(as_shown) else Path(text)
 
 
 def is_pattern(path: Path) -> bool:
@@ -152,8 +219,8 @@ def check_kind(path: Path) -> None:
         if path.suffix.lower() in PICTURE_KINDS:
             raise MissingDependencyError.for_extra("rapidocr", "ocr")
         raise DocumentError(
-            f"{path} isn't a supported file type. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, "
-            "HTML, Markdown, text, CSV, JSON or source code."
+            f"{path} isn't a supported file type. Add PDF, Word (.docx), OpenDocument text (.odt), RTF, PowerPoint "
+            "(.pptx), Excel (.xlsx), EPUB, HTML, Markdown, text, CSV, JSON or source code."
         )
 
 
@@ -167,8 +234,11 @@ def _exists(path: Path) -> bool:
 class _Folder:
     """A folder that is searched for documents."""
 
-    def __init__(self, path: Path, exclude: Sequence[str], on_error: FolderErrorCallback | None) -> None:
+    def __init__(
+        self, path: Path, exclude: Sequence[str], on_error: FolderErrorCallback | None, skipped: Skipped | None
+    ) -> None:
         self._root = path.resolve()
+        self._skipped = Skipped() if skipped is None else skipped
         self._excluded = _exclusions(self._root, exclude)
         self._on_error = on_error
 
@@ -181,8 +251,18 @@ class _Folder:
             if entry.is_dir(follow_symlinks=False):
                 if not self._excluded.match_file(f"{name}/"):
                     yield from self.documents(name)
-            elif Path(entry.name).suffix.lower() in READERS and not self._excluded.match_file(name):
-                yield from self._file(entry.path, is_link=entry.is_symlink())
+            elif not self._excluded.match_file(name):
+                yield from self._document(entry)
+
+    def _document(self, entry: os.DirEntry[str]) -> Iterator[FoundFile]:
+        """The document that is this file, if it is one."""
+        is_link = entry.is_symlink()
+        if Path(entry.name).suffix.lower() in READERS:
+            yield from self._file(entry.path, is_link=is_link)
+        elif is_link and entry.is_dir():
+            self._skipped.n_linked_folders += 1
+        elif entry.is_file():
+            self._skipped.add_file(entry.name)
 
     def documents_at(self, name: Path) -> Iterator[FoundFile]:
         """The document of this name, or the documents in the folder of this name."""
@@ -214,16 +294,19 @@ class _Folder:
         target = Path(path).resolve() if is_link else Path(path)
         try:
             status = target.stat()
-            if stat.S_ISREG(status.st_mode) and (not is_link or self._is_wanted(target)):
-                yield FoundFile(target, status.st_size, status.st_mtime_ns)
         except OSError:
             return  # gone meanwhile, or a link to nothing
+        if not stat.S_ISREG(status.st_mode):
+            self._skipped.n_linked_folders += is_link and stat.S_ISDIR(status.st_mode)
+        elif not is_link or self._is_wanted(target):
+            yield FoundFile(target, status.st_size, status.st_mtime_ns)
 
     def _is_wanted(self, target: Path) -> bool:
         """Whether what a link leads to is in the folder, and not excluded by its own name."""
-        return target.is_relative_to(self._root) and not self._excluded.match_file(
-            target.relative_to(self._root).as_posix()
-        )
+        if not target.is_relative_to(self._root):
+            self._skipped.n_linked_files += 1
+            return False
+        return not self._excluded.match_file(target.relative_to(self._root).as_posix())
 
 
 def _exclusions(root: Path, exclude: Sequence[str]) -> "GitIgnoreSpec":

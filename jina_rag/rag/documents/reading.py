@@ -6,10 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.discovery import check_kind
+from jina_rag.formatting import escaped
+from jina_rag.rag.documents.discovery import check_kind, local_path
 from jina_rag.rag.documents.headings import Heading
 from jina_rag.rag.documents.sandbox import ReadLimits, run_job
 from jina_rag.rag.documents.scans import scan_pages
+from jina_rag.rag.documents.sources import source_of
 from jina_rag.rag.documents.types import Document, FileContent, Page
 
 _ATTEMPTS = 2
@@ -21,7 +23,7 @@ def read_document(
     """Read one file, in a child process. Safe to call from many threads, and after a fork.
 
     Args:
-        path: The file; a symbolic link is followed.
+        path: The file, or its source in an index; a symbolic link is followed.
         limits: What it may take; None means `ReadLimits()`.
         scans: Which pages may be read by OCR, which takes seconds each; None means all that need it.
 
@@ -43,8 +45,8 @@ def parse_document(
     wanted = [number for number in result["scans"] if scans is None or number in scans]
     scanned, notes = scan_pages(content, wanted, limits)
     document = Document(
-        source=str(content.path),
-        title=result["title"] or content.path.stem,
+        source=source_of(content.path),
+        title=result["title"] or escaped(content.path.stem),
         pages=tuple(
             scanned.get(number) or Page(number, text, tuple(Heading(*heading) for heading in headings))
             for number, text, headings in result["pages"]
@@ -65,8 +67,7 @@ def read_file(path: Path | str, limits: ReadLimits | None = None) -> FileContent
     Raises:
         DocumentError: the file is missing, too large, no ordinary file or of an unknown kind, or changes meanwhile.
     """
-    path = Path(path)
-    _check_name(path)
+    path = local_path(path)
     check_kind(path)
     path = path.resolve()
     limits = limits or ReadLimits()
@@ -97,12 +98,3 @@ def _read_unchanging(path: Path, max_bytes: int) -> FileContent | None:
         (after.st_size, after.st_mtime_ns) == (status.st_size, status.st_mtime_ns) == (len(data), after.st_mtime_ns)
     )
     return FileContent(path, data, after.st_mtime_ns) if is_same else None
-
-
-def _check_name(path: Path) -> None:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise DocumentError(
-            f"{str(path)!r} is not a name that can be stored, for it is not UTF-8. Rename it."
-        ) from error

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from jina_rag.errors import DocumentError, MissingDependencyError
+from jina_rag.formatting import escaped
 from jina_rag.rag.documents.formats import READERS
 from jina_rag.rag.documents.formats.pages import page_image, passage_boxes, scan
 from jina_rag.rag.documents.lockdown import lock_down
@@ -86,12 +87,12 @@ def _answer(request: dict[str, Any], content: BinaryIO) -> dict[str, Any]:
 
 def _error(error: BaseException, message: str) -> dict[str, Any]:
     trace = "" if isinstance(error, MemoryError) else "".join(traceback.format_exception(error, limit=-5))
-    return {"error": type(error).__name__, "message": _storable(message), "traceback": _storable(trace)}
+    return {"error": type(error).__name__, "message": _storable(escaped(message)), "traceback": _storable(trace)}
 
 
 def _read(file: SourceFile) -> dict[str, Any]:
     document = READERS[file.path.suffix.lower()](file)
-    title = " ".join(_storable(document.title).split())
+    title = " ".join(_storable(escaped(document.title)).split())
     if len(title) > _MAX_TITLE:
         file.notes.append(f"The title has {len(title):,} characters and was cut.")
         title = title[: _MAX_TITLE - 1].rstrip() + "…"
@@ -139,7 +140,7 @@ def _metadata(metadata: Mapping[str, str], file: SourceFile) -> dict[str, str]:
 
 def _notes(notes: list[str]) -> list[str]:
     more = [f"There are {len(notes) - _MAX_NOTES:,} more notes like these."] if len(notes) > _MAX_NOTES else []
-    return [_storable(note) for note in notes[:_MAX_NOTES] + more]
+    return [_storable(escaped(note)) for note in notes[:_MAX_NOTES] + more]
 
 
 def _as_json(page: Page) -> list[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError
 from jina_rag.fingerprint import Fingerprint
+from jina_rag.rag.indexing.opening import NO_INDEX
 from jina_rag.rag.store.catalog import CATALOG, Catalog
 from jina_rag.rag.store.chroma_store import CHROMA_FOLDER, Inspection, inspect_folder
 from jina_rag.rag.store.files import refuse_links
@@ -40,7 +41,7 @@ def doctor(folder: Path | str) -> list[Problem]:
     folder = Path(folder)
     catalog = Catalog(folder / CATALOG)
     if not catalog.path.is_file():
-        raise IndexFolderError(f"No index at {folder}: make one with `jina-rag add PATH`.")
+        raise IndexFolderError(NO_INDEX.format(folder))
     try:
         refuse_links(folder)
         damage = catalog.check() if catalog.exists() else ["it is empty"]

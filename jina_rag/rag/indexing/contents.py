@@ -8,18 +8,20 @@ from typing import Self, TextIO
 import numpy as np
 
 from jina_rag.closeable import Closeable
-from jina_rag.errors import IndexFolderError
+from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.check import Problem, doctor
 from jina_rag.rag.indexing.export import ExportCallback, export_chunks
 from jina_rag.rag.indexing.opening import OWN_NAMES, find_catalog
 from jina_rag.rag.indexing.reports import IndexStatus
-from jina_rag.rag.indexing.scan import as_sources
+from jina_rag.rag.indexing.scan import as_sources, outermost
 from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.lock import is_being_written
-from jina_rag.rag.store.types import IndexedDocument
+from jina_rag.rag.store.types import IndexedDocument, TrackedPath
 from jina_rag.vectors import FloatArray
+
+_SHOWN_NAMES = 20
 
 
 class IndexContents(Closeable):
@@ -51,9 +53,23 @@ class IndexContents(Closeable):
         sources = set(self._catalog.sources_below(as_sources(paths)))
         return [document for document in self._catalog.documents() if document.source in sources]
 
+    def tracked_paths(self) -> list[TrackedPath]:
+        """The files and folders that were added, by path."""
+        return self._catalog.tracked_paths()
+
     def collections(self) -> dict[str, int]:
         """How many documents there are in each collection."""
         return self._catalog.collections()
+
+    def check_names(self, filters: Filters) -> None:
+        """Make sure that the index has the collections and kinds of files that filters name.
+
+        Raises:
+            DocumentError: it lacks one; the message lists those that it has.
+        """
+        _check_names("collection", filters.collections, self.collections() if filters.collections else ())
+        kinds = {f".{kind.lower().lstrip('.')}" for kind in filters.file_types}
+        _check_names("file of the type", sorted(kinds), self._catalog.file_types() if kinds else ())
 
     def count_chunks(self) -> int:
         """How many chunks can be found."""
@@ -61,16 +77,17 @@ class IndexContents(Closeable):
 
     def status(self) -> IndexStatus:
         """What is in the index."""
-        collections = self._catalog.collections()
         return IndexStatus(
             folder=self.folder,
             fingerprint=self._catalog.fingerprint(),
-            n_documents=sum(collections.values()),
+            n_documents=self._catalog.count_documents(),
             n_chunks=self.count_chunks(),
             n_bytes=_bytes_on_disk(self.folder),
-            collections=collections,
+            collections=self._catalog.collections(),
             tracked_paths=tuple(self._catalog.tracked_paths()),
             failed=tuple(self._catalog.failed()),
+            skipped=outermost(self._catalog.skipped()),
+            removed=tuple(sorted(self._catalog.removed())),
             is_being_written=is_being_written(self.folder),
         )
 
@@ -146,6 +163,16 @@ class IndexContents(Closeable):
     def close(self) -> None:
         """Give back files."""
         self._catalog.close()
+
+
+def _check_names(what: str, names: Iterable[str], existing: Iterable[str]) -> None:
+    existing = sorted(existing)
+    for name in names:
+        if name not in existing:
+            shown = [each or "(none)" for each in existing[:_SHOWN_NAMES]]
+            n_more = len(existing) - len(shown)
+            listed = ", ".join([*shown, *([f"and {n_more:,} more"] if n_more else [])])
+            raise DocumentError(f"There is no {what} {name} in the index. It has: {listed or 'no documents yet'}.")
 
 
 def _bytes_on_disk(folder: Path) -> int:

@@ -46,7 +46,7 @@ def export_chunks(
 
 
 def _as_json(row: StoredChunk) -> str:
-    more = {"collection": row.collection, "sha256": row.sha256, "metadata": row.metadata}
+    more = {"collections": row.collections, "sha256": row.sha256, "metadata": row.metadata}
     return json.dumps({**asdict(row.chunk), **more}, ensure_ascii=False)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -24,8 +25,11 @@ from jina_rag.rag.indexing.progress import AddProgress, AddProgressCallback, Sto
 from jina_rag.rag.indexing.rebuild import rebuild
 from jina_rag.rag.indexing.reports import AddReport, IndexStatus, SyncReport
 from jina_rag.rag.indexing.scan import (
+    ScanResult,
     as_sources,
+    covering,
     is_below,
+    joined,
     scan_paths,
     scan_tracked,
     tracked_paths_for,
@@ -37,7 +41,7 @@ from jina_rag.rag.store.chroma_store import COLLECTION
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.rag.store.searching import Matches
-from jina_rag.rag.store.types import DEFAULT_COLLECTION, FailedDocument, StoredChunk
+from jina_rag.rag.store.types import FailedDocument, StoredChunk, TrackedPath, as_collections
 from jina_rag.vectors import FloatArray
 
 __all__ = [
@@ -192,21 +196,26 @@ class DocumentIndex(IndexContents):
         paths: Iterable[Path | str],
         on_progress: AddProgressCallback | None = None,
         *,
-        collection: str = DEFAULT_COLLECTION,
+        collections: Sequence[str] = (),
         exclude: Sequence[str] = (),
         should_stop: StopCallback = lambda: False,
         retry_failed: bool = False,
+        restore: bool = False,
     ) -> SyncReport:
         """Add files, and all documents in folders. What is unchanged is left alone; what fails doesn't stop the rest.
+
+        A document may be in several collections: it is in those of every file and folder that was added and that it
+        lies in. What `remove` removed stays out unless it is named itself.
 
         Args:
             paths: Files, folders, glob patterns and file:// addresses; remembered for `sync`, a pattern as the files
                 that it named.
             on_progress: Called with the progress.
-            collection: Where the documents go; one that is in another moves.
+            collections: Those that the documents shall be in, beside those that they are in already.
             exclude: Patterns, as in .gitignore, of what to leave out below folders.
             should_stop: Asked between batches whether to end early. Documents that are complete by then stay.
             retry_failed: Read files again that failed before and have not changed since.
+            restore: Let in again all that was removed below `paths`.
 
         Raises:
             DocumentError: a path doesn't exist, or is a file of a kind that can't be read.
@@ -214,10 +223,11 @@ class DocumentIndex(IndexContents):
             MissingDependencyError: a package without which nothing can be added is not installed.
             JinaRagError: otherwise as `embedder`, if the model is not loaded yet.
         """
-        found, tracked = scan_paths(paths, collection, exclude)
+        found, tracked = scan_paths(paths, collections, exclude)
         with self._writing() as writer:
-            remembered = self._catalog.tracked_paths()
-            self._catalog.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
+            names, removed = {item.path for item in tracked}, self._catalog.removed()
+            self._catalog.let_in(path for path in removed if path in names or (restore and any(covering(path, names))))
+            self._track(joined(tracked, self._catalog.tracked_paths()), found)
             report, _ = writer.add(found, on_progress, should_stop, retry_failed=retry_failed)
             return report
 
@@ -226,23 +236,28 @@ class DocumentIndex(IndexContents):
         paths: Iterable[Path | str] | None = None,
         on_progress: AddProgressCallback | None = None,
         *,
-        collection: str | None = None,
+        collections: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         should_stop: StopCallback = lambda: False,
         retry_failed: bool = False,
+        allow_mass_removal: bool = False,
     ) -> SyncReport:
         """Make the index agree with what is on the disk: add what is new or has changed, remove what is gone.
 
         A folder that has vanished as a whole, or is suddenly empty, is taken for a disk that is not mounted: nothing
-        from there is removed. A document that `remove` removed comes back if its file is still there.
+        from there is removed. Where more than half of what was added from a folder is gone, or all of a folder in it
+        that is still there, nothing from there is removed either unless `allow_mass_removal` says so; the report has
+        these documents as `withheld` and their folders among the failed. What `remove` removed stays out.
 
         Args:
             paths: As for `add`; None for everything that was ever added.
             on_progress: Called with the progress.
-            collection: Where the documents go; None leaves each where its folder was added to.
+            collections: Those that what is in `paths` shall be in, in the place of those that they were added to;
+                None leaves these.
             exclude: Patterns of what to leave out; None for those that the folder was added with.
             should_stop: Asked between batches whether to end early. Nothing is removed then.
             retry_failed: Read files again that failed before and have not changed since.
+            allow_mass_removal: Remove also what looks like a disk that is not mounted.
 
         Raises:
             DocumentError: one of `paths` doesn't exist, has vanished, or can't be read. Without `paths` such a folder
@@ -258,17 +273,25 @@ class DocumentIndex(IndexContents):
                     raise DocumentError("Nothing has been added yet. Name the folder: jina-rag sync FOLDER")
                 tracked = remembered
             else:
-                tracked = tracked_paths_for(paths, remembered, collection, exclude)
+                named = tracked_paths_for(paths, remembered, collections, exclude)
+                names = {item.path for item in named}
+                inner = [item for item in remembered if item.path not in names and any(covering(item.path, names))]
+                tracked = [*named, *inner]
             found = scan_tracked(tracked, known)
             if paths is not None:
                 if found.lost:
                     raise DocumentError(found.lost[0].reason)
-                self._catalog.add_tracked_paths(without_covered(tracked, [*tracked, *remembered], found.files))
+                self._track(named, found)
             report, duplicates = writer.add(found, on_progress, should_stop, retry_failed=retry_failed)
-            return report if report.stopped else writer.remove_missing(report, duplicates, tracked, found)
+            if report.stopped:
+                return report
+            return writer.remove_missing(report, duplicates, tracked, found, allow_mass_removal=allow_mass_removal)
 
     def remove(self, sources: Iterable[Path | str]) -> int:
         """Remove documents, by their `source`, their path or a folder that they are in; the files stay.
+
+        They stay out of the index, also where a folder above them is added or brought up to date, until they are named
+        in `add`.
 
         Returns:
             How many there were.
@@ -285,20 +308,37 @@ class DocumentIndex(IndexContents):
             named = [name for name in names if any(is_below(name, path) for path in paths)]
             self._catalog.remove_tracked_paths(named)
             self._catalog.remove_failed(named)
+            self._keep_out(path for path in paths if any(is_below(source, path) for source in (*gone, *named)))
         return len(gone)
 
     def remove_collection(self, name: str) -> int:
-        """Remove all documents of a collection; the files stay. Returns how many there were.
+        """Remove a collection, and the documents that are in no other; the files stay.
+
+        Returns:
+            How many documents were removed.
 
         Raises:
             IndexFolderError: another process is writing, or the index is damaged.
         """
         with self._writing() as writer:
-            gone = self._catalog.sources(name)
-            writer.remove(gone)
-            self._catalog.remove_tracked_paths(
-                item.path for item in self._catalog.tracked_paths() if item.collection == name
+            members = self._catalog.documents(name)
+            gone = [document.source for document in members if document.collections == (name,)]
+            tracked = self._catalog.tracked_paths()
+            self._catalog.remove_tracked_paths(item.path for item in tracked if item.collections == (name,))
+            others = [item for item in tracked if name in item.collections and item.collections != (name,)]
+            self._catalog.add_tracked_paths(
+                replace(item, collections=as_collections({*item.collections} - {name})) for item in others
             )
+            writer.remove(gone)
+            self._keep_out(gone)
+            self._catalog.set_collections(
+                {
+                    each.source: as_collections({*each.collections} - {name})
+                    for each in members
+                    if each.source not in gone
+                }
+            )
+            self._chroma.follow()
         return len(gone)
 
     def close(self) -> None:
@@ -306,6 +346,16 @@ class DocumentIndex(IndexContents):
         self._chroma.close()
         super().close()
         self._model.close()
+
+    def _track(self, tracked: Sequence[TrackedPath], found: ScanResult) -> None:
+        """Remember what was named."""
+        known = [*self._catalog.tracked_paths(), *tracked]
+        self._catalog.add_tracked_paths(without_covered(tracked, known, found.files, self._catalog.removed()))
+
+    def _keep_out(self, paths: Iterable[str]) -> None:
+        """Remember that files and folders were removed that a tracked folder would bring back."""
+        tracked = {item.path for item in self._catalog.tracked_paths()}
+        self._catalog.keep_out(path for path in paths if any(covering(path, tracked)))
 
     @contextmanager
     def _writing(self) -> Iterator[IndexWriter]:

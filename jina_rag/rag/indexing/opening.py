@@ -20,6 +20,11 @@ from jina_rag.rag.store.lock import HOLDER, LOCK, sole_writer
 DEFAULT_INDEX_FOLDER = Path(".jina-rag/index")
 """Where the command line keeps an index, below the current folder."""
 
+NO_INDEX = (
+    "No index at {}: make one with `jina-rag add PATH`, or name the folder of another one, with --index or in the "
+    "environment variable JINA_RAG_INDEX."
+)
+
 OWN_NAMES = frozenset({LOCK, HOLDER, CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm"})
 """All that stands in the folder beside Chroma's own, and all that a creation which was killed may leave."""
 
@@ -83,7 +88,7 @@ def find_catalog(folder: Path) -> Catalog:
     refuse_links(folder)
     catalog = Catalog(folder / CATALOG)
     if not catalog.exists():
-        raise IndexFolderError(f"No index at {folder}: make one with `jina-rag add PATH`.")
+        raise IndexFolderError(NO_INDEX.format(folder))
     return catalog
 
 

@@ -11,6 +11,7 @@ from jina_rag.errors import BackendError, DocumentError, InputTooLongError, Inva
 from jina_rag.rag.chunking import Chunk, split_document
 from jina_rag.rag.documents.discovery import FoundFile
 from jina_rag.rag.documents.reading import parse_document, read_file
+from jina_rag.rag.documents.sources import source_of
 from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.types import FailedDocument, IndexedDocument, file_kind
 
@@ -27,18 +28,18 @@ class FileTask:
 
     Attributes:
         file: The file as it was found.
-        collection: Where it goes.
+        collections: Those that it is in.
         known: What the index knows of it.
     """
 
     file: FoundFile
-    collection: str
+    collections: tuple[str, ...]
     known: IndexedDocument | None
 
     @property
     def source(self) -> str:
         """What the document is called in the index."""
-        return str(self.file.path)
+        return source_of(self.file.path)
 
     def failed(self, error: Exception) -> FailedDocument:
         """Its failure. One that may not be the file's own is tried again by the next run even if it has not changed."""
@@ -132,7 +133,7 @@ class Parser:
             mtime_ns=content.mtime_ns,
             n_chunks=len(chunks),
             added_at=now(),
-            collection=task.collection,
+            collections=task.collections,
             kind=file_kind(task.source),
             notes=document.notes,
             metadata=document.metadata,

@@ -1,9 +1,10 @@
 """What `DocumentIndex` reports: what it did, and what it holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jina_rag.fingerprint import Fingerprint
+from jina_rag.rag.documents.discovery import Skipped
 from jina_rag.rag.store.types import FailedDocument, TrackedPath
 
 
@@ -13,12 +14,16 @@ class SyncReport:
 
     Attributes:
         added: Sources that are new.
-        updated: Sources whose content or collection has changed.
+        updated: Sources whose content has changed.
+        regrouped: Sources whose collections alone have changed: source, collections before, and now.
         unchanged: Sources that were left as they are.
         removed: Sources whose files are gone; `add` removes nothing.
         moved: Sources whose files were moved: before and now.
         failed: Sources that could not be read or embedded; what the index knew of them is kept. With them are the
-            folders that could not be listed.
+            folders that could not be listed, and those from which too much is gone.
+        withheld: Sources whose files are gone and that were kept, because too much is gone at once.
+        skipped: What is in the folders and is not read.
+        left_out: Sources of files that were removed from the index before and stay out.
         n_chunks: Chunks of the new and updated documents.
         n_embedded: Texts that were embedded for them; all others had a vector already.
         stopped: Whether it ended early because it was asked to.
@@ -26,10 +31,14 @@ class SyncReport:
 
     added: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
+    regrouped: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = ()
     unchanged: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     moved: tuple[tuple[str, str], ...] = ()
     failed: tuple[FailedDocument, ...] = ()
+    withheld: tuple[str, ...] = ()
+    skipped: Skipped = field(default_factory=Skipped)
+    left_out: tuple[str, ...] = ()
     n_chunks: int = 0
     n_embedded: int = 0
     stopped: bool = False
@@ -51,6 +60,8 @@ class IndexStatus:
         collections: How many documents there are in each collection.
         tracked_paths: The files and folders that `sync` searches.
         failed: Files that could not be added, and why.
+        skipped: What is in these folders and is not read, as of the last `add` or `sync`.
+        removed: Files and folders in them that were removed from the index and stay out.
         is_being_written: Whether a process is writing at this moment.
     """
 
@@ -62,4 +73,6 @@ class IndexStatus:
     collections: dict[str, int]
     tracked_paths: tuple[TrackedPath, ...]
     failed: tuple[FailedDocument, ...]
+    skipped: Skipped
+    removed: tuple[str, ...]
     is_being_written: bool

@@ -3,13 +3,16 @@
 import os
 import shlex
 import stat
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.discovery import FoundFile, files_at, is_pattern, local_path, match_pattern
-from jina_rag.rag.store.types import FailedDocument, TrackedPath
+from jina_rag.formatting import escaped
+from jina_rag.rag.documents.discovery import FoundFile, Skipped, files_at, is_pattern, local_path, match_pattern
+from jina_rag.rag.documents.sources import path_of, source_of
+from jina_rag.rag.store.types import DEFAULT_COLLECTION, FailedDocument, TrackedPath, as_collections
 
 
 @dataclass
@@ -17,28 +20,45 @@ class ScanResult:
     """The documents that are below some tracked paths now.
 
     Attributes:
-        files: Each document by its source, with the collection that it belongs to.
+        files: Each document by its source.
         lost: Tracked paths that have vanished or can't be read, and folders that can't be listed, with the reason.
+        skipped: What is not read, by the path that was searched.
+        left_out: Sources of files that the user removed from the index, and that therefore stay out.
     """
 
-    files: dict[str, tuple[FoundFile, str]] = field(default_factory=dict)
+    files: dict[str, FoundFile] = field(default_factory=dict)
     lost: list[FailedDocument] = field(default_factory=list)
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
-    def add(self, files: Iterable[FoundFile], collection: str) -> None:
-        """Put files into a collection, also those that were in another."""
-        self.files.update((str(file.path), (file, collection)) for file in files)
+    def add(self, files: Iterable[FoundFile]) -> None:
+        """Take files that were found."""
+        self.files.update((source_of(file.path), file) for file in files)
 
     def note(self, folder: Path, error: DocumentError) -> None:
         """Remember a folder that can't be listed, or a tracked path that can't be read."""
-        self.lost.append(FailedDocument(str(folder), str(error)))
+        self.lost.append(FailedDocument(source_of(folder), str(error)))
+
+    def leave_out(self, removed: Collection[str], tracked: Collection[str]) -> None:
+        """Drop the files that were removed, unless they were added again: of the paths above a file the nearest counts.
+
+        Args:
+            removed: Files and folders that the user removed.
+            tracked: Files and folders that were added.
+        """
+        if removed:
+            both = {*removed, *tracked}
+            self.left_out = [source for source in self.files if next(covering(source, both), None) in removed]
+            for source in self.left_out:
+                del self.files[source]
 
     def is_gone(self, source: str) -> bool:
         """Whether a document that was not found is truly not there, or not wanted any more."""
-        return not any(is_below(source, item.source) for item in self.lost) and _is_gone_or_left_out(Path(source))
+        return not any(is_below(source, item.source) for item in self.lost) and _is_gone_or_left_out(path_of(source))
 
 
 def scan_paths(
-    paths: Iterable[Path | str], collection: str, exclude: Sequence[str]
+    paths: Iterable[Path | str], collections: Iterable[str], exclude: Sequence[str]
 ) -> tuple[ScanResult, list[TrackedPath]]:
     """Find the documents that paths, patterns and file:// addresses name.
 
@@ -51,38 +71,46 @@ def scan_paths(
     found = ScanResult()
     named: list[Path] = []
     for path in map(local_path, paths):
+        skipped = found.skipped.setdefault(source_of(path.resolve()), Skipped())
         if is_pattern(path):
-            files = list(match_pattern(path, exclude, found.note))
+            files = list(match_pattern(path, exclude, found.note, skipped))
             named += [file.path for file in files]
         else:
-            files = list(files_at(path, exclude, found.note))
+            files = list(files_at(path, exclude, found.note, skipped))
             named.append(path.resolve())
-        found.add(files, collection)
-    return found, [TrackedPath(str(path), collection, tuple(exclude)) for path in named]
+        found.add(files)
+    names = as_collections(collections)
+    return found, [TrackedPath(source_of(path), names, tuple(exclude)) for path in named]
 
 
-def scan_tracked(tracked: Sequence[TrackedPath], known: Collection[str]) -> ScanResult:
-    """Find the documents below tracked paths. Where one lies within another, its own collection counts.
+def scan_tracked(tracked: Iterable[TrackedPath], known: Collection[str]) -> ScanResult:
+    """Find the documents below tracked paths.
 
     Args:
         tracked: Where to search.
         known: The sources of the documents that the index has, or has tried to read.
     """
     found = ScanResult()
-    for item in sorted(tracked, key=lambda item: len(item.path)):
-        if lost := _why_lost(Path(item.path), known):
+    for item in tracked:
+        path = path_of(item.path)
+        if lost := _why_lost(path, known):
             found.lost.append(FailedDocument(item.path, lost))
-        elif os.path.lexists(item.path) or item.path not in known:  # else it is a file that was deleted
+        elif os.path.lexists(path) or item.path not in known:  # else it is a file that was deleted
+            skipped = found.skipped.setdefault(item.path, Skipped())
             try:
-                found.add(files_at(Path(item.path), item.exclude, found.note), item.collection)
+                found.add(files_at(path, item.exclude, found.note, skipped))
             except DocumentError as error:
-                found.note(Path(item.path), error)
+                found.note(path, error)
     return found
 
 
 def as_sources(paths: Iterable[Path | str]) -> list[str]:
-    """What files and folders may be called in an index: by where their links lead, and as they are written."""
-    return [source for path in map(local_path, paths) for source in (str(path.resolve()), _without_dots(path))]
+    """What files and folders may be called in an index: by where their links lead, as they are written, or as shown."""
+    return [
+        source
+        for path in map(local_path, paths)
+        for source in (source_of(path.resolve()), source_of(_without_dots(path)), escaped(_without_dots(path)))
+    ]
 
 
 def _without_dots(path: Path) -> str:
@@ -90,13 +118,22 @@ def _without_dots(path: Path) -> str:
 
 
 def without_covered(
-    tracked: Sequence[TrackedPath], known: Sequence[TrackedPath], files: Collection[str]
+    tracked: Sequence[TrackedPath], known: Sequence[TrackedPath], files: Collection[str], removed: Collection[str]
 ) -> list[TrackedPath]:
-    """`tracked` without those of `files` that a known folder without exclusions brings anyway."""
-    folders = {item.path: item.collection for item in known if not item.exclude}
+    """`tracked` without those of `files` that a known folder without exclusions brings anyway.
+
+    Args:
+        tracked: What is to be remembered.
+        known: What is remembered.
+        files: The sources of those of them that are files.
+        removed: What the user removed; it comes back only if it is remembered by itself.
+    """
+    names = {item.path: {*item.collections, DEFAULT_COLLECTION} for item in known if not item.exclude}
+    places = {*names, *removed}
 
     def is_covered(item: TrackedPath) -> bool:
-        return any(folders.get(str(folder)) == item.collection for folder in Path(item.path).parents)
+        nearest = next((place for place in covering(item.path, places) if place != item.path), None)
+        return nearest in names and nearest not in removed and names[nearest] >= {*item.collections}
 
     return [item for item in tracked if item.path not in files or not is_covered(item)]
 
@@ -104,31 +141,52 @@ def without_covered(
 def tracked_paths_for(
     paths: Iterable[Path | str],
     remembered: Sequence[TrackedPath],
-    collection: str | None,
+    collections: Iterable[str] | None,
     exclude: Sequence[str] | None,
 ) -> list[TrackedPath]:
-    """Paths, patterns and file:// addresses as what to track: what is not given is as for the nearest tracked folder.
+    """Paths, patterns and file:// addresses as what to track: what is not given is as it was remembered.
 
     Raises:
         DocumentError: a pattern matches nothing, or an address is not one of a file.
     """
     by_path = {item.path: item for item in remembered}
+    names = None if collections is None else as_collections(collections)
     tracked = []
     for named in map(local_path, paths):
-        is_known = str(named.resolve()) in by_path  # a file that is gone may look like a pattern: notes [1].md
+        is_known = source_of(named.resolve()) in by_path  # a file that is gone may look like a pattern: notes [1].md
         matched = is_pattern(named) and not is_known
         places = (
             [file.path for file in match_pattern(named, exclude or (), lambda _, __: None)]
             if matched
             else [named.resolve()]
         )
-        for path in places:
-            above = (by_path[str(place)] for place in (path, *path.parents) if str(place) in by_path)
-            nearest = next(above, TrackedPath(str(path)))
-            inherited = nearest.exclude if nearest.path == str(path) else ()
-            patterns = exclude if exclude is not None else inherited
-            tracked.append(TrackedPath(str(path), collection or nearest.collection, tuple(patterns)))
+        for source in map(source_of, places):
+            before = by_path.get(source, TrackedPath(source))
+            patterns = before.exclude if exclude is None else exclude
+            tracked.append(TrackedPath(source, names or before.collections, tuple(patterns)))
     return tracked
+
+
+def joined(tracked: Iterable[TrackedPath], remembered: Iterable[TrackedPath]) -> list[TrackedPath]:
+    """`tracked`, each in the collections that it was added to before, too."""
+    before = {item.path: item.collections for item in remembered}
+    return [
+        replace(item, collections=as_collections((*item.collections, *before.get(item.path, ())))) for item in tracked
+    ]
+
+
+def collections_by_place(tracked: Iterable[TrackedPath]) -> Callable[[str], tuple[str, ...]]:
+    """The rule for collections: a document is in those of every tracked file or folder that it lies in."""
+    names = {item.path: item.collections for item in tracked}
+
+    @cache
+    def of_folder(folder: str) -> frozenset[str]:
+        return frozenset(name for place in covering(folder, names) for name in names[place])
+
+    def of_document(source: str) -> tuple[str, ...]:
+        return as_collections({*names.get(source, ()), *of_folder(os.path.dirname(source))})  # noqa: PTH120 - faster
+
+    return of_document
 
 
 def is_below(source: str, folder: str) -> bool:
@@ -136,10 +194,29 @@ def is_below(source: str, folder: str) -> bool:
     return source == folder or source.startswith(folder.rstrip(os.sep) + os.sep)
 
 
+def covering(source: str, places: Collection[str]) -> Iterator[str]:
+    """Those of some files and folders that are a path or that it lies in, the nearest first."""
+    above = ""
+    while source != above:
+        if source in places:
+            yield source
+        above, source = source, os.path.dirname(source)  # noqa: PTH120 - a Path takes ten times as long
+
+
+def outermost(skipped: Mapping[str, Skipped]) -> Skipped:
+    """What is not read in all, where a folder that lies in another is not counted twice."""
+    total = Skipped()
+    for place, one in skipped.items():
+        if not any(above != place for above in covering(place, skipped)):
+            total.add(one)
+    return total
+
+
 def _why_lost(path: Path, known: Collection[str]) -> str | None:
     """Why a tracked path can't be compared with the index now; None if it can. A disk may not be mounted."""
-    fault = _fault_of(path, is_known=str(path) in known)
-    n_known = sum(is_below(source, str(path)) for source in known) if fault else 0
+    source = source_of(path)
+    fault = _fault_of(path, is_known=source in known)
+    n_known = sum(is_below(each, source) for each in known) if fault else 0
     if not n_known:
         return None
     return (

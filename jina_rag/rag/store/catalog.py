@@ -17,6 +17,7 @@ import numpy as np
 
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.documents.discovery import Skipped
 from jina_rag.rag.store import faults, fulltext, journal, searching
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.rows import (
@@ -25,6 +26,7 @@ from jina_rag.rag.store.rows import (
     as_chunk,
     as_document,
     as_metadata,
+    as_skipped,
     as_stored_chunk,
     as_tracked_path,
     as_vector,
@@ -33,6 +35,7 @@ from jina_rag.rag.store.rows import (
     document_values,
     read_chunks,
     read_vectors,
+    strings,
     write_vectors,
 )
 from jina_rag.rag.store.schema import version
@@ -110,10 +113,22 @@ class Catalog:
             rows = connection.execute(f"SELECT source FROM documents WHERE {condition} ORDER BY source", parameters)  # noqa: S608 - ours
             return [source for (source,) in rows]
 
+    def count_documents(self) -> int:
+        """How many documents there are."""
+        with self._read() as connection:
+            count: int = connection.execute("SELECT count(*) FROM documents").fetchone()[0]
+            return count
+
     def collections(self) -> dict[str, int]:
         """How many documents there are in each collection."""
         with self._read() as connection:
-            return dict(connection.execute("SELECT collection, count(*) FROM documents GROUP BY 1 ORDER BY 1"))
+            query = "SELECT value, count(*) FROM documents, json_each(documents.collections) GROUP BY 1 ORDER BY 1"
+            return dict(connection.execute(query))
+
+    def file_types(self) -> list[str]:
+        """The endings of all documents' names."""
+        with self._read() as connection:
+            return [kind for (kind,) in connection.execute("SELECT DISTINCT kind FROM documents")]
 
     def sources_below(self, paths: Iterable[str]) -> list[str]:
         """The documents that are these files, or lie in these folders."""
@@ -162,7 +177,7 @@ class Catalog:
         condition, parameters = (filters or Filters()).chunk_condition()
         wanted = f"FROM chunks JOIN documents ON documents.source = chunks.source WHERE {condition}"
         vector = "SELECT vector FROM vectors WHERE vectors.digest = chunks.digest"
-        columns = f"collection, sha256, metadata, ({vector}), {CHUNK_COLUMNS}"
+        columns = f"collections, sha256, metadata, ({vector}), {CHUNK_COLUMNS}"
         query = f"SELECT {columns} {wanted} ORDER BY chunks.source, position"
         with self._read() as connection:
             (count,) = connection.execute(f"SELECT count(*) {wanted}", parameters).fetchone()
@@ -249,9 +264,12 @@ class Catalog:
         with self._write() as connection:
             write_vectors(connection, vectors)
             for document, chunks in documents:
-                query = "SELECT collection, metadata FROM documents WHERE source = ?"
+                query = "SELECT collections, metadata FROM documents WHERE source = ?"
                 row = connection.execute(query, [document.source]).fetchone()
-                is_moved = not row or (row[0], as_metadata(row[1])) != (document.collection, document.metadata)
+                is_moved = not row or (strings(row[0]), as_metadata(row[1])) != (
+                    document.collections,
+                    document.metadata,
+                )
                 before = _delete(connection, document.source)
                 connection.execute("DELETE FROM failed WHERE source = ?", [document.source])
                 marks = ", ".join("?" * len(fields(IndexedDocument)))
@@ -275,11 +293,12 @@ class Catalog:
                 journal.mark_dirty(connection, _delete(connection, source))
             _forget_unused_vectors(connection)
 
-    def set_collections(self, collections: Mapping[str, str]) -> None:
+    def set_collections(self, collections: Mapping[str, Sequence[str]]) -> None:
         """Put documents, named by source, into other collections."""
         with self._write() as connection:
-            for source, collection in collections.items():
-                connection.execute("UPDATE documents SET collection = ? WHERE source = ?", [collection, source])
+            for source, names in collections.items():
+                row = [json.dumps(names, ensure_ascii=False), source]
+                connection.execute("UPDATE documents SET collections = ? WHERE source = ?", row)
                 ids = connection.execute("SELECT id FROM chunks WHERE source = ?", [source]).fetchall()
                 journal.mark_dirty(connection, [id_ for (id_,) in ids])
 
@@ -302,7 +321,7 @@ class Catalog:
     def tracked_paths(self) -> list[TrackedPath]:
         """What was added, by path."""
         with self._read() as connection:
-            rows = connection.execute("SELECT path, collection, exclude FROM tracked_paths ORDER BY path")
+            rows = connection.execute("SELECT path, collections, exclude FROM tracked_paths ORDER BY path")
             return [as_tracked_path(row) for row in rows]
 
     def add_tracked_paths(self, paths: Iterable[TrackedPath]) -> None:
@@ -310,13 +329,43 @@ class Catalog:
         with self._write() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO tracked_paths VALUES (?, ?, ?)",
-                [(path.path, path.collection, json.dumps(path.exclude)) for path in paths],
+                [(path.path, json.dumps(path.collections), json.dumps(path.exclude)) for path in paths],
             )
 
     def remove_tracked_paths(self, paths: Iterable[str]) -> None:
         """Forget that these were added."""
         with self._write() as connection:
-            connection.executemany("DELETE FROM tracked_paths WHERE path = ?", [(path,) for path in paths])
+            for path in paths:
+                connection.execute("DELETE FROM tracked_paths WHERE path = ?", [path])
+                connection.execute("DELETE FROM skipped WHERE path = ?", [path])
+
+    def skipped(self) -> dict[str, Skipped]:
+        """What lies in each tracked path and is not read, as it was found last."""
+        with self._read() as connection:
+            return {path: as_skipped(what) for path, what in connection.execute("SELECT path, what FROM skipped")}
+
+    def set_skipped(self, skipped: Mapping[str, Skipped]) -> None:
+        """Remember what lies in tracked paths and is not read."""
+        with self._write() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO skipped SELECT path, ?2 FROM tracked_paths WHERE path = ?1",
+                [(path, json.dumps(what.as_dict())) for path, what in skipped.items()],
+            )
+
+    def removed(self) -> set[str]:
+        """Files and folders that were removed and stay out."""
+        with self._read() as connection:
+            return {path for (path,) in connection.execute("SELECT path FROM removed")}
+
+    def keep_out(self, paths: Iterable[str]) -> None:
+        """Remember that files and folders were removed."""
+        with self._write() as connection:
+            connection.executemany("INSERT OR IGNORE INTO removed VALUES (?)", [(path,) for path in paths])
+
+    def let_in(self, paths: Iterable[str]) -> None:
+        """Forget that files and folders were removed."""
+        with self._write() as connection:
+            connection.executemany("DELETE FROM removed WHERE path = ?", [(path,) for path in paths])
 
     def failed(self) -> list[FailedDocument]:
         """The files that could not be added, by source."""

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -24,6 +26,8 @@ from jina_rag.vectors import FloatArray
 if TYPE_CHECKING:
     from chromadb.api.client import Client
 
+    from jina_rag.chroma import Metadata
+
 COLLECTION = "documents"
 """The collection's name in Chroma."""
 
@@ -38,6 +42,7 @@ _METADATA = ("author", "created", "modified")
 
 _spellings = count()
 _MAX_SPELLINGS = 64
+_links: list[TemporaryDirectory[str]] = []
 
 T = TypeVar("T")
 
@@ -119,14 +124,14 @@ class VectorStore:
         self._client.close()
 
 
-def chunk_metadata(stored: StoredChunk) -> Mapping[str, str | int]:
+def chunk_metadata(stored: StoredChunk) -> "Metadata":
     """What Chroma keeps beside a chunk: where it stands and whose it is, for filters of all frameworks."""
     chunk, kind = stored.chunk, file_kind(stored.chunk.source)
     return {
         **{name: stored.metadata[name] for name in _METADATA if name in stored.metadata},
         **chunk.metadata,
         "document_id": chunk.source,  # LlamaIndex deletes a document's nodes by this name for it
-        "collection": stored.collection,
+        "collections": list(stored.collections),
         **({"kind": kind} if kind else {}),
     }
 
@@ -184,7 +189,7 @@ def _open_client(folder: Path) -> "Client":
     refuse_super_journal(folder / "chroma.sqlite3")
     # Within a process Chroma opens a path once and hands the same state to all. Spelled differently, with more slashes
     # at its end, it is another path, and an index can renew its state whoever else has the folder open.
-    path = f"{folder.parent.resolve() / folder.name}{os.sep * (next(_spellings) % _MAX_SPELLINGS)}"
+    path = f"{_as_utf8(folder.parent.resolve() / folder.name)}{os.sep * (next(_spellings) % _MAX_SPELLINGS)}"
     with chroma_errors(folder):
         try:
             client = PersistentClient(path, Settings(anonymized_telemetry=False))
@@ -192,6 +197,19 @@ def _open_client(folder: Path) -> "Client":
             raise IndexFolderError(_explained(folder, str(error))) from error
     assert isinstance(client, Client)  # its declared type knows no close()
     return client
+
+
+@cache
+def _as_utf8(folder: Path) -> Path:
+    """A path that Chroma takes: where a folder's own is no UTF-8, that of a link to it."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        _links.append(TemporaryDirectory(prefix="jina-rag-"))  # removed when the process ends
+        link = Path(_links[-1].name, CHROMA_FOLDER)
+        link.symlink_to(folder)
+        return link
+    return folder
 
 
 @dataclass(frozen=True)

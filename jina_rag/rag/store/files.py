@@ -42,5 +42,5 @@ def refuse_links(folder: Path) -> None:
             path = Path(place, name)
             if path.is_symlink() or (hasattr(path, "is_junction") and path.is_junction()):
                 raise IndexFolderError(
-                    f"{path} is a link, and an index has none. If you don't know where it comes from, delete the index."
+                    f"{path} is a link, and an index has none. Remove the link if you know it, or name another folder."
                 )

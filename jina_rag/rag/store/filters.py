@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from jina_rag.formatting import escaped
+
 _GLOB_SIGNS = "*?"
 
 SEPARATOR = os.sep
@@ -42,7 +44,7 @@ class Filters:
             several = getattr(self, name)
             if isinstance(several, str):
                 raise ValueError(f"{name} takes a list of them, such as [{several!r}].")
-            object.__setattr__(self, name, tuple(several))
+            object.__setattr__(self, name, tuple(map(escaped, several)))
         for text in self.where:
             _metadata_condition(text)
 
@@ -70,7 +72,8 @@ class Filters:
         if self.file_types:
             yield _any_of("documents.kind", [f".{kind.lower().lstrip('.')}" for kind in self.file_types])
         if self.collections:
-            yield _any_of("documents.collection", self.collections)
+            condition, names = _any_of("value", self.collections)
+            yield f"EXISTS (SELECT 1 FROM json_each(documents.collections) WHERE {condition})", names  # noqa: S608 - ours
         if self.modified_after:
             yield "documents.mtime_ns >= ?", [_nanoseconds(self.modified_after)]
         if self.modified_before:

@@ -34,7 +34,9 @@ def sole_writer(folder: Path) -> Iterator[None]:
         raise MissingDependencyError.for_extra("filelock", "rag") from error
 
     if (folder / LOCK).is_symlink():
-        raise IndexFolderError(f"{folder / LOCK} is a link, and an index has none. Delete it.")
+        raise IndexFolderError(
+            f"{folder / LOCK} is a link, and an index has none. Remove the link if you know it, or name another folder."
+        )
     lock = FileLock(folder / LOCK, mode=0o600)
     try:
         # Not at once: who only asks whether somebody writes holds the lock for a moment, too.

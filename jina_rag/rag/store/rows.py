@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.documents.discovery import Skipped
 from jina_rag.rag.store.types import IndexedDocument, StoredChunk, TrackedPath, text_digest
 from jina_rag.vectors import FloatArray
 
@@ -21,14 +23,15 @@ _OF_A_CHUNK = (str, str, str, int, int | None, str | None, int, int, str)
 def as_document(row: tuple[Any, ...]) -> IndexedDocument:
     """A document from `DOCUMENT_COLUMNS`."""
     values = dict(zip((field.name for field in fields(IndexedDocument)), row, strict=True))
-    values |= {"notes": _strings(values["notes"]), "metadata": as_metadata(values["metadata"])}
+    lists = {name: strings(values[name]) for name in ("collections", "notes")}
+    values |= {**lists, "metadata": as_metadata(values["metadata"])}
     return IndexedDocument(**values)
 
 
 def document_values(document: IndexedDocument) -> list[object]:
     """The values of its columns."""
     values = {field.name: getattr(document, field.name) for field in fields(document)}
-    texts = {name: json.dumps(values[name], ensure_ascii=False) for name in ("notes", "metadata")}
+    texts = {name: json.dumps(values[name], ensure_ascii=False) for name in ("collections", "notes", "metadata")}
     return list({**values, **texts}.values())
 
 
@@ -45,15 +48,17 @@ def chunk_values(chunk: Chunk) -> list[object]:
 
 
 def as_stored_chunk(row: tuple[Any, ...]) -> StoredChunk:
-    """A chunk with its document's collection, hash and metadata and its vector, which come first in the row."""
-    collection, sha256, metadata, vector, *columns = row
+    """A chunk with its document's collections, hash and metadata and its vector, which come first in the row."""
+    collections, sha256, metadata, vector, *columns = row
     chunk = as_chunk(tuple(columns))
-    return StoredChunk(chunk, collection, sha256, as_metadata(metadata), as_vector(vector) if vector else None)
+    return StoredChunk(
+        chunk, strings(collections), sha256, as_metadata(metadata), as_vector(vector) if vector else None
+    )
 
 
 def read_chunks(connection: sqlite3.Connection, ids: Sequence[str], dimensions: int) -> dict[str, StoredChunk]:
     """The chunks that have these ids, by id; a vector of another width counts as lost."""
-    query = f"""SELECT collection, sha256, metadata, CASE length(vector) WHEN ? THEN vector END, {CHUNK_COLUMNS}
+    query = f"""SELECT collections, sha256, metadata, CASE length(vector) WHEN ? THEN vector END, {CHUNK_COLUMNS}
         FROM chunks JOIN documents USING (source) LEFT JOIN vectors USING (digest)
         WHERE chunks.id IN (SELECT value FROM json_each(?))"""  # noqa: S608 - our own columns
     rows = connection.execute(query, [4 * dimensions, json.dumps(list(ids))]) if ids else ()
@@ -68,8 +73,17 @@ def count_chunks(connection: sqlite3.Connection) -> int:
 
 def as_tracked_path(row: tuple[Any, ...]) -> TrackedPath:
     """A tracked path from its three columns."""
-    path, collection, exclude = row
-    return TrackedPath(path, collection, _strings(exclude))
+    path, collections, exclude = row
+    return TrackedPath(path, strings(collections), strings(exclude))
+
+
+def as_skipped(text: str) -> Skipped:
+    """What is not read, from its column."""
+    match _json(text):
+        case {"endings": dict() as endings, "linked_folders": int() as n_folders, "linked_files": int() as n_files}:
+            if all(isinstance(n, int) for n in endings.values()):
+                return Skipped(Counter(endings), n_folders, n_files)
+    raise sqlite3.DatabaseError("what was skipped is damaged")
 
 
 def as_vector(stored: bytes) -> FloatArray:
@@ -104,7 +118,8 @@ def as_metadata(text: str) -> dict[str, str]:
     return values
 
 
-def _strings(text: str) -> tuple[str, ...]:
+def strings(text: str) -> tuple[str, ...]:
+    """A list of texts from its column."""
     values = _json(text)
     if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
         raise sqlite3.DatabaseError("a list is damaged")

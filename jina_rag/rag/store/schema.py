@@ -16,7 +16,7 @@ _TABLES = (
     """CREATE TABLE documents (
         source TEXT PRIMARY KEY, title TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL, n_chunks INTEGER NOT NULL, added_at TEXT NOT NULL,
-        collection TEXT NOT NULL, kind TEXT NOT NULL, notes TEXT NOT NULL, metadata TEXT NOT NULL
+        collections TEXT NOT NULL, kind TEXT NOT NULL, notes TEXT NOT NULL, metadata TEXT NOT NULL
     )""",
     """CREATE TABLE chunks (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, title TEXT NOT NULL,
@@ -26,7 +26,11 @@ _TABLES = (
     "CREATE TABLE vectors (digest BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE staged_vectors (digest BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE dirty (id TEXT PRIMARY KEY) WITHOUT ROWID",
-    "CREATE TABLE tracked_paths (path TEXT PRIMARY KEY, collection TEXT NOT NULL, exclude TEXT NOT NULL)",
+    "CREATE TABLE tracked_paths (path TEXT PRIMARY KEY, collections TEXT NOT NULL, exclude TEXT NOT NULL)",
+    # what lies in a tracked path and is not read, see discovery.Skipped
+    "CREATE TABLE skipped (path TEXT PRIMARY KEY, what TEXT NOT NULL)",
+    # files and folders that were removed and stay out, although they lie in a tracked path
+    "CREATE TABLE removed (path TEXT PRIMARY KEY) WITHOUT ROWID",
     """CREATE TABLE failed (
         source TEXT PRIMARY KEY, reason TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
         failed_at TEXT NOT NULL
@@ -34,7 +38,6 @@ _TABLES = (
     *fulltext.TABLES,
     "CREATE INDEX chunks_by_source ON chunks (source, position)",
     "CREATE INDEX chunks_by_digest ON chunks (digest)",
-    "CREATE INDEX documents_by_collection ON documents (collection)",
 )
 
 
@@ -64,15 +67,15 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
         return
     if found != VERSION:
         raise IndexFolderError(
-            f"{path} was made by another version of jina-rag ({found} there, {VERSION} here). Install that, or delete "
-            "the index and add the documents again."
+            f"{path} was made by another version of jina-rag ({found} there, {VERSION} here). Install that, or make a "
+            "new index in another folder and add the documents to it."
         )
     ours = _our_objects()
     for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
         if ours.get((kind, name), "") not in (sql, None):
             raise IndexFolderError(
-                f"{path} holds what jina-rag did not make ({kind} {name}), and is not opened. If you don't know where "
-                "the index comes from, delete it; else make it again from its documents."
+                f"{path} holds what jina-rag did not make ({kind} {name}), and is not opened. Make a new "
+                "index in another folder and add the documents to it."
             )
 
 

@@ -17,15 +17,15 @@ _MAX_IDLE = 8
 
 _NOT_WRITABLE = "{path} can't be written ({error}). Give yourself the right to write to its folder and the files in it."
 _BUSY = "{path} is in use by another process ({error}). Try again when that is done."
-_UNUSABLE = (
-    "{path} can't be used ({error}). If it is damaged, delete its folder and add the documents again; "
-    "`jina-rag doctor` says what is wrong."
-)
+_DAMAGED = "{path} is damaged ({error}). Move its folder away and add the documents again; `jina-rag doctor` says more."
+_UNUSABLE = "{path} can't be used ({error}). `jina-rag doctor` says whether something is wrong with it."
 _MESSAGES = {
     sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
     sqlite3.SQLITE_PERM: _NOT_WRITABLE,
     sqlite3.SQLITE_CANTOPEN: _NOT_WRITABLE,
     sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
 _NEEDS_NO_WRITING = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}

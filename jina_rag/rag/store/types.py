@@ -1,15 +1,17 @@
 """Documents and chunks as the catalog stores them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from jina_rag.formatting import escaped
 from jina_rag.rag.chunking import Chunk
 from jina_rag.vectors import FloatArray
 
 DEFAULT_COLLECTION = "default"
+"""Where the documents are that are in no other collection."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +19,14 @@ class IndexedDocument:
     """A document as the index knows it.
 
     Attributes:
-        source: The file's absolute path.
+        source: The file's absolute path, as `documents.sources.source_of` spells it.
         title: What to call it in front of people.
         sha256: Of the file's bytes.
         size: Of the file, in bytes.
         mtime_ns: When the file was last changed, in nanoseconds since 1970.
         n_chunks: Into how many chunks it was cut.
         added_at: When it was added or last updated, ISO 8601, UTC.
-        collection: The collection that it is in.
+        collections: Those that it is in, at least one, sorted.
         kind: The ending of its name in lower case, such as ".pdf".
         notes: What people should know of how it was read, in sentences.
         metadata: What the file says about itself, such as "author" and "created" (ISO 8601).
@@ -37,7 +39,7 @@ class IndexedDocument:
     mtime_ns: int
     n_chunks: int
     added_at: str
-    collection: str = DEFAULT_COLLECTION
+    collections: tuple[str, ...] = (DEFAULT_COLLECTION,)
     kind: str = ""
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -67,13 +69,13 @@ class TrackedPath:
     """A file or folder that was added, for a later `sync`.
 
     Attributes:
-        path: Absolute.
-        collection: Where its documents go.
+        path: Absolute, as `documents.sources.source_of` spells it.
+        collections: Those that all documents in it are in.
         exclude: Patterns of what is left out below it.
     """
 
     path: str
-    collection: str = DEFAULT_COLLECTION
+    collections: tuple[str, ...] = (DEFAULT_COLLECTION,)
     exclude: tuple[str, ...] = ()
 
 
@@ -82,17 +84,22 @@ class StoredChunk(NamedTuple):
 
     Attributes:
         chunk: The chunk.
-        collection: That of its document.
+        collections: Those of its document.
         sha256: Of its document's file.
         metadata: That of its document.
         vector: Float32 of shape (d,); None if it has been lost.
     """
 
     chunk: Chunk
-    collection: str
+    collections: tuple[str, ...]
     sha256: str
     metadata: Mapping[str, str]
     vector: FloatArray | None
+
+
+def as_collections(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of collections as they are stored: sorted, and the default one only where there is no other."""
+    return tuple(sorted({*map(escaped, names)} - {DEFAULT_COLLECTION})) or (DEFAULT_COLLECTION,)
 
 
 def text_digest(text: str) -> bytes:

@@ -7,6 +7,7 @@ import pytest
 
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents import Page, ReadLimits, find_documents, read_document
+from jina_rag.rag.documents.discovery import Skipped, files_at
 from tests.rag.documents.pdf import write_pdf
 
 
@@ -21,6 +22,21 @@ def test_a_folder_gives_its_documents_and_passes_over_the_rest(tmp_path: Path) -
     for other in ("video.mp4", "b/.hidden.txt", ".git/e.txt", "no_ending"):
         _write(tmp_path / other)
     assert find_documents([tmp_path]) == sorted(wanted)
+
+
+def test_what_is_not_read_is_counted_by_its_ending(tmp_path: Path) -> None:
+    for name in ("a.md", "b.doc", "c/d.DOC", "c/e.msg", "README", "f.a very long one", ".hidden.doc", "prod.env.bak"):
+        _write(tmp_path / "notes" / name)
+    (tmp_path / "notes" / "c" / "linked").symlink_to(tmp_path)
+    (tmp_path / "notes" / "linked.txt").symlink_to(_write(tmp_path / "outside.txt"))
+    (tmp_path / "notes" / "linked.md").symlink_to(tmp_path)
+    skipped = Skipped()
+    assert len(list(files_at(tmp_path / "notes", ["*.bak"], None, skipped))) == 1
+    assert str(skipped) == "2 .doc, 2 without a known ending, 1 .msg; 2 linked folders; 1 file linked elsewhere"
+    for number in range(99):
+        skipped.add_file(f"a.{number}")
+    assert str(skipped).startswith("54 without a known ending, 2 .doc, 1 .msg, 1 .0, ")
+    assert str(skipped).endswith(", 42 others; 2 linked folders; 1 file linked elsewhere")
 
 
 def test_a_file_named_twice_is_one_document(tmp_path: Path) -> None:
@@ -194,17 +210,6 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_document_error(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="can't be read"):
         read_document(tmp_path / "a.txt")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="file names are Unicode there")
-def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
-    try:
-        path.write_text("text")
-    except OSError:
-        pytest.skip("this file system takes only UTF-8 names")
-    with pytest.raises(DocumentError, match="Rename it"):
-        read_document(path)
 
 
 def test_html_keeps_headings_and_drops_what_nobody_reads(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ ORIGINALS: dict[str, Callable[[Path], object]] = {
     ".docx": lambda path: write_docx(path, docx_paragraph("Title", "heading1") + docx_paragraph("Some text. ") * 30),
     ".odt": lambda path: write_odt(path, "<text:h>Title</text:h>" + "<text:p>Some text. </text:p>" * 9),
     ".pptx": lambda path: write_pptx(path, [shape(shape_paragraph("Some text. ") * 9)] * 3),
+    ".rtf": lambda path: path.write_bytes(
+        rb"{\rtf1\ansi{\fonttbl{\f0\fcharset204 A;}}{\info{\title T}}Some \'e9 text{\footnote note}\par\u8364?"
+        rb"\trowd\cellx1\intbl a\cell\row\pard{\field{\*\fldinst HYPERLINK x}{\fldrslt y}}}" * 3
+    ),
     ".xlsx": _write_xlsx,
     ".epub": write_epub,
 }
@@ -68,7 +72,7 @@ def _mutate(data: bytes, random: random.Random) -> bytes:
 
 def _write_mutated(original: Path, target: Path, random: random.Random) -> None:
     """A mutation of a file: of its bytes, or in an archive half of the times of what is packed."""
-    if original.suffix == ".pdf" or random.random() < 0.5:
+    if original.suffix in (".pdf", ".rtf") or random.random() < 0.5:
         target.write_bytes(_mutate(original.read_bytes(), random))
         return
     with ZipFile(original) as archive:

@@ -193,7 +193,7 @@ def test_any_chroma_client_can_read_the_vectors(tmp_path: Path, notes: Path, emb
         found = client.get_collection(COLLECTION, embedding_function=None).get(where={"title": "Mars"})
     assert found["documents"] == [(notes / "mars.md").read_text()]
     source = str(notes / "mars.md")
-    kept = {"collection": "default", "kind": ".md"}
+    kept = {"collections": ["default"], "kind": ".md"}
     place = {"title": "Mars", "heading": "Mars", "position": 0, "start": 0, "end": len(found["documents"][0])}
     assert found["metadatas"] == [{"source": source, "document_id": source, **place, **kept}]
 
@@ -283,7 +283,7 @@ def test_a_folder_with_other_things_is_not_written_to(tmp_path: Path, embedder: 
 
 def test_a_damaged_catalog_is_reported(index: DocumentIndex, embedder: Embedder) -> None:
     (index.folder / "index.sqlite3").write_bytes(b"not a database, but long enough to look like one" * 10)
-    with pytest.raises(IndexFolderError, match="delete its folder"):
+    with pytest.raises(IndexFolderError, match=r"is damaged .*Move its folder away"):
         DocumentIndex.open(index.folder, embedder)
 
 

@@ -17,7 +17,8 @@ from jina_rag import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.rag import Filters
 from jina_rag.rag.documents.discovery import IGNORE_FILE
-from jina_rag.rag.documents.reading import FileContent, read_file
+from jina_rag.rag.documents.reading import read_file
+from jina_rag.rag.documents.types import FileContent
 from jina_rag.rag.indexing import ingest as ingestion
 from jina_rag.rag.indexing import parsing
 from jina_rag.rag.indexing.index import DocumentIndex, SyncReport
@@ -303,6 +304,80 @@ def test_a_disk_that_is_not_mounted_is_no_deletion(
     assert _counts(index.sync()) == {"unchanged": 2}
 
 
+def test_what_was_removed_stays_out_until_it_is_named(index: DocumentIndex, notes: Path) -> None:
+    (notes / "deep").mkdir()
+    for name in ("pluto", "eris"):
+        (notes / "deep" / f"{name}.txt").write_text(f"{name} is far away.")
+    index.add([notes])
+    assert index.remove([notes / "mars.md", notes / "deep", notes / "nowhere"]) == 3
+    assert index.status().removed == (str(notes / "deep"), str(notes / "mars.md"))
+    (notes / "mars.md").write_text("Changed.")
+    for report in (index.sync(), index.add([notes]), index.sync([notes]), index.sync([notes / "mars.md"])):
+        assert (report.added, report.removed) == ((), ())
+        assert str(notes / "mars.md") in report.left_out
+    assert index.add([notes / "deep" / "eris.txt"]).added == (str(notes / "deep" / "eris.txt"),)
+    assert _counts(index.sync()) == {"unchanged": 3}
+    assert index.add([str(notes / "*.md")]).added == (str(notes / "mars.md"),)
+    assert index.add([notes], restore=True).added == (str(notes / "deep" / "pluto.txt"),)
+    assert index.status().removed == ()
+    assert _counts(index.sync()) == {"unchanged": 5}
+
+    index.remove([notes / "mars.md"])
+    (notes / "mars.md").unlink()
+    index.sync()
+    assert index.status().removed == ()  # it is gone, and a new file of its name is another one
+    assert index.remove([notes]) == 4
+    assert index.status().removed == ()  # nothing would bring it back
+    assert _counts(index.add([notes])) == {"added": 4}
+
+
+def _stray(notes: Path) -> None:
+    (notes.parent / "away").mkdir()
+    for file in list(notes.iterdir()):
+        file.rename(notes.parent / "away" / file.name)
+    (notes / "lost+found.txt").write_text("A stray file.")
+
+
+def _deleted(notes: Path) -> None:
+    (notes / "mars.md").unlink()
+    (notes / "venus.txt").unlink()
+
+
+@pytest.mark.parametrize("named", [".", "*"], ids=["a folder", "its files"])
+@pytest.mark.parametrize(("loss", "n_lost"), [(_stray, 3), (_deleted, 2)])
+def test_more_than_half_of_a_folder_is_removed_only_where_that_is_allowed(
+    index: DocumentIndex, notes: Path, named: str, loss: Callable[[Path], None], n_lost: int
+) -> None:
+    index.add([notes / named])
+    loss(notes)
+    for report in (index.sync(), index.sync([notes])):
+        assert (report.removed, len(report.withheld)) == ((), n_lost)
+        assert f"{n_lost} documents of {notes} are gone" in report.failed[0].reason
+    assert len(index.documents()) >= 3
+    report = index.sync(allow_mass_removal=True)
+    assert (len(report.removed), report.withheld, report.failed) == (n_lost, (), ())
+
+
+def test_a_folder_that_is_suddenly_empty_is_not_removed_either(index: DocumentIndex, notes: Path) -> None:
+    (notes / "usb").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (notes / "usb" / name).write_text(name)
+    index.add([notes])
+    for file in (notes / "usb").iterdir():
+        file.unlink()
+    assert _counts(index.sync()) == {"unchanged": 3, "failed": 1}
+    (notes / "usb").rmdir()
+    assert _counts(index.sync()) == {"unchanged": 3, "removed": 2}
+
+
+def test_files_that_move_are_not_lost(index: DocumentIndex, notes: Path) -> None:
+    index.add([notes])
+    (notes / "deep").mkdir()
+    for file in list(notes.glob("*.*")):
+        file.rename(notes / "deep" / file.name)
+    assert _counts(index.sync()) == {"moved": 3}
+
+
 def test_a_file_that_was_added_by_itself_may_go(index: DocumentIndex, notes: Path) -> None:
     index.add([notes / "mars.md", notes / "venus.txt"])
     (notes / "mars.md").unlink()
@@ -342,27 +417,47 @@ def test_exclusions_are_remembered(index: DocumentIndex, notes: Path) -> None:
     assert _counts(index.sync()) == {"unchanged": 2}
 
 
-def test_collections(index: DocumentIndex, notes: Path, embedder: CountingEmbedder) -> None:
-    (notes / "deep").mkdir()
-    (notes / "deep" / "pluto.txt").write_text("Pluto is far away.")
-    index.add([notes], collection="planets")
-    assert index.collections() == {"planets": 4}
+def test_a_document_is_in_the_collections_of_all_that_it_was_added_with(
+    index: DocumentIndex, notes: Path, embedder: CountingEmbedder
+) -> None:
+    deep = notes / "deep"
+    deep.mkdir()
+    pluto = deep / "pluto.txt"
+    pluto.write_text("Pluto is far away.")
+    index.add([notes])
+    assert index.collections() == {"default": 4}
     embedder.texts.clear()
-    assert _counts(index.add([notes / "deep"], collection="dwarfs")) == {"updated": 1}
+    assert len(index.add([notes], collections=["planets"]).regrouped) == 4
+    report = index.add([deep], collections=["dwarfs"])
+    assert report.regrouped == ((str(pluto), ("planets",), ("dwarfs", "planets")),)
     assert embedder.texts == []
-    assert index.collections() == {"dwarfs": 1, "planets": 3}
+    assert index.collections() == {"dwarfs": 1, "planets": 4}
     with chroma_collection(index.folder) as vectors:
-        stored = vectors.get(where={"collection": "dwarfs"})
+        stored = vectors.get(where={"collections": {"$contains": "dwarfs"}})  # type: ignore[dict-item]
     assert stored["documents"] == ["Pluto is far away."]
-    (notes / "deep" / "eris.txt").write_text("Eris is farther.")
+
+    (deep / "eris.txt").write_text("Eris is farther.")
     index.sync()
+    for report in (index.sync(), index.add([notes]), index.sync([deep]), index.add([pluto])):
+        assert report.regrouped == ()
     assert [Path(document.source).name for document in index.documents("dwarfs")] == ["eris.txt", "pluto.txt"]
-    assert index.remove_collection("dwarfs") == 2
+    assert len(index.sync([notes], collections=["all"]).regrouped) == 5
+    assert index.collections() == {"all": 5, "dwarfs": 2}
+
+
+def test_of_a_collection_only_the_documents_that_are_in_no_other_are_removed(index: DocumentIndex, notes: Path) -> None:
+    index.add([notes], collections=["planets"])
+    index.add([notes / "mars.md"], collections=["red"])
+    assert index.remove_collection("red") == 0
     assert index.collections() == {"planets": 3}
+    index.add([notes / "mars.md"], collections=["red"])
+    assert index.remove_collection("planets") == 2
+    assert index.collections() == {"red": 1}
+    assert _counts(index.sync()) == {"unchanged": 1}
 
 
 def test_filters(index: DocumentIndex, notes: Path, embedder: CountingEmbedder) -> None:
-    index.add([notes / "mars.md"], collection="red")
+    index.add([notes / "mars.md"], collections=["red"])
     index.add([notes / "venus.txt", notes / "saturn.txt"])
     os.utime(notes / "saturn.txt", (0, datetime(2024, 5, 1).timestamp()))
     index.sync()
@@ -421,11 +516,11 @@ def test_neighbours_and_samples(index: DocumentIndex, notes: Path) -> None:
 
 
 def test_export(index: DocumentIndex, notes: Path, tmp_path: Path) -> None:
-    index.add([notes], collection="planets")
+    index.add([notes], collections=["planets"])
     stream = io.StringIO()
     assert index.export(stream, filters=Filters(file_types=(".md",))) == 1
     (row,) = map(json.loads, stream.getvalue().splitlines())
-    assert (row["title"], row["collection"], row["text"]) == ("Mars", "planets", (notes / "mars.md").read_text())
+    assert (row["title"], row["collections"], row["text"]) == ("Mars", ["planets"], (notes / "mars.md").read_text())
     assert index.export(tmp_path / "all.jsonl", vectors=tmp_path / "all.npy") == 3
     rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     vectors = np.load(tmp_path / "all.npy", allow_pickle=False)

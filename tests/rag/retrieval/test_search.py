@@ -115,7 +115,7 @@ def test_a_single_mode_orders_by_its_own_score(planets: DocumentIndex) -> None:
 def test_filters_restrict_every_mode(planets: DocumentIndex, tmp_path: Path, mode: Mode) -> None:
     other = tmp_path / "other.txt"
     other.write_text("Red iron in another collection.")
-    planets.add([other], collection="other")
+    planets.add([other], collections=["other"])
     assert _names(search(planets, "red iron", mode=mode, filters=Filters(file_types=(".md",)))) == ["rust.md"]
     assert _names(search(planets, "red iron", mode=mode, filters=Filters(collections=("other",)))) == ["other.txt"]
     both = search(

@@ -4,10 +4,13 @@ from jina_rag.rag.documents.formats.data import read_csv, read_json, read_json_l
 from jina_rag.rag.documents.formats.epub import read_epub
 from jina_rag.rag.documents.formats.excel import read_xlsx
 from jina_rag.rag.documents.formats.html import read_html
+from jina_rag.rag.documents.formats.mail import read_eml
 from jina_rag.rag.documents.formats.markdown import MARKDOWN_KINDS, read_markdown
+from jina_rag.rag.documents.formats.notebooks import read_ipynb
 from jina_rag.rag.documents.formats.opendocument import read_odt
 from jina_rag.rag.documents.formats.pdf import read_pdf
 from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS, read_picture
+from jina_rag.rag.documents.formats.rtf import read_rtf
 from jina_rag.rag.documents.formats.slides import read_pptx
 from jina_rag.rag.documents.formats.text import CODE_KINDS, TEXT_KINDS, read_code, read_text
 from jina_rag.rag.documents.formats.word import read_docx
@@ -18,14 +21,17 @@ READERS: dict[str, Reader] = {
     ".csv": read_csv,
     **dict.fromkeys((".docm", ".docx", ".dotm", ".dotx"), read_docx),
     ".epub": read_epub,
+    ".eml": read_eml,
     ".htm": read_html,
     ".html": read_html,
+    ".ipynb": read_ipynb,
     ".json": read_json,
     ".jsonl": read_json_lines,
     ".ndjson": read_json_lines,
     **dict.fromkeys((".odt", ".ott"), read_odt),
     ".pdf": read_pdf,
     **dict.fromkeys((".potm", ".potx", ".ppsm", ".ppsx", ".pptm", ".pptx"), read_pptx),
+    ".rtf": read_rtf,
     ".tsv": read_csv,
     ".xhtml": read_html,
     **dict.fromkeys((".xlsm", ".xlsx", ".xltm", ".xltx"), read_xlsx),

@@ -4,6 +4,7 @@ import codecs
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from jina_rag.errors import DocumentError, MissingDependencyError
@@ -45,18 +46,22 @@ _MAX_CONTROLS = 0.05
 """Of a text's bytes; of random bytes a tenth are control characters."""
 
 
-def decode(file: SourceFile) -> str:
+def decode(file: SourceFile, declared: str | None = None) -> str:
     """The text of a file, its lines ended by a line feed, with a note on what was guessed, replaced or left out.
 
     A byte order mark decides; else UTF-8, if more sequences of several bytes are valid than bytes are invalid; else the
     encoding that the file declares; else chardet's models of letter pairs, among the encodings that mix the fewest
     alphabets and symbols within words.
 
+    Args:
+        file: The file; notes are added to it.
+        declared: The encoding that the file is said to have elsewhere.
+
     Raises:
         DocumentError: it is no text.
         MissingDependencyError: chardet is not installed, and is needed.
     """
-    texts = (decode_as(file) for decode_as in (_marked, _utf8, _declared, _guessed))
+    texts = (decode_as(file) for decode_as in (_marked, _utf8, partial(_declared, name=declared), _guessed))
     text = next(text for text in texts if text is not None).removeprefix("\ufeff")
     return _without_nulls(file, line_feeds(text))
 
@@ -78,13 +83,13 @@ def _utf8(file: SourceFile) -> str | None:
     return _replacing(file, "utf-8") if n_valid > n_invalid else None
 
 
-def _declared(file: SourceFile) -> str | None:
-    found = _DECLARATION.search(file.data[:_DECLARED_WITHIN])
-    if not found:
-        return None
+def _declared(file: SourceFile, name: str | None) -> str | None:
+    if name is None:
+        found = _DECLARATION.search(file.data[:_DECLARED_WITHIN])
+        name = found[found.lastindex or 0].decode("ascii", "replace") if found else ""
     try:
-        encoding = codecs.lookup(found[found.lastindex or 0].decode()).name
-    except (LookupError, UnicodeDecodeError):
+        encoding = codecs.lookup(name).name
+    except (LookupError, ValueError):
         return None
     if encoding in ("ascii", "iso8859-1"):
         encoding = "cp1252"  # as browsers have it

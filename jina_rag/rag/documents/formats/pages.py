@@ -11,7 +11,6 @@ from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.formats.pdf import is_scan, open_pdf, read_pages
 from jina_rag.rag.documents.formats.pdf.extras import bookmarks, new_bookmarks
 from jina_rag.rag.documents.formats.pdf.lines import read_page
-from jina_rag.rag.documents.formats.pdf.scan import read_scan
 from jina_rag.rag.documents.formats.pdf.view import draw_page, mark, places_of
 from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS, draw_picture
 from jina_rag.rag.documents.ocr import MAX_SIDE
@@ -49,6 +48,8 @@ def page_image(file: SourceFile, page: int, boxes: list[list[float]], cited: lis
 
 def scan(file: SourceFile, page: int) -> dict[str, Any] | None:
     """What OCR reads on a page; None if the page has a text layer that says no less."""
+    from jina_rag.rag.documents.formats.pdf.scan import read_scan
+
     found = read_scan(_draw(file, page, MAX_SIDE, MAX_SIDE))
     content = found.content
     if not _is_picture(file):

@@ -151,7 +151,7 @@ def is_scan(pdf: "PdfDocument", number: int, page: PageText) -> bool:
 
 
 def _area(shown: "PdfObject") -> float:
-    left, bottom, right, top = shown.get_bounds()
+    left, bottom, right, top = map(float, shown.get_bounds())
     return (right - left) * (top - bottom)
 
 

@@ -57,8 +57,8 @@ class PageText:
 
     @property
     def n_printed(self) -> int:
-        """How many of the characters are print."""
-        return sum(number >= 0 for number in self.characters)
+        """How many characters are print, and not extras."""
+        return sum(number > -2 for number in self.characters) if self.boxes else len(self.text)
 
     def with_extras(self, extras: Sequence[Extra]) -> "PageText":
         """The same text with others behind it, each a paragraph."""

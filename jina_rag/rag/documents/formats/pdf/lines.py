@@ -8,6 +8,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from ctypes import c_ulong, c_ushort, sizeof
+from itertools import repeat
 from math import hypot
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,7 +120,7 @@ def _characters(text_page: "PdfTextPage") -> str:
     """
     from pypdfium2.raw import FPDFText_GetUnicode
 
-    codes = array("I", (FPDFText_GetUnicode(text_page.raw, index) for index in range(text_page.count_chars())))
+    codes = array("I", map(FPDFText_GetUnicode, repeat(text_page.raw), range(text_page.count_chars())))
     return codes.tobytes().decode("utf-32-le" if sys.byteorder == "little" else "utf-32-be", "replace")
 
 

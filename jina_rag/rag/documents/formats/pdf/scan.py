@@ -1,7 +1,7 @@
 """A page that is a picture: its lines, recognized, put in the order in which they are read, and made into text."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,7 +77,7 @@ def _sizes(boxes: Sequence[Box]) -> Iterator[float]:
 
 def _hyphens(lines: Sequence[RecognizedLine]) -> Iterator[bool]:
     """For each line whether a word goes on in the next: by PDFium's rule, a letter and a hyphen before a small one."""
-    for line, following in pairwise((*lines, None)):
+    for line, following in zip_longest(lines, lines[1:]):
         begins_small = following is not None and following.text[:1].islower()
         yield begins_small and line.text.endswith("-") and line.text[-2:-1].isalpha()
 

@@ -24,7 +24,9 @@ def write_shifts(text_page: "PdfTextPage", text: str, characters: Sequence[int])
     from pypdfium2.raw import FPDFText_GetCharAngle
 
     marks: list[str] = [""] * len(characters)
-    if FPDFText_GetCharAngle(text_page, characters[0]) < _MAX_ANGLE:
+    # A rectangle is all that was set at once, in one size.
+    n_rectangles = text_page.count_rects(characters[0], characters[-1] + 1 - characters[0])
+    if n_rectangles > 1 and FPDFText_GetCharAngle(text_page, characters[0]) < _MAX_ANGLE:
         for first, end in _words(text, characters):
             if _may_have_shifts(text_page, text, characters[first:end]):
                 marks[first:end] = _marks(text_page, characters[first:end])
@@ -82,5 +84,5 @@ def _glyph(text_page: "PdfTextPage", number: int) -> _Glyph:
 
 
 def _height(text_page: "PdfTextPage", number: int) -> float:
-    _, bottom, _, top = text_page.get_charbox(number, loose=True)
+    _, bottom, _, top = map(float, text_page.get_charbox(number, loose=True))
     return top - bottom
