@@ -219,8 +219,8 @@ def check_kind(path: Path) -> None:
         if path.suffix.lower() in PICTURE_KINDS:
             raise MissingDependencyError.for_extra("rapidocr", "ocr")
         raise DocumentError(
-            f"{path} isn't a supported file type. Add PDF, Word (.docx), OpenDocument text (.odt), RTF, PowerPoint "
-            "(.pptx), Excel (.xlsx), EPUB, HTML, Markdown, text, CSV, JSON or source code."
+            f"{path} isn't a supported file type. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), "
+            "OpenDocument (.odt, .ods), RTF, EPUB, HTML, Markdown, text, CSV, JSON, mail (.eml) or source code."
         )
 
 

@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZipFile, is_zipfile
 
 import pytest
 from openpyxl import Workbook
@@ -37,6 +37,22 @@ def _write_xlsx(path: Path) -> None:
     book.save(path)
 
 
+MAIL = b"""Subject: =?utf-8?q?M=C3=A4rz?=
+From: Ann <ann@example.org>
+Content-Type: multipart/mixed; boundary=x
+
+--x
+Content-Type: text/html; charset=iso-8859-1
+
+<p>Some text.</p>
+--x
+Content-Type: text/csv; name=a.csv
+Content-Transfer-Encoding: base64
+
+bmFtZSxwcmljZQpBLDcK
+--x--
+"""
+
 ORIGINALS: dict[str, Callable[[Path], object]] = {
     ".pdf": lambda path: write_pdf(path, ["The first page\nhas two lines", "", "The third"], title="A manual"),
     ".docx": lambda path: write_docx(path, docx_paragraph("Title", "heading1") + docx_paragraph("Some text. ") * 30),
@@ -48,6 +64,7 @@ ORIGINALS: dict[str, Callable[[Path], object]] = {
     ),
     ".xlsx": _write_xlsx,
     ".epub": write_epub,
+    ".eml": lambda path: path.write_bytes(MAIL),
 }
 
 
@@ -72,7 +89,7 @@ def _mutate(data: bytes, random: random.Random) -> bytes:
 
 def _write_mutated(original: Path, target: Path, random: random.Random) -> None:
     """A mutation of a file: of its bytes, or in an archive half of the times of what is packed."""
-    if original.suffix in (".pdf", ".rtf") or random.random() < 0.5:
+    if not is_zipfile(original) or random.random() < 0.5:
         target.write_bytes(_mutate(original.read_bytes(), random))
         return
     with ZipFile(original) as archive:

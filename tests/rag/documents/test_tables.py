@@ -1,10 +1,15 @@
 """Tables, and records that are nearly JSON: what each value belongs to, and nothing lost."""
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from jina_rag.rag.documents import Document, read_document
+from jina_rag.rag.documents import READERS, Document, read_document
+from jina_rag.rag.documents.types import SourceFile
 
 NO_HEADER = "A table has no header: its columns are numbered."
 NO_END = "A quotation mark is never closed: quotation marks were read as part of the text."
@@ -35,6 +40,20 @@ def test_values_stand_under_their_columns(tmp_path: Path) -> None:
     assert read("Product,2023,2024\nA,1500,1600\nB,1700,1800\nC,1900,1950") == (years, ())
     assert read('note,n\n"one\ntwo",1\n"5"" pipe",2') == (_table("note | n", "one two | 1", '5" pipe | 2'), ())
     assert read('note,n\n"5 inch,1\nb,2') == (_table("note | n", '"5 inch | 1', "b | 2"), (NO_END,))
+
+
+CELLS = st.sampled_from(["", "word", "Name;x", "7,50", '5" pipe', "2024-01-05", "2024", "a\nb", "|", "3"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(CELLS, max_size=5), max_size=8), st.sampled_from(",;\t|"))
+def test_no_cell_is_lost(rows: list[list[str]], separator: str) -> None:
+    content = io.StringIO(f"sep={separator}\n")
+    content.seek(0, io.SEEK_END)
+    csv.writer(content, delimiter=separator).writerows(rows)
+    document = READERS[".csv"](SourceFile(Path("a.csv"), content.getvalue().encode(), 10_000))
+    text = document.pages[0].text.replace("\\|", "|")
+    assert all(" ".join(cell.split()) in text for row in rows for cell in row)
 
 
 @pytest.mark.parametrize(
