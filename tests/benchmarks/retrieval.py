@@ -32,13 +32,29 @@ from jina_rag.rag.indexing import parsing
 from jina_rag.rag.indexing.candidates import Candidate, Mode
 from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.store.filters import Filters
-from jina_rag.rag.text.tokens import FUNCTION_WORDS
 from jina_rag.vectors import FloatArray
 from tests.benchmarks.long_text import say
 
 MEASURES = [nDCG @ 10, R @ 1, R @ 5, R @ 10, RR @ 10]
 RARE_WORDS_PER_PARAGRAPH = 5
 SHARE_OF_OTHER_WORDS = 0.5
+
+FUNCTION_WORDS = frozenset(
+    """
+a an the this that these those of in on at to for from by with as into onto about than then there here
+and or but so if when while where which who whom whose what why how is are was were be been being am do does did
+done has have had having may might can could will would shall should must it its he she they them his her their
+we us our you your i me my also just any some very too much many such own please called located named
+der die das den dem des ein eine einen einem einer eines und oder aber ist sind wird werden wurde im am
+zum zur vom von zu mit für auf an bei nach aus um es er sie wir ihr ich sich auch wie was wer wo wann warum
+welche welcher welches
+le la les l un une des du de d et ou mais est sont était à au aux en dans par pour avec sur ce cette ces il elle
+ils elles on se s qui que qu quoi quel quelle quels quelles où quand comment pourquoi combien
+el los las una unos unas y o pero es son era del al con por para su sus lo se qué quién cuál cuándo dónde cómo
+cuánto cuántos cuánta cuántas
+""".split()  # noqa: SIM905
+)
+"""They stay where the other words of a question are replaced; those of other languages, so that figures compare."""
 
 Query = tuple[str, int]  # what is asked, and the number of the paragraph that answers it
 

@@ -19,7 +19,6 @@ from itertools import groupby
 
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.text.search_text import search_text
-from jina_rag.rag.text.tokens import FUNCTION_WORDS
 
 TABLES = (
     """CREATE VIRTUAL TABLE lexical USING fts5 (
@@ -45,11 +44,9 @@ _QUOTED = re.compile(f"[{_QUOTES}]([^{_QUOTES}]+)[{_QUOTES}]")
 _SLICE = re.compile(r".{1,1000}(?!\S)|.{1,1000}", re.DOTALL)
 _ACCENTS = re.compile("[\u0300\u0301\u0308\u0313\u0314\u0342\u0345]")  # of Greek, and ё: FTS5 knows those of Latin only
 
-# In few questions do these say what is asked for, and they stand in nearly every chunk, so that looking for them takes
-# several times as long. Left out: what other languages' function words mean in English.
-_STOP_WORDS = (FUNCTION_WORDS | set("t re ve ll don didn doesn isn wasn".split())) - set(  # noqa: SIM905
-    "am called con den die era located man mit named name own par pour sin son sur un".split()  # noqa: SIM905
-)
+_MANY_CHUNKS = 1000
+_COMMON_SHARE = 0.25
+"""A word that so many of many chunks have says little, and to look for it takes most of the time."""
 
 
 def add(connection: sqlite3.Connection, chunks: Iterable[Chunk]) -> None:
@@ -86,12 +83,13 @@ def search(
         where: A condition in SQL on the table `chunks` that every chunk must meet; empty for none.
         parameters: Of the condition.
     """
-    expression = _expression(query)
-    if not expression:
+    phrases, terms = _phrases_and_terms(query)
+    wanted = [*phrases, *_rarer(connection, terms, is_needed=not phrases)]
+    if not wanted:
         return []
     statement = f"""SELECT chunks.id, -lexical.rank FROM lexical JOIN chunks ON chunks.number = lexical.rowid
         WHERE lexical MATCH ? AND ({where or "TRUE"}) ORDER BY lexical.rank LIMIT ?"""  # noqa: S608 - `where` is our own
-    return list(connection.execute(statement, [expression, *parameters, k]))
+    return list(connection.execute(statement, [" OR ".join(wanted), *parameters, k]))
 
 
 def _stored(text: str) -> str:
@@ -124,8 +122,8 @@ def _pairs(run: str) -> Iterator[str]:
     return (run[place : place + 2] for place in range(len(run)))
 
 
-def _expression(query: str) -> str:
-    """What FTS5 is asked for: any of the words; those in quotes or joined by signs as phrases."""
+def _phrases_and_terms(query: str) -> tuple[list[str], list[str]]:
+    """What FTS5 is asked for: words in quotes or joined by signs as phrases, and single words; each once."""
     query = _compatible(search_text(query))
     phrases = [_phrase(words) for quoted in _QUOTED.findall(query) if (words := _words(quoted))]
     terms: list[str] = []
@@ -135,9 +133,20 @@ def _expression(query: str) -> str:
         if len(terms_of_piece) > 1:
             phrases.append(_phrase(words))
         terms += terms_of_piece
-    telling = [term for term in terms if term.strip('"').lower() not in _STOP_WORDS]
-    wanted = dict.fromkeys([*phrases, *(telling or ([] if phrases else terms))])
-    return " OR ".join(nlargest(MAX_QUERY_TERMS, wanted, key=len))
+    longest = set(nlargest(MAX_QUERY_TERMS, {*phrases, *terms}, key=len))
+    kept = [[each for each in dict.fromkeys(kind) if each in longest] for kind in (phrases, terms)]
+    return kept[0], kept[1]
+
+
+def _rarer(connection: sqlite3.Connection, terms: Sequence[str], *, is_needed: bool) -> Sequence[str]:
+    """Those terms that not too many chunks have; all, if one is needed and all are common."""
+    (n_chunks,) = connection.execute("SELECT ifnull(max(number), 0) FROM chunks").fetchone()
+    most = _COMMON_SHARE * n_chunks
+    if most <= _COMMON_SHARE * _MANY_CHUNKS:
+        return terms
+    count = "SELECT count(*) FROM lexical WHERE lexical MATCH ?"
+    rarer = [term for term in terms if connection.execute(count, [term]).fetchone()[0] <= most]
+    return rarer or (terms if is_needed else [])
 
 
 def _words(text: str) -> list[str]:
