@@ -1,7 +1,10 @@
 """Who may use the app: its owner, those who sign in, and those who were given a link."""
 
+import hashlib
+import secrets
+
 import streamlit as st
-from door import admit, cookie_name, role_of
+from door import admit, browser_cookie_name, cookie_name, role_of
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from jina_rag.machine import is_loopback
@@ -34,8 +37,18 @@ def only_this_machine() -> bool:
 
 
 def reader() -> str:
-    """Who has signed in; nobody's name where nobody has to."""
-    return str(st.user.get("sub") or st.user.get("email") or "") if has_login() else ""
+    """Whose conversations a page shows: who has signed in or, where nobody has to, the browser by its secret.
+
+    A page without either has a reader of its own, which ends with it.
+    """
+    port = st.get_option("server.port")
+    if has_login():
+        known = f"{st.user.get('iss')} {subject}" if (subject := st.user.get("sub") or st.user.get("email")) else ""
+    else:
+        known = st.context.cookies.get(browser_cookie_name(port), "")
+    if not known:
+        known = st.session_state.setdefault("reader", secrets.token_urlsafe(32))
+    return hashlib.sha256(f"{has_login()} {known}".encode()).hexdigest()[:32]
 
 
 def has_login() -> bool:

@@ -7,6 +7,7 @@ visitors have one of their own. Where people sign in, they need none, and nothin
 
 import hmac
 import os
+import re
 import secrets
 from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit
@@ -25,6 +26,7 @@ VISITOR_TOKEN = hmac.new(OWNER_TOKEN.encode(), b"visitor", "sha256").hexdigest()
 
 _UPLOADS = "/_stcore/upload_file/"
 _HEALTH = "/_stcore/health"
+_BROWSER_SECONDS = 400 * 24 * 3600  # the longest that browsers keep a cookie
 _ASKING = ("GET", "HEAD", "OPTIONS")
 
 _FORBIDDEN_PAGE = """\
@@ -50,6 +52,11 @@ def role_of(token: str, host: str) -> Literal["owner", "visitor"] | None:
     if hmac.compare_digest(token.encode(), OWNER_TOKEN.encode()):
         return "owner" if is_loopback(_hostname(host)) else "visitor"
     return "visitor" if hmac.compare_digest(token.encode(), VISITOR_TOKEN.encode()) else None
+
+
+def browser_cookie_name(port: int) -> str:
+    """The cookie that holds a browser's own secret, by which it finds its conversations again."""
+    return f"jina_rag_{port}_browser"
 
 
 def cookie_name(port: int) -> str:
@@ -136,12 +143,17 @@ def _with_cookie(request: HTTPConnection) -> Response:
     path = "/" + quote(request.scope["path"].lstrip("/\\"))
     response = RedirectResponse(f"{path}?{left}" if left else path, 303, {"Cache-Control": "no-store"})
     port = (request.scope.get("server") or ("", 0))[1]
+    is_secure = request.url.scheme == "https"
+    token = request.query_params["token"]
+    response.set_cookie(cookie_name(port), token, httponly=True, samesite="lax", secure=is_secure)
+    name = browser_cookie_name(port)
     response.set_cookie(
-        cookie_name(port),
-        request.query_params["token"],
+        name,
+        kept if re.fullmatch(r"[\w-]{43}", kept := request.cookies.get(name, "")) else secrets.token_urlsafe(32),
+        max_age=_BROWSER_SECONDS,
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=is_secure,
     )
     return response
 

@@ -1,10 +1,29 @@
-"""What the app does and shows while there is nothing to ask: no index yet, an empty one, or one that is being made."""
+"""What the app does and shows before the first question: without an index, with an empty one, and with one."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
+from adding import draw_uploader
 from escaping import escape
 from launcher import options
-from service import SAMPLES_COLLECTION, service
+from service import SAMPLES_COLLECTION, errors_shown, is_sample, service
 from tasks import State, Task
+
+from jina_rag.formatting import counted
+from jina_rag.rag import DocumentIndex
+from jina_rag.rag.store.types import IndexedDocument
+
+# Questions that the sample documents answer; each is offered only where its document is in the index.
+SAMPLE_QUESTIONS = {
+    "ferry-timetable.html": "When does the last boat leave Ostrel?",
+    "lamp-manual.pdf": "What does fault code E7 mean?",
+    "history-of-the-light.pdf": "Whom did Edith Marrable rescue in the gale?",
+    "haeufige-fragen.de.html": "Wie hoch ist das Pfand für den Audioguide?",
+}
+N_QUESTIONS = 3
+_HEADING_LENGTHS = range(3, 61)  # characters: neither a number nor a sentence
+_N_LOOKED_AT = 200  # passages, spread over the index
 
 
 def begin_with_samples() -> None:
@@ -50,19 +69,54 @@ def draw_progress(*, ready: bool) -> None:
 
 
 def draw_nothing_yet() -> None:
-    """Why there is nothing to ask, and the ways to change that."""
-    st.title("Ask your documents")
-    problem = _last_problem(service().tasks.all())
-    if problem:
-        st.error(escape(problem), icon=":material/error:")
-    st.info("There are no documents yet. Add your own in the library, or try the sample documents.")
-    with st.container(horizontal=True):
-        st.page_link("app_pages/library.py", label="Add documents", icon=":material/folder_open:")
-        if st.button("Try the sample documents", icon=":material/auto_stories:", key="samples"):
+    """What the app is for, and the ways to give it something to answer from."""
+    st.title("Welcome", anchor=False)
+    st.write("Add documents and ask questions about them. Answers show the passages they come from.")
+    tasks = service().tasks.all()
+    if tasks and tasks[0].state is State.FAILED:
+        st.error(escape(tasks[0].error), icon=":material/error:")
+    draw_uploader()
+    if st.button("Try the sample documents", icon=":material/auto_stories:", key="samples"):
+        with errors_shown():
             service().add_samples()
             st.rerun()
 
 
-def _last_problem(tasks: list[Task]) -> str:
-    """Why the last task failed, if it did."""
-    return tasks[0].error if tasks and tasks[0].state is State.FAILED else ""
+def draw_beginning(ask: Callable[[str], None]) -> None:
+    """Which documents and which model there are, and what to begin with."""
+    index = service().index
+    documents = index.documents()
+    own = [document for document in documents if not is_sample(document.source)]
+    n_samples = len(documents) - len(own)
+    st.title("Ask your documents" if own else "Try it with sample documents", anchor=False)
+    if own:
+        st.write(counted(len(own), "document") + (f", and {n_samples} samples" if n_samples else ""))
+    else:
+        st.write(
+            f"These {counted(n_samples, 'file')} are about a fictional lighthouse. Try the app, then add your own."
+        )
+    with errors_shown():
+        if service().pipeline().generator is None:
+            st.write("No language model is connected: you see the passages that fit a question best.")
+        with st.container(horizontal=True):
+            if st.button("Add documents", icon=":material/note_add:", type="primary", key="add-documents"):
+                st.switch_page("app_pages/library.py")
+            label = "Connect a model" if service().pipeline().generator is None else "Change the model"
+            if st.button(label, icon=":material/memory:", key="connect-model"):
+                st.switch_page("app_pages/models.py")
+    st.caption("Or ask, for example:")
+    for number, question in enumerate(_questions(index, documents, own)):
+        st.button(escape(question), on_click=ask, args=(question,), icon=":material/help:", key=f"example-{number}")
+
+
+def _questions(index: DocumentIndex, documents: list[IndexedDocument], own: list[IndexedDocument]) -> list[str]:
+    """Questions to begin with: about headings of the reader's own documents, else about the samples."""
+    if not own:
+        names = {Path(document.source).name for document in documents}
+        return [question for name, question in SAMPLE_QUESTIONS.items() if name in names][:N_QUESTIONS]
+    about = {document.source: f"What is “{document.title}” about?" for document in own}
+    for chunk in index.sample(_N_LOOKED_AT):
+        heading = (chunk.heading or "").split(" > ")[-1].strip()
+        if chunk.source in about and len(heading) in _HEADING_LENGTHS:
+            about[chunk.source] = f"What is said about “{heading}”?"
+    return list(dict.fromkeys(about.values()))[:N_QUESTIONS]

@@ -6,7 +6,8 @@ from pathlib import Path
 from threading import RLock
 
 import streamlit as st
-from chat_sessions import ChatSessions
+from chat_runs import ChatRuns
+from chats import Chats
 from escaping import escape
 from index_work import WORK as INDEX_WORK
 from launcher import Options, options
@@ -27,6 +28,8 @@ from jina_rag.rag.retrieval.rerank import Reranker
 SAMPLES = Path(__file__).with_name("sample_documents")
 SAMPLES_COLLECTION = "samples"
 
+_running: list["Service"] = []
+
 
 class Service:
     """The index, its model and the language model, opened when they are first needed. Safe to use from many threads."""
@@ -44,8 +47,10 @@ class Service:
         self._index: DocumentIndex | None = None
         self._reranker: Reranker | None = None
         self._pipeline: RagPipeline | None = None
+        self._other_pipeline: tuple[str, RagPipeline] | None = None
         self.tasks = Tasks(self.folder, self._work)
-        self.chat_sessions = ChatSessions()
+        self.chats = Chats(self.folder)
+        self.runs = ChatRuns(self.chats, self.tasks, self.pipeline)
         self.measurement: BenchResult | None = None
 
     def has_index(self) -> bool:
@@ -134,8 +139,8 @@ class Service:
                 self._pipeline = RagPipeline(self._pipeline.retriever, generator, judge=make_judge(setting, generator))
             self._judge_setting = setting
 
-    def pipeline(self) -> RagPipeline:
-        """What answers questions.
+    def pipeline(self, llm: str | None = None) -> RagPipeline:
+        """What answers questions: the answer model in use, or another for one question.
 
         Raises:
             GenerationError: the language model or the judge of the command line names nothing.
@@ -145,7 +150,11 @@ class Service:
         with self._lock:
             if self._pipeline is None:
                 self._pipeline = self._make_pipeline(self._llm, self._api_key)
-            return self._pipeline
+            if llm is None or llm == self.llm:
+                return self._pipeline
+            if self._other_pipeline is None or self._other_pipeline[0] != llm:
+                self._other_pipeline = llm, self._make_pipeline(llm, None)
+            return self._other_pipeline[1]
 
     def _make_pipeline(self, llm: str | None, api_key: str | None) -> RagPipeline:
         if self._reranker is None and self._reranker_setting:
@@ -165,14 +174,15 @@ class Service:
         """Close the index and the models; they are opened again at the next need."""
         with self._lock:
             index, reranker = self._index, self._reranker
-            self._index = self._reranker = self._pipeline = None
+            self._index = self._reranker = self._pipeline = self._other_pipeline = None
             if index is not None:
                 index.close()
             if reranker is not None:
                 reranker.close()
 
     def release(self) -> None:
-        """Interrupt the tasks, and close."""
+        """Interrupt tasks and answers, and close."""
+        self.runs.close()
         self.tasks.close()
         self.close()
 
@@ -197,9 +207,20 @@ def service() -> Service:
     return _shared(options())
 
 
+def is_sample(source: str) -> bool:
+    """Whether a document is one of the sample documents."""
+    return Path(source).parent == SAMPLES
+
+
+def running_service() -> Service | None:
+    """The same, if a page has been drawn."""
+    return _running[-1] if _running else None
+
+
 @st.cache_resource(max_entries=1, on_release=Service.release, show_spinner=False)
 def _shared(chosen: Options) -> Service:
-    return Service(chosen)
+    _running[:] = [Service(chosen)]
+    return _running[-1]
 
 
 @contextmanager

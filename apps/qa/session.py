@@ -1,40 +1,35 @@
-"""The chat session of this page, which a reload finds again by the address."""
+"""The conversation that this page shows, which a reload finds again by the address."""
 
 import streamlit as st
 from access import reader
-from chat_sessions import ChatSession, ChatSessions
+from chats import Chat
 from service import service
 
-IN_ADDRESS = "session"
+IN_ADDRESS = "chat"
 
 
-def this_session() -> ChatSession:
-    """The session of this page."""
-    return _session_of_page(service().chat_sessions)
+def this_chat() -> Chat:
+    """The conversation of this page; a new one that is not saved yet if the address names none of the reader's."""
+    chat: Chat | None = st.session_state.get("chat")
+    if chat is None or chat.is_deleted or chat.reader != reader():
+        chat = None if chat else service().chats.open(reader(), st.query_params.get(IN_ADDRESS, ""))
+        show_chat(chat or Chat(reader()))
+    found: Chat = st.session_state.chat
+    return found
 
 
-# Streamlit lets go of it when the page is closed or reloaded.
-@st.cache_resource(scope="session", on_release=ChatSession.release, show_spinner=False)
-def _session_of_page(_sessions: ChatSessions) -> ChatSession:
-    return _sessions.open(st.query_params.get(IN_ADDRESS), reader())
+def show_chat(chat: Chat) -> None:
+    """Show another conversation, with nothing of what was clicked in the one before."""
+    for key in list(st.session_state):
+        if str(key).startswith("feedback-"):
+            del st.session_state[key]
+    st.session_state.chat = chat
 
 
-def keep_session() -> None:
-    """Let a reload of this page find its session."""
-    service().chat_sessions.keep(this_session())
-    show_session_in_address()
-
-
-def show_session_in_address() -> None:
-    """Put the name of a session that is kept into the address, from which Streamlit takes it at each change of page."""
-    session = this_session()
-    if not service().chat_sessions.has(session):
+def show_chat_in_address() -> None:
+    """Put the conversation's id into the address, from which Streamlit takes it at each change of page."""
+    chat = this_chat()
+    if not chat.heading.title:
         st.query_params.pop(IN_ADDRESS, None)
-    elif st.query_params.get(IN_ADDRESS) != session.id:
-        st.query_params[IN_ADDRESS] = session.id
-
-
-def start_new_session() -> None:
-    """Forget this session and begin another."""
-    service().chat_sessions.forget(this_session())
-    this_session().clear()
+    elif st.query_params.get(IN_ADDRESS) != chat.id:
+        st.query_params[IN_ADDRESS] = chat.id

@@ -13,8 +13,8 @@ from door import Door
 from first_start import begin_with_samples
 from headers import SafetyHeaders
 from launcher import print_addresses
-from service import errors_shown
-from session import show_session_in_address
+from service import errors_shown, running_service
+from session import show_chat_in_address
 from starlette.middleware import Middleware
 
 
@@ -24,10 +24,11 @@ def main() -> None:
     require_login()
     page = st.navigation(pages(), position="top")
     st.html(Path(__file__).with_name("answer.css"))
+    draw_navigation_of_phones()
     warn_if_exposed()
     with errors_shown():
         begin_with_samples()
-        show_session_in_address()
+        show_chat_in_address()
     page.run()
 
 
@@ -62,10 +63,20 @@ def pages() -> list[st.Page]:
     ]
 
 
+def draw_navigation_of_phones() -> None:
+    """Links to all pages where Streamlit would hide them behind a button, since the window is narrow."""
+    st.html(Path(__file__).with_name("style.css"))
+    with st.container(horizontal=True, gap=None, key="phone-navigation"):
+        for page in pages():
+            st.page_link(page)
+
+
 @asynccontextmanager
 async def _lifespan(_app: st.App) -> AsyncIterator[None]:
     print_addresses()
     yield
+    if chosen := running_service():
+        chosen.runs.close()
 
 
 if __name__ == "__main__":

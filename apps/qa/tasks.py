@@ -139,6 +139,11 @@ class Tasks:
         """The task on the index that runs or comes next; None if there is nothing to do."""
         return next((task for task in reversed(self.all()) if not task.is_over), None)
 
+    def get(self, task_id: str) -> Task | None:
+        """A task by its id."""
+        with self._lock:
+            return self._tasks.get(task_id)
+
     def latest(self, kind: Kind) -> Task | None:
         """The task of a kind that was started last."""
         with self._lock:

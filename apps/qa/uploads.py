@@ -59,6 +59,11 @@ def find(name: str, index_folder: Path, task_id: str) -> tuple[Path, Path]:
     return private_folder(uploads, _INCOMING, task_id) / name, uploads / name
 
 
+def stored_path(index_folder: Path, name: str) -> str:
+    """The source of the document that an upload becomes."""
+    return str(index_folder.resolve() / "uploads" / name)
+
+
 def discard(index_folder: Path, task_id: str) -> None:
     """Delete the files that still wait for a task. Raises IndexFolderError for a link in the place of a folder."""
     if (index_folder / "uploads" / _INCOMING / task_id).exists():

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 import streamlit as st
@@ -73,6 +74,7 @@ def open_app(app_modules: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
 
     # AppTest has no browser whose cookie could say that it is the owner's; test_server.py looks at real ones.
     monkeypatch.setattr("access.only_this_machine", lambda: True)
+    monkeypatch.setattr("session.reader", lambda: "0" * 32)
 
     def open_on(folder: Path, *arguments: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--index", str(folder), *arguments])
@@ -89,6 +91,16 @@ def go(app: AppTest, page: str) -> AppTest:
     """Another page of the app: "library", "explore" or "models"."""
     app.switch_page(f"app_pages/{page}.py")
     return checked(app.run())
+
+
+def answered(app: AppTest) -> AppTest:
+    """The app when no answer is on its way any more; in a browser the page looks by itself."""
+    deadline = monotonic() + 240
+    while any(button.key == "stop" for button in app.button):
+        assert monotonic() < deadline
+        sleep(0.02)
+        checked(app.run())
+    return app
 
 
 def checked(app: AppTest) -> AppTest:

@@ -103,7 +103,7 @@ def test_a_passage_of_a_text_is_marked_between_the_lines_around_it(visitor: Visi
     assert "- The gallery" not in shown(dialog)
 
 
-def test_a_conversation_outlives_a_reload_and_stays_with_its_tab(visitor: Visitor, app: RunningApp) -> None:
+def test_a_conversation_outlives_a_reload_and_is_its_browsers_alone(visitor: Visitor, app: RunningApp) -> None:
     page = settled(visitor.opens(app))
     ask(page, E7)
     said = shown(answered(page))
@@ -114,30 +114,25 @@ def test_a_conversation_outlives_a_reload_and_stays_with_its_tab(visitor: Visito
     assert shown(answered(page)) == said
     assert page.url == address
 
-    duplicate = settled(visitor.opens(app, f"?{urlsplit(address).query}"))
-    ask(duplicate, "And what does E6 mean?")
-    assert "55 degrees" in shown(answered(duplicate))
-    for tab, n in ((page, 1), (duplicate, 2)):
-        tab.reload()
-        expect(settled(tab).get_by_role("group", name="Chat message from user")).to_have_count(n)
-    assert duplicate.url != address
-
-    page.get_by_role("button", name="New conversation").click()
-    expect(page.get_by_role("heading", name="Ask your documents")).to_be_visible()
-    for tab in (page, settled(visitor.opens(app, f"?{urlsplit(address).query}"))):
-        tab.reload()
-        expect(settled(tab).get_by_role("heading", name="Ask your documents")).to_be_visible()
+    other = settled(visitor.opens(app, f"?{urlsplit(address).query}"))  # another browser with the same address
+    expect(other.get_by_role("heading", name="sample documents")).to_be_visible()
+    expect(other.get_by_role("button", name=E7)).to_have_count(1)  # the example
+    second = settled(_tab_beside(page, app))
+    second.get_by_role("button", name=E7).first.click()  # in the list of conversations
+    assert shown(answered(second)) == said
 
 
-def test_a_reload_in_the_middle_of_an_answer(visitor: Visitor, start: Any) -> None:
-    with ollama(WORDS, 8) as model:
+def test_an_answer_goes_on_through_a_reload_and_is_there_on_return(visitor: Visitor, start: Any) -> None:
+    with ollama([*WORDS, "[1]"], 8) as model:
         page = settled(visitor.opens(start("--llm", model.llm("waiting"))))
         ask(page, E7)
         expect(answer(page)).to_contain_text("word5")
         page.reload()
-        expect(answer(page)).to_contain_text("Stopped early.")
-        assert model.reader_left.wait(60)
-        expect(answer(page)).to_contain_text("word0 word1 word2 word3 word4 word5")
+        expect(answer(page)).to_contain_text("word5")
+        go(page, "Library")
+        model.go_on.set()
+        go(page, "Ask")
+        expect(answered(page)).to_contain_text("word59")
         assert page.get_by_role("group", name="Chat message from user").count() == 1
 
 
@@ -212,6 +207,13 @@ def test_a_conversation_is_downloaded(visitor: Visitor, app: RunningApp, tmp_pat
     assert E7 in text
     assert "23.5 volts" in text
     assert "page 4" in text
+
+
+def _tab_beside(page: Page, app: RunningApp) -> Page:
+    """Another tab of the same browser."""
+    tab = page.context.new_page()
+    tab.goto(app.link())
+    return tab
 
 
 def _tab_to(page: Page, target: Locator) -> None:

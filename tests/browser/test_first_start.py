@@ -22,7 +22,7 @@ def test_first_start_to_first_cited_answer(
     began = monotonic()
     with running_app(tmp_path / "index", tmp_path) as app:
         page: Page = visitor.opens(app)
-        page.get_by_role("radio", name=EXAMPLE).click()
+        page.get_by_role("button", name=EXAMPLE).click()
         answered(page)
         taken = monotonic() - began
         record_property("seconds_to_first_answer", taken)

@@ -1,31 +1,29 @@
 """Ask: a conversation about the documents, in which every answer cites its sources."""
 
-from pathlib import Path
-from time import monotonic
+from dataclasses import replace
+from typing import Any
 
 import streamlit as st
+from access import only_this_machine
 from answer_view import ASSISTANT, draw_answer, draw_question
-from chat_sessions import ChatSession, Question
+from chat_list import draw_chat_list, draw_chat_menu
+from chat_runs import STOPPED, Run
+from chats import Chat, Pending
 from escaping import escape
-from first_start import is_ready
+from filters import chosen_filters, draw_filters, filters_in_words
+from first_start import draw_beginning, is_ready
+from index_work import start_upload
+from model_list import chat_models_here
 from passages import seconds, stage_label
 from rendering import unfinished_html
 from service import errors_shown, service
-from session import keep_session, start_new_session, this_session
+from session import show_chat_in_address, this_chat
+from uploads import stored_path
 
 from jina_rag.errors import JinaRagError
-from jina_rag.rag import Conversation, DocumentIndex, Filters, SearchOptions
-from jina_rag.rag.answering.run import AnswerRun, Found, Stage
-from jina_rag.rag.citations.marks import CitationMark, Text
+from jina_rag.rag import Filters, SearchOptions
 
-# Questions that the sample documents answer; each is offered only where its document is in the index.
-EXAMPLES = {
-    "ferry-timetable.html": "When does the last boat leave Ostrel?",
-    "lamp-manual.pdf": "What does fault code E7 mean?",
-    "history-of-the-light.pdf": "Whom did Edith Marrable rescue in the gale?",
-    "haeufige-fragen.de.html": "Wie hoch ist das Pfand für den Audioguide?",
-}
-SECONDS_BETWEEN_DRAWINGS = 0.05
+SECONDS_BETWEEN_DRAWINGS = 0.4
 
 
 def main() -> None:
@@ -33,149 +31,158 @@ def main() -> None:
     with errors_shown():
         if not is_ready():
             return
-        session = this_session()
-        conversation = session.conversation_with(service().pipeline())
-        asked = st.chat_input("Ask a question about your documents", key="question", submit_mode="stop")
-        asked = asked or st.session_state.pop("again", None)
-        if not (asked or conversation.turns or session.unanswered):
-            asked = draw_beginning(conversation.pipeline.retriever.index)
-        options = draw_header(conversation)
-        for number, answer in enumerate(conversation.turns):
-            draw_answer(answer, number)
-        if asked:
-            answer_now(session, conversation, asked, options)
-        draw_unanswered(session, conversation)
+        chat = this_chat()
+        service().runs.resume(chat)
+        draw_chat_list(chat)
+        st.chat_input(
+            "Ask a question about your documents",
+            key="question",
+            accept_file="multiple",
+            disabled=chat.run is not None,
+            on_submit=submit,
+        )
+        draw_header(chat)
+        draw_chat(chat)
+    if "refused" in st.session_state:
+        st.error(escape(st.session_state.pop("refused")), icon=":material/error:")
 
 
-def draw_header(conversation: Conversation) -> SearchOptions:
+def draw_header(chat: Chat) -> None:
     """What can be done with the whole conversation, and the filters of the search."""
     with st.container(horizontal=True, horizontal_alignment="right", key="tools"):
+        if chat.answers:
+            draw_chat_menu(chat)
         with st.popover("Filter sources", icon=":material/filter_alt:", type="tertiary"):
-            filters = draw_filters(conversation.pipeline.retriever.index)
-        if conversation.turns:
-            st.download_button(
-                "Download",
-                conversation.as_markdown(),
-                "conversation.md",
-                "text/markdown",
-                on_click="ignore",
-                icon=":material/download:",
-                type="tertiary",
-                key="download",
-            )
-            st.button("New conversation", on_click=clear, icon=":material/add_comment:", type="tertiary", key="new")
-    if filters:
-        st.caption(f":material/filter_alt: Searching {escape(in_words(filters))} only.")
-    return SearchOptions(filters=filters or None)
+            draw_filters(service().index)
+    if filters := chosen_filters():
+        st.caption(f":material/filter_alt: Searching {escape(filters_in_words(filters))} only.")
 
 
-def draw_filters(index: DocumentIndex) -> Filters:
-    """Fields for collections and kinds of documents; nothing chosen means all."""
-    collections = sorted(index.collections())
-    kinds = sorted({document.kind for document in index.documents()})
-    return Filters(
-        collections=tuple(st.multiselect("Collections", collections, placeholder="All", key="collections")),
-        file_types=tuple(st.multiselect("File types", kinds, placeholder="All", key="kinds")),
-    )
+def draw_chat(chat: Chat) -> None:
+    """The conversation so far, or how to begin one."""
+    pending, run = chat.pending, chat.run
+    if not (chat.answers or pending):
+        draw_beginning(ask)
+    answers = chat.answers[: pending.place] if pending and run else chat.answers
+    for number, answer in enumerate(answers):
+        draw_answer(answer, number)
+        if not run:
+            draw_repeating(chat, number)
+    if pending and run:
+        draw_question(pending.question)
+        draw_run(chat, run)
+    elif pending:
+        draw_problem(chat, pending)
 
 
-def in_words(filters: Filters) -> str:
-    """What is searched."""
-    return " and ".join(", ".join(names) for names in (filters.collections, filters.file_types) if names)
+def draw_repeating(chat: Chat, number: int) -> None:
+    """The ways to ask a question again; the new answer takes the place of the old one."""
+    question = chat.answers[number].question
+    with st.container(horizontal=True, horizontal_alignment="right", key=f"repeat-{number}"):
+        if st.button("Edit question", icon=":material/edit:", type="tertiary", key=f"edit-{number}"):
+            edit(chat, number, question)
+        if number == len(chat.answers) - 1 and not chat.pending:
+            draw_again(chat, Pending(question, SearchOptions(filters=chosen_filters()), place=number))
 
 
-def draw_beginning(index: DocumentIndex) -> str | None:
-    """What the page is for, and questions to begin with. Returns the one that was clicked, and then draws nothing."""
-    if chosen := st.session_state.get("example"):
-        return str(chosen)
-    st.title("Ask your documents")
-    st.caption("Answers cite passages of your documents. Click one to read it in its place.")
-    names = {Path(document.source).name for document in index.documents()}
-    if examples := [question for name, question in EXAMPLES.items() if name in names]:
-        st.pills("For example", examples, key="example")
-    return None
+@st.fragment(run_every=SECONDS_BETWEEN_DRAWINGS)
+def draw_run(chat: Chat, run: Run) -> None:
+    """The stages of an answer as they begin, and its text as it comes; the page is drawn anew when it is over."""
+    if chat.run is not run:
+        st.rerun()
+    task = service().tasks.get(run.waits_for) if run.waits_for else None
+    now = stage_label(run.stage) if run.stage else escape(task.message) if task else "Starting"
+    with st.chat_message("assistant", avatar=ASSISTANT):
+        status = st.status(f":shimmer[{now}]", type="compact")
+        for stage, taken in run.times:
+            status.text(f"{stage_label(stage)}: {seconds(taken)}")
+        if run.rewritten:
+            st.caption(f":material/reply: Understood as: {escape(run.rewritten)}")
+        st.html(unfinished_html(run.text))
+    label = "Stopping…" if run.is_stopping else "Stop"
+    st.button(
+        label, on_click=service().runs.stop, args=(chat,), icon=":material/stop_circle:", key="stop",
+        disabled=run.is_stopping,
+    )  # fmt: skip
 
 
-def answer_now(session: ChatSession, conversation: Conversation, question: str, options: SearchOptions) -> None:
-    """Answer on the page. What has come is kept, also if it is stopped or fails; the page is then drawn anew."""
-    session.last = now = Question(question)
-    keep_session()
-    n_turns = len(conversation.turns)
-    draw_question(question)
-    draw_anew_when_over()
-    try:
-        with st.chat_message("assistant", avatar=ASSISTANT), conversation.start(question, options=options) as run:
-            draw_run(run)
-    except JinaRagError as error:
-        now.problem = str(error)
-    finally:  # also when the reader stops it or leaves, which is an exception too
-        now.is_being_answered, now.is_kept = False, len(conversation.turns) > n_turns
-    st.rerun()
+def draw_problem(chat: Chat, pending: Pending) -> None:
+    """Why the last question has no whole answer, and the ways to get one."""
+    if len(chat.answers) == pending.place:
+        draw_question(pending.question)
+    if pending.problem == STOPPED:
+        st.caption(f":material/stop_circle: {STOPPED}")
+    else:
+        st.error(escape(pending.problem), icon=":material/error:")
+    with st.container(horizontal=True):
+        draw_again(chat, pending)
+        if pending.llm != "none":
+            draw_again(chat, replace(pending, llm="none"), "Show passages instead")
 
 
-@st.fragment(run_every=1)
-def draw_anew_when_over() -> None:
-    """A script that was stopped can draw no more. This one begins when it has ended."""
-    question = this_session().last
-    if not (question and question.is_being_answered):
+def draw_again(chat: Chat, pending: Pending, label: str = "Ask again") -> None:
+    """A button that asks a question once more."""
+    st.button(
+        label, on_click=start, args=(chat, replace(pending, problem="", n_starts=1)), icon=":material/refresh:",
+        type="tertiary", key=f"retry-{pending.llm}",
+    )  # fmt: skip
+
+
+@st.dialog("Edit and ask again")
+def edit(chat: Chat, number: int, question: str) -> None:
+    """Ask a question in other words, or another answer model."""
+    st.text_area("Question", question, key=f"edited-{number}")
+    models = answer_models()
+    st.selectbox("Answered by", models, format_func=models.__getitem__, key=f"answered-by-{number}")
+    if number < len(chat.answers) - 1:
+        st.caption("The answers below it are replaced, too.")
+    if st.button(
+        "Ask", on_click=ask_edited, args=(chat, number), type="primary", icon=":material/send:", key="ask-edited"
+    ):
         st.rerun()
 
 
-def draw_run(run: AnswerRun) -> None:
-    """The stages of an answer as they begin, and its text as it comes."""
-    text, drawn, began, stage = "", 0.0, monotonic(), None
-    status = st.status(":shimmer[Starting]", type="compact")
-    understood, place = st.empty(), st.empty()
-    for event in run:
-        now = monotonic()
-        if isinstance(event, Stage):
-            if stage:
-                status.text(f"{stage_label(stage)}: {seconds(now - began)}")
-            stage, began = event, now
-            status.update(label=f":shimmer[{stage_label(stage)}]")
-            place.html(unfinished_html(text))  # all of it: the check comes behind it and may take a while
-        elif isinstance(event, Found) and event.rewritten:
-            understood.caption(f":material/reply: Understood as: {escape(event.rewritten)}")
-        elif isinstance(event, Text | CitationMark):
-            text += event.text
-            if now - drawn > SECONDS_BETWEEN_DRAWINGS:  # also without news: only what draws can be stopped
-                place.html(unfinished_html(text))
-                drawn = now
-    place.html(unfinished_html(text))
+def ask_edited(chat: Chat, number: int) -> None:
+    """Ask what was edited."""
+    question, llm = st.session_state[f"edited-{number}"], st.session_state[f"answered-by-{number}"]
+    start(chat, Pending(question.strip(), SearchOptions(filters=chosen_filters()), llm or None, number))
 
 
-def draw_unanswered(session: ChatSession, conversation: Conversation) -> None:
-    """The question that got no whole answer and why, and the way to ask the last one again."""
-    question = session.unanswered
-    if question:
-        if not question.is_kept:
-            draw_question(question.text)
-        if question.problem:
-            st.error(escape(question.problem), icon=":material/error:")
-        elif question.is_being_answered:  # by the page that was here before it was reloaded, and is about to end
-            draw_anew_when_over()
-        else:
-            st.caption(":material/stop_circle: Stopped before the answer began.")
-    if question or conversation.turns:
-        st.button("Ask again", on_click=ask_again, icon=":material/refresh:", type="tertiary", key="retry")
+def answer_models() -> dict[str, str]:
+    """What may answer a question, by setting, with labels. Visitors must not name this computer's models."""
+    models = {"": "The answer model in use", "none": "Passages only (no language model)"}
+    return models | chat_models_here() if only_this_machine() else models
 
 
-def ask_again() -> None:
-    """Ask the last question once more; its new answer takes the place of the old one."""
-    session = this_session()
-    question, turns = session.unanswered, session.turns
-    if turns and (question is None or question.is_kept):
-        st.session_state.pop(f"feedback-{len(turns) - 1}", None)
-        session.drop_last_answer()
-    st.session_state.again = question.text if question else turns[-1].question
+def submit() -> None:
+    """Ask what was typed; files that were dropped are added first, and are what the question is about."""
+    given: Any = st.session_state.question
+    chat, question, filters, task_id = this_chat(), given.text.strip(), chosen_filters(), None
+    try:
+        if given.files:
+            task = start_upload(service(), [(file.name, file) for file in given.files])
+            task_id = task.id
+            filters = Filters(sources=[stored_path(service().folder, name) for name in task.paths])
+        if question:
+            start(chat, Pending(question, SearchOptions(filters=filters), place=len(chat.answers)), task_id)
+    except JinaRagError as error:
+        st.session_state.refused = str(error)
 
 
-def clear() -> None:
-    """Forget the conversation, and what was clicked in it."""
-    start_new_session()
-    for key in list(st.session_state):
-        if key == "example" or str(key).startswith("feedback-"):
-            del st.session_state[key]
+def ask(question: str) -> None:
+    """Ask a question that was offered."""
+    chat = this_chat()
+    start(chat, Pending(question, SearchOptions(filters=chosen_filters()), place=len(chat.answers)))
+
+
+def start(chat: Chat, pending: Pending, waits_for: str | None = None) -> None:
+    """Begin to answer; the page says so if that can't be."""
+    st.session_state.pop(f"feedback-{pending.place}", None)
+    try:
+        service().runs.start(chat, pending, waits_for)
+    except JinaRagError as error:
+        st.session_state.refused = str(error)
+    show_chat_in_address()
 
 
 main()
