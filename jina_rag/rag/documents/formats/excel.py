@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from jina_rag.errors import MissingDependencyError
 from jina_rag.rag.documents.formats.archives import check_office_file
 from jina_rag.rag.documents.formats.number_formats import format_value, plain_number
 from jina_rag.rag.documents.formats.ooxml import OfficePackage, description, paragraph_text
-from jina_rag.rag.documents.formats.tables import SheetRow, sheet_to_markdown
+from jina_rag.rag.documents.formats.tables import SheetRow, merged_rows, sheet_to_markdown
 from jina_rag.rag.documents.formats.writing import Piece, Script, join_pieces
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from openpyxl.cell.read_only import ReadOnlyCell
     from openpyxl.cell.rich_text import TextBlock
 
-_MAX_MERGED = 200_000
-"""Cells that take the text of the one that they are merged with."""
 _LAYOUT_CODE = re.compile(r'&(?:"[^"]*"|K[0-9A-F]{6}|\d+|[^&])', re.IGNORECASE)
 """What is no text in the lines above and below a printed page: fonts, places, page numbers."""
 _SCRIPTS: dict[str | None, Script] = {"superscript": "^", "subscript": "_"}
@@ -107,7 +105,6 @@ class _WorkbookReader:
         self._hidden: Counter[str] = Counter()
         self._uncomputed: list[str] = []
         self._unknown_formats: Counter[str] = Counter()
-        self._n_merged = 0
 
     def sheet_texts(self) -> Iterator[str]:
         """The text of each visible sheet, as far as the limit goes."""
@@ -137,8 +134,6 @@ class _WorkbookReader:
                 f"Cells in number formats that are not supported ({self._unknown_formats.total():,}) have plain "
                 f"numbers: {', '.join(self._unknown_formats)[:100]}."
             )
-        if self._n_merged > _MAX_MERGED:
-            notes.append(f"Only {_MAX_MERGED:,} merged cells repeat the text of the first.")
         self._package.write_notes()
 
     def _sheet_text(self, name: str, part: str) -> str:
@@ -164,6 +159,8 @@ class _WorkbookReader:
         return layout
 
     def _rows(self, rows: Iterable[Sequence["ReadOnlyCell"]], layout: _Layout) -> list[SheetRow]:
+        from openpyxl.utils import range_boundaries
+
         texts: list[dict[int, str]] = []
         n_characters = 0
         for row in rows:
@@ -175,24 +172,7 @@ class _WorkbookReader:
         used = {column for row in texts for column in row}
         hidden = sum(any(first <= column <= last for first, last in layout.hidden_columns) for column in used)
         self._hidden += Counter(rows=layout.n_hidden_rows, columns=hidden)
-        repeated = self._fill_merged(texts, layout.merged, max(used, default=0))
-        return [SheetRow(row, repeated.get(number, ())) for number, row in enumerate(texts, start=1)]
-
-    def _fill_merged(self, texts: list[dict[int, str]], merged: list[str], last: int) -> dict[int, set[int]]:
-        """Repeat the text of merged cells in each of them; says by row which columns have it from the left."""
-        from openpyxl.utils import range_boundaries
-
-        repeated: dict[int, set[int]] = defaultdict(set)
-        for left, top, right, bottom in map(range_boundaries, merged):
-            text = texts[top - 1].get(left) if top <= len(texts) else None
-            rows, columns = range(top, min(bottom, len(texts)) + 1), range(left, min(right, last) + 1)
-            self._n_merged += len(rows) * len(columns) if text else 0
-            if not text or self._n_merged > _MAX_MERGED:
-                continue
-            for row in rows:
-                texts[row - 1].update(dict.fromkeys(columns, text))
-                repeated[row].update(columns[1:])
-        return repeated
+        return merged_rows(self._file, texts, map(range_boundaries, layout.merged))
 
     def _cell_text(self, cell: "ReadOnlyCell") -> str:
         value: object = cell.value

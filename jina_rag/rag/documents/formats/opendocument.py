@@ -53,17 +53,18 @@ _MAX_SPANNED = 64
 
 def read_odt(file: SourceFile) -> Document:
     """An OpenDocument text as Markdown, in the same way as a Word document (see `read_docx`)."""
-    package = _Package(file)
+    package = OpenDocumentPackage(file)
     text = _Text(package)
     markdown = join_blocks(file.up_to_limit(text.blocks(), len))
     text.note_guesses()
     note_left_out(file, +package.left_out)
-    metadata = _metadata(package.xml("meta.xml"))
+    metadata = metadata_of(package.xml("meta.xml"))
     title = first_heading(markdown) or metadata.get("title") or file.path.stem
     return Document(str(file.path), title, (Page(None, markdown),), is_markdown=True, metadata=metadata)
 
 
-def _metadata(root: Element) -> dict[str, str]:
+def metadata_of(root: Element) -> dict[str, str]:
+    """What `meta.xml` says of a document: title, authors, dates and the like."""
     found: dict[str, list[str]] = {}
     for tag, name in _METADATA.items():
         if texts := [text for one in root.iter(tag) if (text := " ".join((one.text or "").split()))]:
@@ -71,7 +72,7 @@ def _metadata(root: Element) -> dict[str, str]:
     return {name: ", ".join(texts) for name, texts in found.items()}
 
 
-class _Package:
+class OpenDocumentPackage:
     """The parts of an OpenDocument file."""
 
     def __init__(self, file: SourceFile) -> None:
@@ -160,7 +161,7 @@ class _ListPlace(NamedTuple):
 class _Text:
     """The text of a document, block by block."""
 
-    def __init__(self, package: _Package) -> None:
+    def __init__(self, package: OpenDocumentPackage) -> None:
         self._package = package
         self._left_out = package.left_out
         content, styles = package.xml("content.xml"), package.xml("styles.xml")

@@ -1,6 +1,7 @@
 """Rows of cells as Markdown tables whose passages know their columns."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -16,6 +17,8 @@ _MAX_PADDED = 32
 _MAX_NAME = 100
 """Characters of a column's name that stand before each of its values where the header can't be repeated."""
 _MAX_HEADING = 200
+_MAX_MERGED = 200_000
+"""Cells that take the text of the one that they are merged with."""
 _N_COMPARED = 20
 """Rows that a first row is compared with, to see whether it is one of them."""
 
@@ -72,6 +75,33 @@ class SheetRow:
 
 
 _Rows = Sequence[SheetRow]
+
+
+def merged_rows(
+    file: SourceFile, rows: Sequence[dict[int, str]], ranges: Iterable[tuple[int, int, int, int]]
+) -> list[SheetRow]:
+    """The rows of a sheet, the text of merged cells repeated in each of them, as far as the sheet has rows and columns.
+
+    Args:
+        file: The file that it is from, whose notes are kept.
+        rows: The texts by the numbers of their columns; the ranges are filled in here.
+        ranges: The first column and row of merged cells, and the last ones, counted from 1.
+    """
+    last_column = max((column for row in rows for column in row), default=0)
+    repeated: dict[int, set[int]] = defaultdict(set)
+    n_cells = 0
+    for left, top, right, bottom in ranges:
+        text = rows[top - 1].get(left) if 0 < top <= len(rows) else None
+        below, beside = range(top, min(bottom, len(rows)) + 1), range(left, min(right, last_column) + 1)
+        n_cells += len(below) * len(beside) if text else 0
+        if not text or n_cells > _MAX_MERGED:
+            continue
+        for number in below:
+            rows[number - 1].update(dict.fromkeys(beside, text))
+            repeated[number].update(beside[1:])
+    if n_cells > _MAX_MERGED:
+        file.notes.append(f"Of merged cells only {_MAX_MERGED:,} repeat the text of the first.")
+    return [SheetRow(row, repeated.get(number, ())) for number, row in enumerate(rows, start=1)]
 
 
 @dataclass
