@@ -145,6 +145,7 @@ async def test_search_takes_filters(index: DocumentIndex) -> None:
 async def test_get_reads_around_a_passage(index: DocumentIndex) -> None:
     passage = (await found(index, "search", query="When is the museum open?", k=1))[0]
     assert (await found(index, "get", id=passage["id"]))[0]["text"] == passage["text"]
+    assert (await found(index, "get", source="note.txt"))[0]["title"] == "note"
     around = await found(index, "get", source=passage["source"], position=passage["position"], context_window=1)
     positions = [each["position"] for each in around]
     assert positions == sorted(positions)
@@ -181,7 +182,12 @@ async def test_what_documents_say_is_cleaned_and_fenced(index: DocumentIndex) ->
         ("get", {}, "either an id, or a source"),
         ("get", {"id": "x", "source": "y"}, "either an id, or a source"),
         ("get", {"id": "0" * 32}, "no such passage"),
-        ("get", {"source": "/nowhere", "position": 2}, "no such passage"),
+        ("get", {"source": "/nowhere", "position": 2}, "There is no document /nowhere in the index"),
+        ("get", {"source": "nots.txt"}, "no document nots.txt in the index. Do you mean /"),
+        ("get", {"source": "note.txt", "position": 2}, "note.txt has the positions 0 to 0."),
+        ("search", {"query": "x", "collections": ["nope"]}, "There is no collection nope in the index. It has: "),
+        ("search", {"query": "x", "file_types": ["text"]}, "There is no file of the type .text in the index. It has: "),
+        ("search", {}, "The argument query is missing. search takes: query, k, mode, "),
         ("search", {"query": ""}, "at least 1 character"),
         ("search", {"query": "x", "k": 0}, "greater than or equal to 1"),
         ("search", {"query": "x", "k": 1000}, "less than or equal to 50"),
@@ -191,8 +197,8 @@ async def test_what_documents_say_is_cleaned_and_fenced(index: DocumentIndex) ->
         ("search", {"query": "x", "since": "0001-01-01"}, "since: Input should be greater than or equal to 1970"),
         ("search", {"query": "x", "sources": ["a"] * 101}, "sources: List should have at most 100 items"),
         ("search", {"query": "x", "collections": ["a" * 5000]}, "at most 4096 characters"),
-        ("search", {"query": "x", "kinds": [".pdf"]}, "kinds: Extra inputs are not permitted"),
-        ("status", {"path": "/"}, "path: Extra inputs are not permitted"),
+        ("search", {"query": "x", "kinds": [".pdf"]}, "There is no argument kinds. search takes: query, k"),
+        ("status", {"path": "/"}, "There is no argument path. status takes: no arguments"),
         ("get", {"source": "x", "position": 10**30}, "less than or equal to"),
         ("search", {"query": "ice " * 2000}, "tokens and the model reads"),
     ],

@@ -13,6 +13,7 @@ from jina_rag import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError, JinaRagError
 from jina_rag.formatting import counted, duration
 from jina_rag.rag.documents import read_document
+from jina_rag.rag.documents.sources import path_of
 from jina_rag.rag.indexing.index import AddProgress, SyncReport, load_index_embedder, read_index_settings, rebuild
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def retry(service: "Service", running: RunningTask) -> str:
     """Read the files again that could not be read."""
     index = service.index
     sources = [item.source for item in index.status().failed]
-    gone = [source for source in sources if not os.path.lexists(source)]
+    gone = [source for source in sources if not os.path.lexists(path_of(source))]
     if gone:
         index.remove(gone)
     there = [source for source in sources if source not in gone]

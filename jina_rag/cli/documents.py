@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.store.types import IndexedDocument
 
 _MOST_CHANGES = 10
+_MOST_NOTES = 20
 
 _RETRY = Annotated[bool, typer.Option("--retry-failed", help="Retry unchanged files that failed before.")]
 
@@ -70,11 +71,16 @@ def add(
     An index keeps the embedding model that it was created with.
     """
     from jina_rag.rag.documents import READERS, find_documents
+    from jina_rag.rag.documents.discovery import Skipped
     from jina_rag.rag.indexing.index import DocumentIndex
 
-    if not find_documents(paths, exclude or (), on_error=lambda *_: None):  # `add` will report these
+    skipped = Skipped()
+    if not find_documents(paths, exclude or (), on_error=lambda *_: None, skipped=skipped):  # `add` will report these
         places, kinds = ", ".join(paths), ", ".join(sorted(READERS))
-        raise DocumentError(f"There are no documents in {places} (these kinds are read: {kinds}). Name another place.")
+        not_read = f"; not read: {skipped}" if skipped else ""
+        raise DocumentError(
+            f"There are no documents in {places} (these kinds are read: {kinds}{not_read}). Name another place."
+        )
     embedder = embedder_for(index, model, quantization, dimensions, backend)
     with DocumentIndex.create_or_open(index, embedder) as documents:
         with _stopped_by_ctrl_c() as stop, adding_bar() as show:
@@ -240,7 +246,9 @@ def _print_all(report: "SyncReport", documents: "DocumentIndex", *, as_json: boo
         print_json(_report_as_dict(report, total, notes))
     else:
         _print_report(report, documents.folder, total)
-        print_notes(notes)
+        print_notes(notes[:_MOST_NOTES])
+        if len(notes) > _MOST_NOTES:
+            print_notice(f"{len(notes) - _MOST_NOTES:,} more notes. See them with: jina-rag status --documents")
 
 
 def _print_report(report: "SyncReport", folder: Path, n_chunks: int) -> None:

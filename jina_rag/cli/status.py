@@ -1,5 +1,6 @@
 """What an index contains: `status`."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from jina_rag.rag.indexing.index import IndexStatus
     from jina_rag.rag.store.types import IndexedDocument
 
-_MOST_REMOVED = 10
+_MOST_PATHS = 10
 
 
 @app.command(rich_help_panel=DOCUMENTS, epilog=examples("jina-rag status", "jina-rag status --documents"))
@@ -51,18 +52,25 @@ def _print_status(state: "IndexStatus") -> None:
         ("Collections", ", ".join(f"{name} ({count:,})" for name, count in state.collections.items()) or "none"),
         ("Model", model),
         ("Size", file_size(state.n_bytes)),
-        ("Added from", ", ".join(relative(path.path) for path in state.tracked_paths) or "nowhere yet"),
+        ("Added from", _some(path.path for path in state.tracked_paths) or "nowhere yet"),
     ]
     if state.skipped:
         lines.append(("Not read", str(state.skipped)))
+    if state.n_with_notes:
+        lines.append(("Notes", f"on {counted(state.n_with_notes, 'document')}; --documents shows them"))
     if state.removed:
-        removed = [relative(path) for path in state.removed[:_MOST_REMOVED]]
-        n_more = len(state.removed) - len(removed)
-        lines.append(("Removed", ", ".join([*removed, *([f"and {n_more:,} more"] if n_more else [])])))
+        lines.append(("Removed", _some(state.removed)))
     if state.is_being_written:
         lines.append(("Now", "another process is writing to it"))
     print_fields(lines)
     print_failures(tuple(state.failed))
+
+
+def _some(paths: Iterable[str]) -> str:
+    """The first of some paths; --json has them all."""
+    paths = list(paths)
+    n_more = len(paths) - _MOST_PATHS
+    return ", ".join([*map(relative, paths[:_MOST_PATHS]), *([f"and {n_more:,} more"] if n_more > 0 else [])])
 
 
 def _status_as_dict(state: "IndexStatus", documents: "list[IndexedDocument] | None") -> dict[str, object]:
@@ -75,6 +83,7 @@ def _status_as_dict(state: "IndexStatus", documents: "list[IndexedDocument] | No
         "model": asdict(state.fingerprint),
         "tracked_paths": [asdict(path) for path in state.tracked_paths],
         "failed": [asdict(failed) for failed in state.failed],
+        "documents_with_notes": state.n_with_notes,
         "skipped": state.skipped.as_dict(),
         "removed": list(state.removed),
         "is_being_written": state.is_being_written,

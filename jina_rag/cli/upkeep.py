@@ -27,7 +27,7 @@ from jina_rag.cli.options import (
     YesOption,
     with_flags,
 )
-from jina_rag.cli.output import one_line, print_json, print_notice, wrapped
+from jina_rag.cli.output import one_line, print_json, print_notice, printable, wrapped
 from jina_rag.cli.progress import counting_bar, working
 from jina_rag.errors import JinaRagError
 from jina_rag.formatting import counted, duration
@@ -55,7 +55,7 @@ def examine(index: IndexOption = DEFAULT_INDEX, as_json: JsonOption = False) -> 
     if as_json:
         print_json([asdict(problem) for problem in problems])
     elif not problems:
-        typer.echo(f"Nothing is wrong with {index}.")
+        typer.echo(f"Nothing is wrong with {printable(str(index))}.")
     else:
         for problem in problems:
             typer.secho(one_line(problem.what), fg=typer.colors.RED)
@@ -100,14 +100,16 @@ def make_again(
                 f"This recreates the vectors of {counted(n_chunks, 'chunk')} in {index} with {name}, "
                 f"{embedder.dimensions} dimensions: {cost}. Documents are not read again."
             )
-            typer.echo(wrapped(notice), err=True)
+            typer.echo(wrapped(printable(notice)), err=True)
             confirm("Continue?", yes=yes)
             with counting_bar("Rebuilding", n_chunks, "chunks") as show:
                 n_embedded = rebuild(index, embedder, lambda done, _: show(done))
     if as_json:
         print_json({"folder": str(index), "chunks": n_chunks, "embedded": n_embedded, "model": embedder.spec.name})
     else:
-        typer.echo(f"{counted(n_chunks, 'chunk')} recreated in {index}, {n_embedded:,} of them embedded.")
+        typer.echo(
+            f"{counted(n_chunks, 'chunk')} recreated in {printable(str(index))}, {n_embedded:,} of them embedded."
+        )
 
 
 def _estimate(catalog: "Catalog", embedder: "Embedder") -> tuple[int, float]:

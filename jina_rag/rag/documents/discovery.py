@@ -109,7 +109,11 @@ class Skipped:
 
 
 def find_documents(
-    paths: Iterable[Path | str], exclude: Iterable[str] = (), *, on_error: FolderErrorCallback | None = None
+    paths: Iterable[Path | str],
+    exclude: Iterable[str] = (),
+    *,
+    on_error: FolderErrorCallback | None = None,
+    skipped: Skipped | None = None,
 ) -> list[Path]:
     """The documents that `paths` name: files as they are, folders with all that is below them.
 
@@ -125,6 +129,7 @@ def find_documents(
             or from the pattern's part without wildcards. The lines of a folder's own `.jinaragignore` come before
             these. A file that is named itself is always taken.
         on_error: Called with each folder that can't be listed, which is then passed over; without it, the first raises.
+        skipped: Counts what is there and not read.
 
     Raises:
         DocumentError: a path doesn't exist, a pattern matches nothing, a file was named whose kind can't be read, or a
@@ -135,7 +140,7 @@ def find_documents(
     found: set[Path] = set()
     for path in map(local_path, paths):
         files = match_pattern if is_pattern(path) else files_at
-        found.update(file.path for file in files(path, patterns, on_error))
+        found.update(file.path for file in files(path, patterns, on_error, skipped))
     return sorted(found)
 
 

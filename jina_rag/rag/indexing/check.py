@@ -1,6 +1,7 @@
 """What is wrong with an index, why that matters, and the command that mends it."""
 
 import shlex
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ def doctor(folder: Path | str) -> list[Problem]:
         damage = catalog.check() if catalog.exists() else ["it is empty"]
         if not damage:
             return [*_problems_of_catalog(folder, catalog), *_problems_of_vectors(folder, catalog)]
-    except IndexFolderError as error:  # what SQLite takes for whole may hold text that nothing can read
+    except IndexFolderError as error:
+        if not _is_damage(error):
+            return [Problem(str(error), "The index is not opened. Nothing in it was changed.", _NEW_INDEX)]
         damage = [str(error)]
     finally:
         catalog.close()
@@ -118,6 +121,13 @@ def _problems_of_fingerprint(folder: Path, catalog: Catalog, found: Inspection) 
         )
 
 
+def _is_damage(error: IndexFolderError) -> bool:
+    """Whether it is the content that can't be read; SQLite may take for whole what holds such text."""
+    cause = error.__cause__
+    is_other = (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF in _NO_DAMAGE
+    return isinstance(cause, sqlite3.DatabaseError | UnicodeError) and not is_other
+
+
 def _damaged_catalog(folder: Path, damage: list[str]) -> Problem:
     return Problem(
         f"{folder / CATALOG} is damaged: {'; '.join(damage)}",
@@ -130,6 +140,12 @@ def _damaged_catalog(folder: Path, damage: list[str]) -> Problem:
 def _command(name: str, folder: Path) -> str:
     return f"jina-rag {name} --index {shlex.quote(str(folder))}"
 
+
+_NEW_INDEX = "jina-rag add PATH --index FOLDER, with another folder, unless the first line says what to mend"
+_NO_DAMAGE = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL}
+)
+"""What SQLite fails with where the file is whole."""
 
 _WHY_OF_FAULTS = {
     "chunks without a document": "They are found though their document was taken out.",

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from jina_rag.closeable import Closeable
 from jina_rag.errors import DocumentError, IndexFolderError
+from jina_rag.formatting import escaped
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.check import Problem, doctor
 from jina_rag.rag.indexing.export import ExportCallback, export_chunks
@@ -22,6 +25,8 @@ from jina_rag.rag.store.types import IndexedDocument, TrackedPath
 from jina_rag.vectors import FloatArray
 
 _SHOWN_NAMES = 20
+_COMPARED_NAMES = 20_000
+_LONGEST_COMPARED = 100  # characters; comparing takes time by the square of the length
 
 
 class IndexContents(Closeable):
@@ -52,6 +57,26 @@ class IndexContents(Closeable):
         """The documents that are these files or lie in these folders, by source; the files may be gone."""
         sources = set(self._catalog.sources_below(as_sources(paths)))
         return [document for document in self._catalog.documents() if document.source in sources]
+
+    def find_document(self, name: str) -> IndexedDocument:
+        """The document that a name means: its source, its path from the current folder, or the end of its path.
+
+        Raises:
+            DocumentError: there is none or more than one; the message lists the nearest names, or those.
+        """
+        documents = {document.source: document for document in self._catalog.documents()}
+        for source in as_sources([name]):
+            if source in documents:
+                return documents[source]
+        end = escaped(name.replace("/", os.sep))
+        found = [source for source in documents if source.endswith(f"{os.sep}{end}")]
+        if len(found) == 1:
+            return documents[found[0]]
+        if found:
+            raise DocumentError(f"{name} may be any of these: {_listed(found)}. Write more of the path.")
+        near = _nearest(end, documents)
+        suggestion = f" Do you mean {_listed(near)}?" if near else ""
+        raise DocumentError(f"There is no document {name} in the index.{suggestion}")
 
     def tracked_paths(self) -> list[TrackedPath]:
         """The files and folders that were added, by path."""
@@ -86,6 +111,7 @@ class IndexContents(Closeable):
             collections=self._catalog.collections(),
             tracked_paths=tuple(self._catalog.tracked_paths()),
             failed=tuple(self._catalog.failed()),
+            n_with_notes=self._catalog.count_documents(with_notes=True),
             skipped=outermost(self._catalog.skipped()),
             removed=tuple(sorted(self._catalog.removed())),
             is_being_written=is_being_written(self.folder),
@@ -165,14 +191,26 @@ class IndexContents(Closeable):
         self._catalog.close()
 
 
+def _nearest(name: str, sources: Iterable[str]) -> list[str]:
+    """The sources whose last part is most like that of a name (Ratcliff and Obershelp's similarity)."""
+    by_name: dict[str, list[str]] = {}
+    for source in islice(sources, _COMPARED_NAMES):
+        by_name.setdefault(Path(source).name.casefold(), []).append(source)
+    near = get_close_matches(Path(name).name.casefold()[:_LONGEST_COMPARED], by_name, cutoff=0.5)
+    return [source for each in near for source in by_name[each]]
+
+
+def _listed(names: Sequence[str], at_most: int = 5) -> str:
+    n_more = len(names) - at_most
+    return ", ".join([*names[:at_most], *([f"and {n_more:,} more"] if n_more > 0 else [])])
+
+
 def _check_names(what: str, names: Iterable[str], existing: Iterable[str]) -> None:
     existing = sorted(existing)
     for name in names:
         if name not in existing:
-            shown = [each or "(none)" for each in existing[:_SHOWN_NAMES]]
-            n_more = len(existing) - len(shown)
-            listed = ", ".join([*shown, *([f"and {n_more:,} more"] if n_more else [])])
-            raise DocumentError(f"There is no {what} {name} in the index. It has: {listed or 'no documents yet'}.")
+            listed = _listed([each or "(none)" for each in existing], _SHOWN_NAMES) or "no documents yet"
+            raise DocumentError(f"There is no {what} {name} in the index. It has: {listed}.")
 
 
 def _bytes_on_disk(folder: Path) -> int:

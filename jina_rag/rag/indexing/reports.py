@@ -60,6 +60,7 @@ class IndexStatus:
         collections: How many documents there are in each collection.
         tracked_paths: The files and folders that `sync` searches.
         failed: Files that could not be added, and why.
+        n_with_notes: How many documents have notes on how they were read.
         skipped: What is in these folders and is not read, as of the last `add` or `sync`.
         removed: Files and folders in them that were removed from the index and stay out.
         is_being_written: Whether a process is writing at this moment.
@@ -73,6 +74,7 @@ class IndexStatus:
     collections: dict[str, int]
     tracked_paths: tuple[TrackedPath, ...]
     failed: tuple[FailedDocument, ...]
+    n_with_notes: int
     skipped: Skipped
     removed: tuple[str, ...]
     is_being_written: bool

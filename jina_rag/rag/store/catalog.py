@@ -113,10 +113,11 @@ class Catalog:
             rows = connection.execute(f"SELECT source FROM documents WHERE {condition} ORDER BY source", parameters)  # noqa: S608 - ours
             return [source for (source,) in rows]
 
-    def count_documents(self) -> int:
-        """How many documents there are."""
+    def count_documents(self, *, with_notes: bool = False) -> int:
+        """How many documents there are, or how many have notes."""
+        condition = "notes != '[]'" if with_notes else "TRUE"
         with self._read() as connection:
-            count: int = connection.execute("SELECT count(*) FROM documents").fetchone()[0]
+            count: int = connection.execute(f"SELECT count(*) FROM documents WHERE {condition}").fetchone()[0]  # noqa: S608 - ours
             return count
 
     def collections(self) -> dict[str, int]:
