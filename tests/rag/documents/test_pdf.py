@@ -6,7 +6,15 @@ import pytest
 
 from jina_rag.rag.citations.source_context import passage_boxes
 from jina_rag.rag.documents import Document, read_document
-from tests.rag.documents.pdf import PdfLine, paragraph, write_contents, write_laid_out_pdf, write_objects, write_pdf
+from tests.rag.documents.pdf import (
+    PICTURE,
+    PdfLine,
+    paragraph,
+    write_contents,
+    write_laid_out_pdf,
+    write_objects,
+    write_pdf,
+)
 
 LONG = "The keeper climbed the stairs every evening and carried eleven litres of oil to the lamp at the top. " * 3
 SHORT = "The lamp was lit for the first time in 1871, and the whole village came to watch it. " * 2
@@ -172,6 +180,7 @@ def test_no_text_of_a_pdf_is_lost_without_a_note(tmp_path: Path) -> None:
         ),
         ("(H) Tj -2 Ts /F1 7 Tf (2) Tj 0 Ts /F1 12 Tf (O is water) Tj", "H_2O is water"),
         ("(Take e) Tj 5 Ts /F1 7 Tf (x+1) Tj 0 Ts /F1 12 Tf ( and a) Tj 5 Ts /F1 7 Tf (n) Tj", "Take e^(x+1) and a^n"),
+        ("5 Ts /F1 7 Tf (3) Tj 0 Ts /F1 12 Tf (See room 9) Tj 5 Ts /F1 7 Tf (b) Tj", "3 See room 9^b"),
         ("(Fine) Tj 5 Ts /F1 7 Tf (*) Tj 0 Ts /F1 12 Tf ( and 12) Tj /F1 7 Tf (ab 34) Tj", "Fine* and 12ab 34"),
     ],
 )
@@ -180,6 +189,11 @@ def test_superscripts_are_written_so(tmp_path: Path, shown: str, text: str) -> N
     assert read_document(path).pages[0].text == text
     (boxes,) = passage_boxes(path, 1, [(0, len(text))], text)
     assert all(box.right > box.left > 0.1 for box in boxes)
+
+
+def test_pictures_beside_text_are_noted(tmp_path: Path) -> None:
+    path = write_contents(tmp_path / "a.pdf", [f"BT /F1 9 Tf 9 720 Td ({LONG}) Tj ET {PICTURE}", "BT (none) Tj ET"])
+    assert read_document(path).notes == ("Pictures beside the text of page 1 were not read.",)
 
 
 def test_a_damaged_page_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.formats.pdf import is_scan, open_pdf, read_pages
+from jina_rag.rag.documents.formats.pdf import open_pdf, read_pages
 from jina_rag.rag.documents.formats.pdf.extras import bookmarks, new_bookmarks
 from jina_rag.rag.documents.formats.pdf.lines import read_page
 from jina_rag.rag.documents.formats.pdf.view import draw_page, mark, places_of
@@ -34,7 +34,7 @@ def passage_boxes(file: SourceFile, page: int, spans: list[list[int]], text: str
         texts = [found.text[start:end] for start, end in spans] if found else [""]
         if found and all(texts) and (text is None or texts[:1] == [text]):
             return [places_of(pdf, page, found.characters[start:end], found.boxes) for start, end in spans]
-        if found and is_scan(pdf, page, found):
+        if found and found.is_scan:
             return None
         raise changed(file.path)
 
@@ -56,7 +56,7 @@ def scan(file: SourceFile, page: int) -> dict[str, Any] | None:
         with _page_of(file, page) as pdf:
             layer = read_page(pdf, page - 1)
             titles = bookmarks(pdf).get(page - 1, ())
-        if 0 < len(content.text) <= sum(len(line.text) for line in layer.lines):
+        if 0 < len(content.text) <= layer.n_characters:
             return None
         content = content.with_extras([*layer.extras, *new_bookmarks(titles, content.text)])
     nowhere = (-1.0,) * 4

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from jina_rag.errors import DocumentError, MissingDependencyError
@@ -15,7 +14,7 @@ from jina_rag.rag.documents.ocr import is_installed as has_ocr
 from jina_rag.rag.documents.types import Document, Page, SourceFile, name_pages
 
 if TYPE_CHECKING:
-    from pypdfium2 import PdfDocument, PdfObject
+    from pypdfium2 import PdfDocument
 
 _METADATA = {
     **{"Title": "title", "Author": "author", "Subject": "subject", "Keywords": "keywords"},
@@ -25,12 +24,6 @@ _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?")
 _TITLE_PAGES = 3
 _MAX_NAMED = 10
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
-_MAX_SCAN_CHARACTERS = 200
-_MIN_SCAN_SHARE = 0.5
-"""A scan may have a line of text that a library has put on it; what else has so little text is no picture of half a
-page."""
-_MIN_SHAPES = 100
-"""Letters may have been made shapes; a page without text that has so many holds more than a few rules."""
 _NO_OCR = "To have it read, install OCR with: pip install 'jina-rag[ocr]'. Then add it again."
 
 
@@ -39,9 +32,9 @@ def read_pdf(file: SourceFile) -> Document:
     path = file.path
     with open_pdf(file) as pdf:
         pages = read_pages(pdf, file)
-        scans = [number for number, page in enumerate(pages, start=1) if is_scan(pdf, number, page)]
         metadata = {key: value for name, key in _METADATA.items() if (value := pdf.get_metadata_value(name).strip())}
         file.notes.extend(_omissions(pdf))
+    scans = [number for number, page in enumerate(pages, start=1) if page.is_scan]
     if has_ocr():
         file.scans.extend(scans)
     elif not any(page.text for page in pages):
@@ -103,10 +96,10 @@ def read_pages(pdf: "PdfDocument", file: SourceFile) -> list[PageText]:
             damaged.append(index + 1)
             return PrintedPage([], 0.0)
 
-    pages = list(file.up_to_limit(map(read, range(len(pdf))), lambda page: sum(len(line.text) for line in page.lines)))
+    pages = list(file.up_to_limit(map(read, range(len(pdf))), lambda page: page.n_characters))
     titles = bookmarks(pdf)
     texts = [
-        content.with_extras([*page.extras, *new_bookmarks(titles.get(index, ()), content.text)])
+        content.with_extras([*page.extras, *new_bookmarks(titles.get(index, ()), content.text)], is_scan=page.is_scan)
         for index, (page, content) in enumerate(zip(pages, lay_out(pages), strict=True))
     ]
     if damaged:
@@ -124,35 +117,10 @@ def _page_notes(pages: Sequence[PrintedPage]) -> Iterator[str]:
         yield f"Text that is not shown on {invisible} was read: it was put under a scan by OCR, or hidden."
     if layered := naming(lambda page: page.has_layers):
         yield f"The layers of {layered} were all read, including those that are not shown."
+    if pictured := naming(lambda page: page.has_picture and not page.is_scan):
+        yield f"Pictures beside the text of {pictured} were not read."
     if stamped := naming(lambda page: page.has_unread_stamps):
         yield f"The text of stamps or drawings on {stamped} was not read."
-
-
-def is_scan(pdf: "PdfDocument", number: int, page: PageText) -> bool:
-    """Whether a page without text shows something, or one with little text is a picture for the most part."""
-    if page.n_printed > _MAX_SCAN_CHARACTERS:
-        return False
-    from pypdfium2 import PdfiumError
-    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_PATH
-
-    try:
-        pdf_page = pdf[number - 1]
-    except PdfiumError:  # damaged
-        return False
-    try:
-        if page.n_printed:
-            least = pdf_page.get_width() * pdf_page.get_height() * _MIN_SCAN_SHARE
-            images = pdf_page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE], max_depth=3)
-            return any(_area(image) >= least for image in images)
-        found = [shown.type for shown in islice(pdf_page.get_objects(max_depth=3), _MIN_SHAPES)]
-        return FPDF_PAGEOBJ_IMAGE in found or found.count(FPDF_PAGEOBJ_PATH) == _MIN_SHAPES
-    finally:
-        pdf_page.close()
-
-
-def _area(shown: "PdfObject") -> float:
-    left, bottom, right, top = map(float, shown.get_bounds())
-    return (right - left) * (top - bottom)
 
 
 def _omissions(pdf: "PdfDocument") -> Iterator[str]:

@@ -48,26 +48,23 @@ class PageText:
         characters: For each character of the text PDFium's number of it; -1 for those that were put in, and from -2
             downwards those of the first, second ... box.
         boxes: The places of texts that PDFium does not number.
+        is_scan: Whether the page is a picture for the most part, which OCR has to read.
     """
 
     text: str
     headings: tuple[Heading, ...]
     characters: list[int]
     boxes: tuple[Box | None, ...] = ()
+    is_scan: bool = False
 
-    @property
-    def n_printed(self) -> int:
-        """How many characters are print, and not extras."""
-        return sum(number > -2 for number in self.characters) if self.boxes else len(self.text)
-
-    def with_extras(self, extras: Sequence[Extra]) -> "PageText":
+    def with_extras(self, extras: Sequence[Extra], *, is_scan: bool = False) -> "PageText":
         """The same text with others behind it, each a paragraph."""
         text, characters = self.text, [*self.characters]
         for place, extra in enumerate(extras):
             separator = "\n\n" if text else ""
             text += separator + extra.text
             characters += [-1] * len(separator) + [-2 - place] * len(extra.text)
-        return PageText(text, self.headings, characters, tuple(extra.box for extra in extras))
+        return PageText(text, self.headings, characters, tuple(extra.box for extra in extras), is_scan)
 
 
 def lay_out(pages: Sequence[PrintedPage]) -> list[PageText]:

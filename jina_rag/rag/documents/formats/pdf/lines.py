@@ -8,7 +8,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from ctypes import c_ulong, c_ushort, sizeof
-from itertools import repeat
+from itertools import islice, repeat
 from math import hypot
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,13 @@ from jina_rag.rag.documents.formats.pdf.shifts import write_shifts
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfObject, PdfPage, PdfTextPage
 
+_MIN_PICTURE_SHARE = 0.01
+"""Of the page: smaller pictures are rules, bullets and logos."""
+_MAX_SCAN_CHARACTERS = 200
+_MIN_SCAN_SHARE = 0.5
+"""A scan may have a line of text that a library has put on it, and fills at least half the page."""
+_MIN_SHAPES = 100
+"""A page without text that has so many holds more than a few rules."""
 _BROKEN_WORD = "\ufffe"
 _SIGNS = ("\0", "\2", _BROKEN_WORD)  # characters without a letter
 _UNSEEN = "".join(_SIGNS) + " \t\u00a0"
@@ -30,18 +37,27 @@ class PrintedPage(NamedTuple):
     Attributes:
         lines: The lines that have letters, in order.
         width: How wide the page is, in points.
+        is_scan: Whether it is a picture for the most part, which OCR has to read.
         extras: What is there beside its print.
         has_unread_stamps: Whether there are stamps or the like with text that is not among these.
+        has_picture: Whether there are pictures, other than rules and small signs.
         has_invisible_text: Whether some of the text is not shown: OCR's text over a scan, or text hidden on purpose.
         has_layers: Whether parts of it can be shown and hidden, which makes no difference here.
     """
 
     lines: list["Line"]
     width: float
+    is_scan: bool = False
     extras: Sequence[Extra] = ()
     has_unread_stamps: bool = False
+    has_picture: bool = False
     has_invisible_text: bool = False
     has_layers: bool = False
+
+    @property
+    def n_characters(self) -> int:
+        """How much print there is."""
+        return sum(len(line.text) for line in self.lines)
 
 
 class Line(NamedTuple):
@@ -64,27 +80,47 @@ def read_page(pdf: "PdfDocument", index: int) -> PrintedPage:
     page = pdf[index]
     text_page = page.get_textpage()
     try:
-        return PrintedPage(_lines(text_page), page.get_width(), *page_extras(pdf, page), *_hidden(page))
+        lines = _lines(text_page)
+        share, *hidden = _special(page)
+        if lines:
+            is_scan = sum(len(line.text) for line in lines) <= _MAX_SCAN_CHARACTERS and share >= _MIN_SCAN_SHARE
+        else:
+            is_scan = _shows_something(page)
+        has_picture = share >= _MIN_PICTURE_SHARE
+        return PrintedPage(lines, page.get_width(), is_scan, *page_extras(pdf, page), has_picture, *hidden)
     finally:
         text_page.close()
         page.close()
 
 
-def _hidden(page: "PdfPage") -> tuple[bool, bool]:
-    """Whether some text is invisible, and whether some belongs to a layer (optional content)."""
+def _special(page: "PdfPage") -> tuple[float, bool, bool]:
+    """How much of the page the largest picture fills, and whether text is invisible or belongs to a layer."""
     from pypdfium2.raw import (
+        FPDF_PAGEOBJ_IMAGE,
         FPDF_PAGEOBJ_TEXT,
         FPDF_TEXTRENDERMODE_INVISIBLE,
         FPDFPageObj_CountMarks,
         FPDFTextObj_GetTextRenderMode,
     )
 
-    is_invisible = has_layers = False
-    for shown in page.get_objects(filter=[FPDF_PAGEOBJ_TEXT], max_depth=3):
+    share, is_invisible, has_layers = 0.0, False, False
+    for shown in page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_TEXT], max_depth=3):
+        if shown.type == FPDF_PAGEOBJ_IMAGE:
+            left, bottom, right, top = map(float, shown.get_bounds())
+            share = max(share, (right - left) * (top - bottom) / max(page.get_width() * page.get_height(), 1.0))
+            continue
         is_invisible = is_invisible or FPDFTextObj_GetTextRenderMode(shown) == FPDF_TEXTRENDERMODE_INVISIBLE
         n_marks = 0 if has_layers else FPDFPageObj_CountMarks(shown)
         has_layers = has_layers or any(_mark_name(shown, index) == "OC" for index in range(n_marks))
-    return is_invisible, has_layers
+    return share, is_invisible, has_layers
+
+
+def _shows_something(page: "PdfPage") -> bool:
+    """Whether a page without text has a picture, or as many shapes as letters that were made shapes."""
+    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_PATH
+
+    found = [shown.type for shown in islice(page.get_objects(max_depth=3), _MIN_SHAPES)]
+    return FPDF_PAGEOBJ_IMAGE in found or found.count(FPDF_PAGEOBJ_PATH) == _MIN_SHAPES
 
 
 def _mark_name(shown: "PdfObject", index: int) -> str:

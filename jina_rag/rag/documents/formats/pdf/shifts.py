@@ -11,6 +11,8 @@ _SMALL = 0.85
 """How high the box of a shifted glyph is, at most, beside that of the glyph that it belongs to."""
 _RAISED, _LOWERED = 0.1, -0.05
 """How far its base line is from that one's, at least, in heights of that one."""
+_LEADING = "^ "
+"""The mark of what is raised before what it belongs to, as a footnote's number before its text."""
 _MAX_ANGLE = 0.01  # in radians: text on its side has other boxes
 
 
@@ -37,7 +39,9 @@ def write_shifts(text_page: "PdfTextPage", text: str, characters: Sequence[int])
         run_numbers = [number for _, number in run]
         run_text = "".join(map(text.__getitem__, run_numbers))
         before, after = mark, ""
-        if mark and not run_text.isalnum():
+        if mark == _LEADING:
+            before, after = "", " "
+        elif mark and not run_text.isalnum():
             before, after = (f"{mark}(", ")") if any(map(str.isalnum, run_text)) else ("", "")
         written += before + run_text + after
         numbers += [-1] * len(before) + run_numbers + [-1] * len(after)
@@ -62,15 +66,22 @@ def _may_have_shifts(text_page: "PdfTextPage", text: str, word: Sequence[int]) -
 
 def _marks(text_page: "PdfTextPage", word: Sequence[int]) -> Iterator[str]:
     """For each character "^" if it is raised above the one before that isn't, "_" if lowered, else nothing."""
-    base = _glyph(text_page, word[0])
-    for number in word:
-        glyph = _glyph(text_page, number)
-        shift = (glyph.base_line - base.base_line) / base.height if base.height else 0.0
-        if glyph.height < _SMALL * base.height and not _LOWERED < shift < _RAISED:
-            yield "^" if shift > 0 else "_"
-        else:
-            base = glyph
-            yield ""
+    glyphs = [_glyph(text_page, number) for number in word]
+    following = next((glyph for glyph in glyphs if _shift(glyphs[0], glyph) > 0), None)
+    base = following or glyphs[0]
+    for glyph in glyphs:
+        shift = _shift(glyph, base)
+        if not shift:
+            base, following = glyph, None
+        yield _LEADING if shift and following else ("", "^", "_")[shift]
+
+
+def _shift(glyph: _Glyph, base: _Glyph) -> int:
+    """1 if a glyph is raised beside another, -1 if lowered, else 0."""
+    if not base.height or glyph.height >= _SMALL * base.height:
+        return 0
+    shift = (glyph.base_line - base.base_line) / base.height
+    return (shift >= _RAISED) - (shift <= _LOWERED)
 
 
 def _glyph(text_page: "PdfTextPage", number: int) -> _Glyph:
