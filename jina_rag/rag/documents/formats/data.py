@@ -33,8 +33,11 @@ def read_csv(file: SourceFile) -> Document:
     is_quoted = _closes_quotes(text, delimiter)
     if not is_quoted:
         file.notes.append("A quotation mark is never closed: quotation marks were read as part of the text.")
-    quoting = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
+    rows = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE,
+    )
     cells = (((column, cell.strip()) for column, cell in enumerate(row)) for row in rows)
     table = sheet_to_markdown(file, (SheetRow({column: cell for column, cell in row if cell}) for row in cells))
     return Document(str(file.path), file.path.stem, (Page(None, table),), is_markdown=True)

@@ -175,7 +175,7 @@ class _WorkbookReader:
         return merged_rows(self._file, texts, map(range_boundaries, layout.merged))
 
     def _cell_text(self, cell: "ReadOnlyCell") -> str:
-        value: object = cell.value
+        value = cell.value
         if value is None:
             return ""
         if isinstance(value, list):  # CellRichText

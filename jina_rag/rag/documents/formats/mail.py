@@ -88,10 +88,11 @@ class _MailReader:
     def _part(self, part: Message) -> Iterator[str]:
         kind, name = part.get_content_type(), _decoded(part.get_filename() or "")
         if kind == "message/rfc822" and part.is_multipart():
-            for message in part.get_payload():
+            for message in _children(part):
                 yield from self.parts(message, is_attached=True)
             return
-        data = part.get_payload(decode=True) or b""
+        payload = part.get_payload(decode=True)
+        data = payload if isinstance(payload, bytes) else b""
         if not name and kind.startswith("text/"):
             yield self._text(part, data, is_html=kind == "text/html")
         elif name or data.strip():
@@ -139,7 +140,7 @@ def _leaves(part: Message) -> Iterator[Message]:
     if part.get_content_maintype() != "multipart" or not part.is_multipart():
         yield part
         return
-    parts = part.get_payload()
+    parts = _children(part)
     if part.get_content_subtype() == "alternative":
         readable = [
             each for each in parts if each.get_content_type() in ("text/html", "text/plain") or each.is_multipart()
@@ -148,3 +149,8 @@ def _leaves(part: Message) -> Iterator[Message]:
         parts = [*(readable or parts)[-1:], *others]
     for each in parts:
         yield from _leaves(each)
+
+
+def _children(part: Message) -> list[Message]:
+    payload = part.get_payload()
+    return [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
