@@ -35,7 +35,9 @@ def relations(targets: Mapping[str, str]) -> str:
     return f'<Relationships xmlns="{PACKAGE}/relationships">{"".join(entries)}</Relationships>'
 
 
-def write_docx(path: Path, body: str, prologue: str = "", parts: Mapping[str, str] | None = None) -> Path:
+def write_docx(
+    path: Path, body: str, prologue: str = "", parts: Mapping[str, str] | None = None, properties: str = ""
+) -> Path:
     """A Word document with the parts that make it one, and more by the kind of their relation, which is its id, too."""
     styles = "".join(
         f'<w:style w:type="paragraph" w:styleId="{name.replace(" ", "")}"><w:name w:val="{name}"/></w:style>'
@@ -45,7 +47,8 @@ def write_docx(path: Path, body: str, prologue: str = "", parts: Mapping[str, st
     return write_zip(
         path,
         {
-            "_rels/.rels": relations({"officeDocument": "/word/document.xml"}),
+            "_rels/.rels": relations({"officeDocument": "/word/document.xml", "core-properties": "core.xml"}),
+            "core.xml": f"<properties {SPACES}>{properties}</properties>",
             "word/_rels/document.xml.rels": relations(
                 {kind: f"{kind}.xml" for kind in parts} | {"hyperlink": "https://example.com/a"}
             ),
@@ -81,19 +84,21 @@ def write_epub(path: Path, **more: str) -> Path:
     )
 
 
-def write_pptx(path: Path, slides: Sequence[str], parts: Mapping[str, str] | None = None) -> Path:
+def write_pptx(path: Path, slides: Sequence[str], parts: Mapping[str, str] | None = None, properties: str = "") -> Path:
     """A presentation with these shapes on its slides.
 
     Args:
         path: Where to write it.
         slides: The shapes of each slide, with `HIDDEN` before them for a slide that is not shown.
         parts: What it and every slide refer to, by the kind of the relation, which is its id, too.
+        properties: Its core properties.
     """
     parts = parts or {}
     names = {f"slide{number}": shapes for number, shapes in enumerate(slides)}
     listed = "".join(f'<p:sldId id="1" r:id="{name}"/>' for name in names)
     files = {
-        "_rels/.rels": relations({"officeDocument": "ppt/presentation.xml"}),
+        "_rels/.rels": relations({"officeDocument": "ppt/presentation.xml", "core-properties": "core.xml"}),
+        "core.xml": f"<properties {SPACES}>{properties}</properties>",
         "ppt/presentation.xml": f"<p:presentation {SPACES}><p:sldIdLst>{listed}</p:sldIdLst></p:presentation>",
         "ppt/_rels/presentation.xml.rels": relations({name: f"{name}.xml" for name in (*names, *parts)}),
         **{f"ppt/{kind}.xml": xml for kind, xml in parts.items()},

@@ -251,7 +251,7 @@ class _Reader:
             self._end_inner(story, outer, text)
 
     def _end_property(self, story: _Story) -> None:
-        text = " ".join(join_pieces(story.pieces).split()) or story.label
+        text = " ".join(_joined(story.pieces).split()) or story.label
         if text:
             self.metadata[_METADATA[story.kind]] = text
 
@@ -422,9 +422,9 @@ class _Reader:
             state.story.pieces.append(Piece(text, state.script))
 
     def _paragraph_text(self, story: _Story) -> str:
-        text = join_pieces(story.pieces)
+        text = _joined(story.pieces)
         story.pieces.clear()
-        return trim_lines(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        return trim_lines(text)
 
     def _end_paragraph(self, story: _Story | None) -> None:
         if story is None or story.kind in ("style", *_METADATA):
@@ -487,6 +487,11 @@ class _Reader:
     def _define_cell(self) -> None:
         self._merges.append(self._cell_merge)
         self._cell_merge = ""
+
+
+def _joined(pieces: list[Piece]) -> str:
+    """Their text; a character beyond the first plane of Unicode is written as the two halves of UTF-16."""
+    return join_pieces(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 _ENDNOTE = re.compile(rb"\\footnote\s*\\ftnalt")

@@ -33,6 +33,7 @@ _LINK_FIELD = re.compile(r'\s*HYPERLINK\s+"([^"]{1,2000})"')
 _NOTE_FORMATS = {"footnote": "decimal", "endnote": "lowerRoman"}
 _CHECK_MARKS = {0x6F: "☐", 0xA8: "☐", 0xFB: "✗", 0xFC: "✓", 0xFD: "☒", 0xFE: "☑"}
 """The characters of the font Wingdings that forms are filled in with."""
+_SCRIPTS: dict[str, Script] = {"superscript": "^", "subscript": "_"}
 _OFF = ("0", "false", "off")
 
 
@@ -62,9 +63,9 @@ class _Format(NamedTuple):
         if properties is None:
             return self
         hidden, raised = properties.find("vanish"), properties.find("vertAlign")
-        script, scripts = self.script, {"superscript": "^", "subscript": "_"}
+        script = self.script
         if raised is not None:
-            script = scripts.get(raised.get("val", ""), "")
+            script = _SCRIPTS.get(raised.get("val", ""), "")
         elif any(_is_on(properties.find(name)) for name in ("strike", "dstrike")):
             script = "~~"
         return _Format(self.is_hidden if hidden is None else _is_on(hidden), script)
@@ -361,7 +362,7 @@ class _Body:
 
     def _comment_reference(self, element: Element, _: _Format) -> Iterator[Piece]:
         number = element.get("id", "")
-        _, comment = self._notes.get(("comment", number), ({}, Element("none")))
+        comment = self._notes.get(("comment", number), ({}, Element("none")))[1]
         author = " ".join(comment.get("author", "").split())
         self._follow_with_note("comment", number, f"Comment by {author}:" if author else "Comment:")
         return iter(())
