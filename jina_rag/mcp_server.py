@@ -98,7 +98,8 @@ class Status(BaseModel):
     collections: dict[str, int] = Field(description="Their names, and how many documents each has.")
     sources: list[str] = Field(description=f"The first {_SOURCES_IN_STATUS} documents.")
     more_sources: int = Field(description="How many documents are not listed.")
-    failed: list[str] = Field(description="Files that could not be read.")
+    failed: list[str] = Field(description=f"Files that could not be read, the first {_SOURCES_IN_STATUS}.")
+    not_read: str = Field(description="Files of other kinds beside them, counted by ending.")
 
 
 def make_server(retriever: Retriever) -> MCPServer:
@@ -297,7 +298,8 @@ def _status(index: DocumentIndex) -> Callable[[], Status]:
             collections={_line(name): count for name, count in index.collections().items()},
             sources=[_line(document.source) for document in documents[:_SOURCES_IN_STATUS]],
             more_sources=max(0, len(documents) - _SOURCES_IN_STATUS),
-            failed=[_line(failed.source) for failed in state.failed],
+            failed=[_line(failed.source) for failed in state.failed[:_SOURCES_IN_STATUS]],
+            not_read=_line(str(state.skipped)),
         )
 
     return status

@@ -1,13 +1,18 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from jina_rag import Embedder
 from jina_rag.cli import confirm
+from jina_rag.rag import watch
+from jina_rag.rag.indexing.contents import IndexContents
 from jina_rag.vectors import FloatArray
 from tests.cli.conftest import Run
 from tests.rag.documents.pdf import PICTURE, write_contents
@@ -237,6 +242,26 @@ def test_errors_are_told_in_words(run: Run, tmp_path: Path, args: list[str], mes
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_sync_watch_follows_the_disk_until_ctrl_c(index: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change_and_stop() -> None:
+        (notes / "pluto.txt").write_text("Pluto is far away.")
+        end = time.monotonic() + 60
+        with IndexContents.open(notes.parent / ".jina-rag" / "index") as contents:
+            while len(contents.documents()) < 3 and time.monotonic() < end:
+                time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def watch_while_something_changes(*args: Any, **options: Any) -> None:
+        Thread(target=change_and_stop).start()
+        watch(*args, **options)
+
+    monkeypatch.setattr("jina_rag.rag.indexing.watch.watch", watch_while_something_changes)
+    result = index("sync", "--watch")
+    assert result.exit_code == 0
+    assert [line.partition(".")[0] for line in result.stdout.splitlines()] == ["2 unchanged", "1 added, 2 unchanged"]
+    assert index("sync", "notes", "--watch").exit_code == 2
 
 
 def test_ctrl_c_stops_an_add_that_can_go_on_later(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
