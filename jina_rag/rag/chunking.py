@@ -13,6 +13,7 @@ from jina_rag.embedder import Embedder
 from jina_rag.errors import MissingDependencyError
 from jina_rag.rag.documents.headings import Heading, find_headings, heading_path, open_headings
 from jina_rag.rag.documents.types import Document
+from jina_rag.rag.text.search_text import search_text
 
 MAX_CHUNK_TOKENS = 200
 """A few paragraphs. On questions about the sample documents smaller chunks were found less well, not better."""
@@ -75,7 +76,8 @@ def split_document(
     Args:
         document: What to cut; no chunk crosses pages.
         embedder: Counts tokens, and gives the fingerprint for the ids.
-        max_tokens: The longest chunk, in the model's own tokens, prompt included; never more than the model reads.
+        max_tokens: The longest chunk, in the model's own tokens of its `search_text`, which is what is embedded, prompt
+            included; never more than the model reads.
         overlap: How many tokens neighbours may share. Off by default: shared text would be found twice, and its end
             would be filed under the heading of its beginning.
 
@@ -116,7 +118,7 @@ def _spans(
     for counter in (_quick_counter, _exact_counter):
         count = _bounded(counter(embedder), limit)
         spans = list(_split(text, headings, count, limit, overlap, is_markdown=is_markdown))
-        counts = embedder.count_tokens([text[start:end] for start, end in spans])
+        counts = embedder.count_tokens([search_text(text[start:end]) for start, end in spans])
         if max(counts, default=0) <= limit:
             break
     most = min(2 * limit, embedder.max_input_tokens)
@@ -179,7 +181,7 @@ def _bounded(count: Callable[[str], int], limit: int) -> Callable[[str], int]:
 
 
 def _exact_counter(embedder: Embedder) -> Callable[[str], int]:
-    return lambda piece: embedder.count_tokens([piece])[0]
+    return lambda piece: embedder.count_tokens([search_text(piece)])[0]
 
 
 def _quick_counter(embedder: Embedder) -> Callable[[str], int]:
@@ -229,7 +231,7 @@ def _join_headings(
     for start, end in spans:
         if joined and _is_only_headings(text, headings, *joined[-1]):
             whole = joined[-1][0], end
-            if embedder.count_tokens([text[slice(*whole)]])[0] <= most:
+            if embedder.count_tokens([search_text(text[slice(*whole)])])[0] <= most:
                 joined[-1] = whole
                 continue
         joined.append((start, end))

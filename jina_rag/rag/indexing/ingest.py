@@ -20,6 +20,7 @@ from jina_rag.rag.indexing.parsing import FAULTS_OF_A_DOCUMENT, FileTask, Outcom
 from jina_rag.rag.indexing.progress import ProgressMeter, StopCallback
 from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.types import FailedDocument, text_digest
+from jina_rag.rag.text.search_text import search_text
 from jina_rag.vectors import FloatArray
 
 _GROUPS_BEHIND = 2
@@ -183,7 +184,9 @@ class Ingestion:
         new = {digest: text for digest, text in by_digest.items() if digest not in vectors}
         if new:
             started = time.monotonic()
-            embedded = dict(zip(new, self._embedder.embed_documents(list(new.values())), strict=True))
+            embedded = dict(
+                zip(new, self._embedder.embed_documents([search_text(text) for text in new.values()]), strict=True)
+            )
             self._adapt_batch_size(len(new) / max(1e-3, time.monotonic() - started))
             self._result.n_embedded += len(new)
             self._recent.append(embedded)

@@ -16,6 +16,7 @@ from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.chroma_store import slices
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.rag.store.types import text_digest
+from jina_rag.rag.text.search_text import search_text
 from jina_rag.vectors import FloatArray
 
 _CHUNKS_AT_A_TIME = 128
@@ -102,7 +103,7 @@ def _embed(
 
 def _embedded(embedder: Embedder, texts: Mapping[bytes, str]) -> FloatArray:
     try:
-        return embedder.embed_documents(list(texts.values()))
+        return embedder.embed_documents([search_text(text) for text in texts.values()])
     except InputTooLongError as error:
         raise IndexFolderError(
             f"A chunk has {error.token_count:,} tokens and {embedder.spec.name} reads {error.max_tokens:,}. "

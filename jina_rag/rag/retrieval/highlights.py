@@ -10,6 +10,7 @@ import numpy as np
 
 from jina_rag.embedder import Embedder
 from jina_rag.rag.retrieval.search import SearchResult
+from jina_rag.rag.text.search_text import search_text
 from jina_rag.rag.text.sentences import Sentence, find_sentences
 from jina_rag.vectors import FloatArray
 
@@ -80,7 +81,7 @@ def _vectors(texts: Sequence[str], embedder: Embedder) -> FloatArray:
         cache = _CACHE.setdefault(embedder, {})
         known = {text: cache[text] for text in texts if text in cache}
     if new := [text for text in dict.fromkeys(texts) if text not in known]:
-        known.update(zip(new, embedder.embed_documents(new), strict=True))
+        known.update(zip(new, embedder.embed_documents([search_text(text) for text in new]), strict=True))
     with _CACHE_LOCK:
         cache.update(known)
         for text in list(islice(cache, max(0, len(cache) - _MAX_CACHED))):

@@ -87,6 +87,14 @@ def test_what_is_left_out_of_a_page_is_counted(tmp_path: Path) -> None:
             "<tr><td><h2>Layout</h2>one<td><table><tr><td>in<td>ner</table>",
             "## Layout\n\none\n\n| in | ner |\n| --- | --- |",
         ),
+        (
+            "<tr><th colspan=2>Ada<tr><th>Born<td>1815<tr><th>Parts<td rowspan=2>one<td>two<tr><th>Died",
+            "Ada\n\n- Born: 1815\n- Parts: one; two\n- Died: one",
+        ),
+        (
+            "<tr><td>K1<td>5<tr><td>K2<td>6<tr><td>K3<td>7",
+            "| Column 1 | Column 2 |\n| --- | --- |\n| K1 | 5 |\n| K2 | 6 |\n| K3 | 7 |",
+        ),
         ("<tr><td rowspan=0>a<td>b<tr><td>c<tr><td>d", "| a | b |\n| --- | --- |\n| a | c |\n| a | d |"),
     ],
 )
@@ -220,3 +228,25 @@ def test_every_word_of_a_page_is_read_or_counted_in_a_note(places: list[str]) ->
         assert (word in re.findall("[a-z0-9]+", text)) == (place not in LEFT_OUT), text
     for kind in set(kinds):
         assert f"{kind} ({kinds.count(kind)})" in file.notes[0]
+
+
+@pytest.mark.parametrize("name", ["book.epub", "page.md"])
+def test_every_word_of_a_book_and_of_markdown_is_read_or_its_kind_noted(tmp_path: Path, name: str) -> None:
+    words = {part: f"word{number}" for number, part in enumerate((*PLACES, *LEFT_OUT))}
+    body = "\n\n".join(part.format(word) for part, word in words.items())
+    if name.endswith(".epub"):
+        metadata = "<dc:creator>Creatora</dc:creator><dc:subject>Subjecta</dc:subject></metadata>"
+        path = write_epub(tmp_path / name)
+        with ZipFile(path) as archive:
+            files = {each: archive.read(each) for each in archive.namelist()}
+        files["two.xhtml"] = f"<html><head><title>x</title></head><body>{body}</body></html>".encode()
+        files["OEBPS/book.opf"] = files["OEBPS/book.opf"].replace(b"</metadata>", metadata.encode())
+        document = read_document(write_zip(path, files))
+        found = {word for part, word in words.items() if part not in LEFT_OUT} | {"Creatora", "Subjecta", "Book"}
+    else:
+        document = _read(tmp_path / name, f"---\ntitle: Titlea\nkey: Keya\n---\n{body}\n\n[^1]: Notea\n")
+        found = {*words.values(), "Titlea", "Keya", "Notea"}
+    texts = " ".join([document.title, _text(document), *document.metadata.values()])
+    assert found <= set(re.findall("[A-Za-z0-9]+", texts))
+    if name.endswith(".epub"):
+        assert all(kind in document.notes[0] for kind in LEFT_OUT.values())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import chromadb
+import numpy as np
 import pytest
 
 from jina_rag import Embedder, get_model_spec
@@ -510,3 +511,12 @@ def test_a_reader_in_another_process_sees_what_is_added(index: DocumentIndex, no
         index.add([notes])
         assert ask("fastest winds") == "Neptune has the fastest winds."
         assert ask("Saturn float on water") == "Saturn would float on water."
+
+
+def test_words_are_embedded_whole(index: DocumentIndex, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("The **N**orthern exam-\nple of the o\ufb03ce.", encoding="utf-8")
+    index.add([tmp_path / "a.md"])
+    (chunk,) = index.chunks_of(index.documents()[0].source)
+    assert chunk.text == "The **N**orthern exam-\nple of the o\ufb03ce."
+    whole = index.embedder.embed_documents(["The Northern example of the office."])
+    np.testing.assert_array_equal(index.vectors([chunk.id]), whole)

@@ -4,13 +4,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Set
-from itertools import groupby, islice, zip_longest
+from itertools import chain, groupby, islice, zip_longest
 from typing import Any
 
 from bs4 import BeautifulSoup, Tag
 from markdownify import ATX, MarkdownConverter  # noqa: TID253 - this module is loaded where it is used
 
-from jina_rag.rag.documents.formats.tables import markdown_table
+from jina_rag.rag.documents.formats.tables import SheetRow, markdown_table, sheet_to_markdown
+from jina_rag.rag.documents.formats.writing import write_script
 from jina_rag.rag.documents.types import SourceFile, line_feeds
 
 _INLINE_NAMES = """
@@ -48,7 +49,6 @@ _MAX_ROWSPAN = 65534  # of the HTML standard
 _MAX_REPEATED = 200
 """Characters; a longer text is not repeated in each cell that it spans."""
 
-_WORD = re.compile(r"[^\W_]+")
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 
@@ -64,12 +64,12 @@ def convert(soup: BeautifulSoup, file: SourceFile) -> str:
         soup: The page; it is changed.
         file: The file that it is from, whose limit and notes are kept.
     """
-    parts = [(part, part.find_parent("table")) for part in soup(_TABLE_PARTS)]
-    layout = {id(inner.find_parent("table")) for inner in soup(_NO_CELL_HOLDS)}
+    layout = {id(inner.find_parent("table")) for inner in soup(_NO_CELL_HOLDS)} - {id(None)}
     layout |= {id(table) for table in soup("table", role=("presentation", "none"))}
-    for part, table in parts:
-        if id(part if part.name == "table" else table) in layout:
-            part.name = "div"
+    if layout:
+        parts = [(part, part if part.name == "table" else part.find_parent("table")) for part in soup(_TABLE_PARTS)]
+        for part, table in parts:
+            part.name = "div" if id(table) in layout else part.name
     return _BLANK_LINES.sub("\n\n", line_feeds(_Converter(file).convert_soup(soup))).strip("\n")
 
 
@@ -106,12 +106,12 @@ class _Converter(MarkdownConverter):
     def convert_sup(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
         """A footnote's mark in square brackets, anything else as a power."""
         if el.find("a") is None and "a" not in parent_tags:
-            return _raised("^", text)
+            return write_script(text, "^")
         mark = text.strip()
         return mark if not mark or mark.startswith("[") else f"[{mark}]"
 
     def convert_sub(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
-        return _raised("_", text)
+        return write_script(text, "_")
 
     def convert_td(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
         if "table" not in parent_tags:
@@ -127,32 +127,32 @@ class _Converter(MarkdownConverter):
     convert_thead = convert_tbody = convert_tfoot = convert_tr
 
     def convert_table(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
-        """What is in the table and not in its cells, such as the caption, and the table."""
-        table = markdown_table(self._file, self._rows(el))
-        return "".join(f"\n\n{part}\n\n" for part in (text.strip(), table) if part)
+        """What is in the table and not in its cells, such as the caption, single cells above it, and the table."""
+        cells = [cell for cell in el(["td", "th"]) if id(cell) in self._cells]
+        rows = [list(row) for _, row in groupby(cells, key=lambda cell: id(cell.parent))]
+        n_titles = next((n for n, row in enumerate(rows) if len(row) > 1), 0)
+        titles = [self._cells[id(cell)].strip() for row in rows[:n_titles] for cell in row]
+        parts = [text.strip(), *titles, self._table(rows[n_titles:])]
+        return "".join(f"\n\n{part}\n\n" for part in parts if part)
 
-    def _rows(self, table: Tag) -> Iterator[list[str]]:
-        """The texts of all cells, the header first; it is joined of all rows of headers at the top."""
-        cells = [cell for cell in table(["td", "th"]) if id(cell) in self._cells]
-        rows = [list(row) for _, row in groupby(cells, key=lambda cell: id(cell.find_parent("tr")))]
+    def _table(self, rows: list[list[Tag]]) -> str:
         n_header = next((n for n, row in enumerate(rows) if not all(map(_is_header, row))), len(rows))
         grid = _grid([[self._spanning(cell) for cell in row] for row in rows])
-        header = [row for _, row in zip(range(n_header), grid, strict=False)]
-        if header:
-            yield [" ".join(dict.fromkeys(filter(None, column))) for column in zip_longest(*header, fillvalue="")]
-        yield from grid
+        if n_header:
+            columns = zip_longest(*islice(grid, n_header), fillvalue="")
+            header = [" ".join(dict.fromkeys(filter(None, column))) for column in columns]
+            return markdown_table(self._file, chain([header], grid))
+        if all(_is_header(row[0]) for row in rows):
+            lines = (f"- {name}: {'; '.join(filter(None, values))}" for name, *values in grid)
+            return "\n".join(self._file.up_to_limit(lines, len))
+        return sheet_to_markdown(
+            self._file, (SheetRow({place: cell for place, cell in enumerate(row) if cell}) for row in grid)
+        )
 
     def _spanning(self, cell: Tag) -> tuple[str, int, int]:
         """The text of a cell, and how many columns and rows it spans."""
         columns, rows = min(_span(cell, "colspan"), _MAX_COLSPAN), _span(cell, "rowspan")
         return " ".join(self._cells[id(cell)].split()), max(1, columns), min(rows or _MAX_ROWSPAN, _MAX_ROWSPAN)
-
-
-def _raised(sign: str, text: str) -> str:
-    inner = text.strip()
-    if not inner:
-        return text
-    return sign + (inner if _WORD.fullmatch(inner) else f"({inner})")
 
 
 def _is_header(cell: Tag) -> bool:
