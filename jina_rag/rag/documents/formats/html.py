@@ -135,9 +135,10 @@ def _write_out(soup: "BeautifulSoup") -> Counter[str]:
             entry.replace_with("[x] " if entry.has_attr("checked") else "[ ] ")
         elif kind != "password":
             entry.replace_with(_apart(entry.get("value") or entry.get("placeholder") or entry.get("alt")))
-    for link in soup(href=_DATA_URI):
-        counts["embedded files"] += 1
-        del link["href"]
+    for name in ("href", "src", "poster"):
+        for element in soup(attrs={name: _DATA_URI}):
+            counts["embedded files"] += 1
+            del element[name]
     return counts
 
 
