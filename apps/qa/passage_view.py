@@ -63,7 +63,7 @@ def show_passage(answer: Answer) -> None:
         heading = _draw_passage(panel, result.chunk, spans)
     where = ", ".join(filter(None, (Path(result.chunk.source).name, _page(result.chunk), heading)))
     place.markdown(f"**{escape(where)}**")
-    _draw_original(result.chunk.source)
+    draw_original(result.chunk.source)
 
 
 def _what_is_marked(answer: Answer, number: int) -> tuple[str, Spans]:
@@ -145,7 +145,7 @@ def _draw_text(panel: Panel, chunk: Chunk, spans: Spans) -> str | None:
     return around.heading
 
 
-def _draw_original(source: str) -> None:
+def draw_original(source: str) -> None:
     """The whole file, unless it has changed since."""
     for document in service().index.documents_below([source]):
         st.download_button(

@@ -13,6 +13,7 @@ from index_work import WORK as INDEX_WORK
 from launcher import Options, options
 from model_work import WORK as MODEL_WORK
 from tasks import Kind, RunningTask, Task, Tasks
+from watching import Watching
 
 from jina_rag import Embedder
 from jina_rag.bench import BenchResult
@@ -51,6 +52,7 @@ class Service:
         self.tasks = Tasks(self.folder, self._work)
         self.chats = Chats(self.folder)
         self.runs = ChatRuns(self.chats, self.tasks, self.pipeline)
+        self.watching = Watching(self)
         self.measurement: BenchResult | None = None
 
     def has_index(self) -> bool:
@@ -121,6 +123,24 @@ class Service:
             if self._index is not None:
                 self._pipeline = self._make_pipeline(setting, api_key)
             self._llm, self._api_key = setting, api_key
+
+    @property
+    def reranker(self) -> str:
+        """What puts passages in order, as for `make_reranker`; "none" leaves them as they were found."""
+        return self._reranker_setting or "none"
+
+    def use_reranker(self, setting: str) -> None:
+        """Let something else put passages in order, for everybody who has the app open.
+
+        Raises:
+            BackendError: the setting names nothing; what was in use stays.
+        """
+        with self._lock:
+            before, self._reranker = self._reranker, None if setting == "none" else make_reranker(setting)
+            self._reranker_setting = None if setting == "none" else setting
+            self._pipeline = self._other_pipeline = None
+            if before is not None:
+                before.close()
 
     @property
     def judge(self) -> str:

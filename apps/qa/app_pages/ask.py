@@ -10,7 +10,7 @@ from chat_list import draw_chat_list, draw_chat_menu
 from chat_runs import STOPPED, Run
 from chats import Chat, Pending
 from escaping import escape
-from filters import chosen_filters, draw_filters, filters_in_words
+from filters import chosen_filters, draw_filters, draw_settings, filters_in_words, search_options
 from first_start import draw_beginning, is_ready
 from index_work import start_upload
 from model_list import chat_models_here
@@ -21,7 +21,7 @@ from session import show_chat_in_address, this_chat
 from uploads import stored_path
 
 from jina_rag.errors import JinaRagError
-from jina_rag.rag import Filters, SearchOptions
+from jina_rag.rag import Filters
 
 SECONDS_BETWEEN_DRAWINGS = 0.4
 
@@ -54,6 +54,8 @@ def draw_header(chat: Chat) -> None:
             draw_chat_menu(chat)
         with st.popover("Filter sources", icon=":material/filter_alt:", type="tertiary"):
             draw_filters(service().index)
+        with st.popover("Search settings", icon=":material/tune:", type="tertiary"):
+            draw_settings()
     if filters := chosen_filters():
         st.caption(f":material/filter_alt: Searching {escape(filters_in_words(filters))} only.")
 
@@ -82,7 +84,7 @@ def draw_repeating(chat: Chat, number: int) -> None:
         if st.button("Edit question", icon=":material/edit:", type="tertiary", key=f"edit-{number}"):
             edit(chat, number, question)
         if number == len(chat.answers) - 1 and not chat.pending:
-            draw_again(chat, Pending(question, SearchOptions(filters=chosen_filters()), place=number))
+            draw_again(chat, Pending(question, search_options(), place=number))
 
 
 @st.fragment(run_every=SECONDS_BETWEEN_DRAWINGS)
@@ -145,7 +147,7 @@ def edit(chat: Chat, number: int, question: str) -> None:
 def ask_edited(chat: Chat, number: int) -> None:
     """Ask what was edited."""
     question, llm = st.session_state[f"edited-{number}"], st.session_state[f"answered-by-{number}"]
-    start(chat, Pending(question.strip(), SearchOptions(filters=chosen_filters()), llm or None, number))
+    start(chat, Pending(question.strip(), search_options(), llm or None, number))
 
 
 def answer_models() -> dict[str, str]:
@@ -157,14 +159,14 @@ def answer_models() -> dict[str, str]:
 def submit() -> None:
     """Ask what was typed; files that were dropped are added first, and are what the question is about."""
     given: Any = st.session_state.question
-    chat, question, filters, task_id = this_chat(), given.text.strip(), chosen_filters(), None
+    chat, question, filters, task_id = this_chat(), given.text.strip(), None, None
     try:
         if given.files:
             task = start_upload(service(), [(file.name, file) for file in given.files])
             task_id = task.id
             filters = Filters(sources=[stored_path(service().folder, name) for name in task.paths])
         if question:
-            start(chat, Pending(question, SearchOptions(filters=filters), place=len(chat.answers)), task_id)
+            start(chat, Pending(question, search_options(filters), place=len(chat.answers)), task_id)
     except JinaRagError as error:
         st.session_state.refused = str(error)
 
@@ -172,7 +174,7 @@ def submit() -> None:
 def ask(question: str) -> None:
     """Ask a question that was offered."""
     chat = this_chat()
-    start(chat, Pending(question, SearchOptions(filters=chosen_filters()), place=len(chat.answers)))
+    start(chat, Pending(question, search_options(), place=len(chat.answers)))
 
 
 def start(chat: Chat, pending: Pending, waits_for: str | None = None) -> None:

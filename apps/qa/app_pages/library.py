@@ -1,18 +1,21 @@
 """Library: add documents, update and remove them, see what could not be read, check and repair the index."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
 from access import only_this_machine
+from adding import draw_uploader
 from escaping import escape
-from index_work import start_upload
+from filters import filter_by_documents
 from launcher import options
 from library_rows import Entry, entries, reason
+from passage_view import draw_original
+from rendering import text_html
 from service import errors_shown, service
 from task_view import draw_tasks
 from tasks import Kind
-from uploads import MAX_PENDING_BYTES, folder_size
+from uploads import folder_size
 
 from jina_rag.errors import JinaRagError
 from jina_rag.formatting import counted, file_size
@@ -21,6 +24,7 @@ from jina_rag.rag.indexing.check import doctor
 from jina_rag.rag.indexing.index import IndexStatus
 from jina_rag.rag.text.cleaning import remove_invisible
 
+PASSAGES_SHOWN = 20
 REPAIRS = {"jina-rag rebuild": "“Rebuild…” repairs it.", "jina-rag sync": "“Update” repairs it."}
 
 
@@ -85,48 +89,50 @@ def draw_overview(index: DocumentIndex, status: IndexStatus) -> None:
 
 
 def draw_adding(status: IndexStatus | None) -> None:
-    """Fields for files, for a folder and for the collection that they go into."""
+    """Fields for files, which are added when they are dropped, and for a folder of this computer."""
     collections = sorted({"default", *(status.collections if status else ())})
-    with st.form("add", clear_on_submit=True):  # cleared, so that uploads don't stay in memory
+    with st.container(border=True):
         st.subheader("Add documents", anchor=False)
-        files = st.file_uploader(
-            "Drop files here: PDF, Word, PowerPoint, Excel, EPUB, HTML, Markdown, text, CSV, JSON or source code",
-            accept_multiple_files=True,
-            key="files",
-        )
-        st.caption(f"Up to {file_size(MAX_PENDING_BYTES)} of uploaded files may wait to be added.")
-        path = ""
-        if only_this_machine():
-            path = st.text_input(
-                "Or a folder or file on this computer",
-                placeholder="~/Documents/notes or ~/Documents/**/*.pdf",
-                help="The files stay where they are. “Update” later adds what has changed there.",
-                key="path",
-            )
+        place = st.container()
         collection = st.selectbox(
-            "Collection",
+            "Into the collection",
             collections,
             format_func=remove_invisible,
             accept_new_options=True,
-            help="Choose one or type a new name. A question can be limited to collections.",
+            help="Choose one or type a new name before you add. A question can be limited to collections.",
             key="collection",
         )
-        if st.form_submit_button("Add", icon=":material/add:", type="primary", key="add-button"):
+        collection = (collection or "default").strip()
+        with place:
+            draw_uploader(collection)
+        if only_this_machine():
+            draw_folder(collection, has_index=status is not None)
+
+
+def draw_folder(collection: str, *, has_index: bool) -> None:
+    """A field for a folder, and the switch that keeps the library equal to what is in it."""
+    with st.form("add", clear_on_submit=True, border=False):
+        path = st.text_input(
+            "Or a folder or file on this computer",
+            placeholder="~/Documents/notes or ~/Documents/**/*.pdf",
+            help="The files stay where they are. “Update” later adds what has changed there.",
+            key="path",
+        )
+        if st.form_submit_button("Add folder", icon=":material/create_new_folder:", key="add-button") and path.strip():
             with errors_shown():
-                add(files, path.strip(), (collection or "default").strip())
-
-
-def add(files: Sequence[st.runtime.uploaded_file_manager.UploadedFile], path: str, collection: str) -> None:
-    """Start the tasks that add what was chosen."""
-    if files:
-        with st.spinner("Storing the files"):
-            start_upload(service(), [(file.name, file) for file in files], collection)
-    if path:
-        service().tasks.start(Kind.ADD, [str(Path(path).expanduser().absolute())], collection)
-    if files or path:
-        st.rerun()
-    most = st.get_option("server.maxUploadSize")
-    st.warning(f"Choose files or type a folder first. A file that is marked red is larger than {most} MB: split it.")
+                service().tasks.start(Kind.ADD, [str(Path(path.strip()).expanduser().absolute())], collection)
+                st.rerun()
+    watching = service().watching
+    st.toggle(
+        "Watch folders for changes",
+        watching.is_on,
+        on_change=watching.switch,
+        help="What is new or changed in folders that were added is read within seconds, while the app runs.",
+        disabled=not has_index,
+        key="watch",
+    )
+    if watching.problem:
+        st.warning(escape(watching.problem), icon=":material/warning:")
 
 
 def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
@@ -156,15 +162,60 @@ def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
         },
         hide_index=True,
         on_select="rerun",
+        selection_mode=["multi-row", "single-cell"],
         key=key,
-        alt="The documents of the library, one a row; choose rows to see their notes or remove them",
+        alt="The documents of the library, one a row; click one to read it, choose rows to ask about or remove them",
     )
-    chosen = [shown[row] for row in state.selection.rows if row < len(shown)]
-    if not chosen:
-        st.caption("Choose rows to remove documents.")
-    elif st.button(f"Remove {counted(len(chosen), 'document')}…", icon=":material/delete:", key="remove"):
-        confirm_removing(chosen)
+    cell = [*state.selection.cells, None][0]
+    if cell and cell != st.session_state.get("opened") and cell[0] < len(shown):
+        show_document(shown[cell[0]])
+    st.session_state.opened = cell  # it stays chosen when the document is closed
+    draw_chosen([shown[row] for row in state.selection.rows if row < len(shown)])
     draw_notes([entry for entry in found if entry.note])
+
+
+def draw_chosen(chosen: list[Entry]) -> None:
+    """What can be done with chosen documents."""
+    if not chosen:
+        st.caption("Click a document to read it. Choose rows to ask about them or to remove them.")
+        return
+    with st.container(horizontal=True):
+        if len(chosen) == 1 and st.button("Open", icon=":material/description:", key="open"):
+            show_document(chosen[0])
+        documents = counted(len(chosen), "document")
+        st.button(
+            f"Ask about {documents}", on_click=filter_by_documents, args=([entry.source for entry in chosen],),
+            icon=":material/forum:", key="ask-about",
+        )  # fmt: skip
+        if st.session_state["ask-about"]:
+            st.switch_page("app_pages/ask.py")
+        if st.button(f"Remove {documents}…", icon=":material/delete:", key="remove"):
+            confirm_removing(chosen)
+
+
+@st.dialog("Document", width="large", icon=":material/description:")
+def show_document(entry: Entry) -> None:
+    """A document as it was read, with what should be known of it, and the way to ask about it alone."""
+    st.markdown(f"**{escape(str(entry.row()['Name']))}**")
+    document = next((each for each in service().index.documents() if each.source == entry.source), None)
+    for note in document.notes if document else [entry.note]:
+        st.caption(f":material/info: {escape(note)}" if note else entry.state)
+    if document is None:
+        return
+    facts = {"Collections": entry.collection, "Passages": str(entry.n_chunks), **document.metadata}
+    st.caption(escape(" · ".join(f"{name.capitalize()}: {value}" for name, value in facts.items())))
+    with st.container(horizontal=True):
+        if st.button("Ask about this document", icon=":material/forum:", type="primary", key="ask-about-it"):
+            filter_by_documents([entry.source])
+            st.switch_page("app_pages/ask.py")
+        draw_original(entry.source)
+    passages = service().index.chunks_of(entry.source)
+    parts = [passages[n : n + PASSAGES_SHOWN] for n in range(0, len(passages), PASSAGES_SHOWN)]
+    part = st.pagination(len(parts), key="document-part") if len(parts) > 1 else 1
+    for passage in parts[part - 1] if parts else []:
+        if passage.page:
+            st.caption(f"Page {passage.page}")
+        st.html(text_html(passage.text, is_markdown=entry.source.endswith((".md", ".html"))))
 
 
 def draw_notes(noted: list[Entry]) -> None:
@@ -186,7 +237,7 @@ def confirm_removing(chosen: list[Entry]) -> None:
     """Ask before documents are removed."""
     st.write("Answers will not use them any more. Uploaded files are deleted; all other files stay where they are.")
     st.text("\n".join(str(entry.row()["Name"]) for entry in chosen))
-    st.caption("A file that stays in a folder of the library comes back with the next update.")
+    st.caption("They stay out when the library is updated. Name a file itself to add it again.")
     sources = [entry.source for entry in chosen]
     confirm_button("Remove", ":material/delete:", lambda: service().tasks.start(Kind.REMOVE, sources))
 
