@@ -1,4 +1,4 @@
-"""The sample documents can be read, and the passages that answer the questions about them are found."""
+"""The sample documents can be read, and the sentences that answer the questions about them are highlighted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +8,10 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.rag import DocumentIndex, RagPipeline, Retriever
 from jina_rag.rag.documents import find_documents, read_document
-from tests.apps.answers import GROUPS, SAMPLES, Question, ask_all, load_questions, one_line, share
+from tests.apps.answers import Outcome, ask_group, shares
+from tests.questions import SAMPLES
 
 DOCUMENTS = find_documents([SAMPLES])
-ANSWERED, UNANSWERED = load_questions()
 
 
 @pytest.fixture(scope="module")
@@ -31,44 +31,19 @@ def test_document_is_readable(path: Path) -> None:
     assert path.stat().st_size < 60_000
 
 
-def test_documents_are_of_many_kinds_and_languages() -> None:
+def test_documents_are_of_many_kinds() -> None:
     assert len(DOCUMENTS) >= 12
     assert {path.suffix for path in DOCUMENTS} == {".md", ".txt", ".html", ".pdf"}
-    assert {question.language for question in ANSWERED} >= {"en", "de", "fr", "es", "ja", "ar"}
     assert sum(len(read_document(path).pages) > 1 for path in DOCUMENTS) >= 3
 
 
-@pytest.mark.parametrize("question", ANSWERED, ids=lambda question: question.question)
-def test_question_has_its_answers_where_it_says(question: Question) -> None:
-    for place in question.passages:
-        pages = read_document(SAMPLES / place.file).pages
-        text = " ".join(page.text for page in pages if page.number == place.page)
-        assert one_line(place.phrase) in one_line(text)
-
-
-def test_there_are_questions_enough() -> None:
-    for splits in GROUPS.values():
-        english = [question for question in ANSWERED if question.is_english and question.split in splits]
-        assert len(english) >= 30
-        assert sum(len(question.passages) > 1 for question in english) >= 4
-        assert sum(question.language == "en" and question.split in splits for question in UNANSWERED) >= 16
-    assert len({question.question for question in [*ANSWERED, *UNANSWERED]}) == len(ANSWERED) + len(UNANSWERED)
-    assert {question.language for question in UNANSWERED} >= {"en", "de", "fr", "es", "ja"}
-
-
-# Right passage first, among five; expected phrase in the first highlight, among three. They notice when it gets worse.
-FLOORS = {"seen": (0.90, 0.98, 0.68, 0.77), "fresh": (0.65, 0.95, 0.57, 0.65)}
+# The expected phrase in the first highlight, among three. They notice when it gets worse.
+FLOORS = {"seen": (0.68, 0.77), "fresh": (0.57, 0.65)}
 
 
 @pytest.mark.parametrize("group", FLOORS)
-def test_passages_are_found_and_their_best_sentences_highlighted(pipeline: RagPipeline, group: str) -> None:
-    asked = [question for question in ANSWERED if question.is_english and question.split in GROUPS[group]]
-    outcomes = ask_all(pipeline, asked)
-    shares = (
-        share(outcome.finds(1) for outcome in outcomes),
-        share(outcome.finds(5) for outcome in outcomes),
-        share(outcome.highlights(1) for outcome in outcomes),
-        share(outcome.highlights(3) for outcome in outcomes),
-    )
-    assert all(found >= floor for found, floor in zip(shares, FLOORS[group], strict=True)), shares
+def test_the_best_sentences_of_passages_are_highlighted(pipeline: RagPipeline, group: str) -> None:
+    outcomes = ask_group(pipeline, group)
+    found = shares([[Outcome.highlights(one, n) for one in outcomes] for n in (1, 3)])
+    assert all(share >= floor for share, floor in zip(found, FLOORS[group], strict=True)), found
     assert not any(outcome.answer.text or outcome.answer.claims for outcome in outcomes)

@@ -1,7 +1,5 @@
 """Search by meaning and by words, and what joins them."""
 
-import json
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +13,7 @@ from chromadb.api.models.Collection import Collection
 
 from jina_rag import Embedder
 from jina_rag.errors import BackendError, IndexFolderError, InputTooLongError
+from jina_rag.evaluation.evaluating import has_passage
 from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions, SearchResult
 from jina_rag.rag.indexing.candidates import Mode
 from jina_rag.rag.retrieval.rerank import Reranker
@@ -22,8 +21,7 @@ from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
 from tests.index_files import database
-
-ROOT = Path(__file__).parents[3]
+from tests.questions import SAMPLES, load_questions
 
 
 @pytest.fixture
@@ -322,7 +320,7 @@ def test_a_search_reads_sqlite_twice_and_asks_chroma_once(
 @pytest.fixture(scope="module")
 def samples(minilm: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DocumentIndex]:
     with DocumentIndex.create_or_open(tmp_path_factory.mktemp("samples") / "index", minilm) as index:
-        index.add([ROOT / "apps/qa/sample_documents"])
+        index.add([SAMPLES])
         yield index
 
 
@@ -332,28 +330,20 @@ def test_joining_both_sides_beats_either_on_the_sample_documents(
     samples: DocumentIndex, split: str, floor: float
 ) -> None:
     """Reciprocal rank of the right passage: why hybrid search is the default."""
-    questions = [
-        asked
-        for asked in json.loads((ROOT / "tests/apps/questions.json").read_text())["answered"]
-        if asked["language"] == "en" and asked["split"] == split and not asked.get("multilingual")
-    ]
+    known = [one for one in load_questions() if one.is_english and one.split == split]
+    questions = [one.asked for one in known if one.asked.is_answerable]
     reciprocal_rank = dict.fromkeys(("hybrid", "dense", "lexical"), 0.0)
     for asked in questions:
         for mode in reciprocal_rank:
-            results = search(samples, asked["question"], 10, mode=mode)
-            right = [place for place, result in enumerate(results, 1) if _answers(result, asked["passages"])]
+            results = search(samples, asked.text, 10, mode=mode)
+            right = [
+                place
+                for place, result in enumerate(results, 1)
+                if any(has_passage(result.chunk, expected) for expected in asked.expected)
+            ]
             reciprocal_rank[mode] += 1 / right[0] / len(questions) if right else 0
     assert reciprocal_rank["hybrid"] >= floor
     assert reciprocal_rank["hybrid"] > max(reciprocal_rank["dense"], reciprocal_rank["lexical"])
-
-
-def _answers(result: SearchResult, passages: list[dict[str, str]]) -> bool:
-    text = _plain(result.chunk.text)
-    return any(result.chunk.source.endswith(p["file"]) and _plain(p["phrase"]) in text for p in passages)
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\s*_]+", " ", text).lower()
 
 
 def test_a_question_may_build_on_the_one_before(planets: DocumentIndex) -> None:
