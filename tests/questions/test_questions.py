@@ -47,7 +47,7 @@ def test_there_are_questions_enough() -> None:
 # bikes have a hard negative each, which differs from the passage by the name of the bike.
 FLOORS = {
     "seen": (("development", "held-out"), 0.95, 0.97, 0.86),
-    "fresh": (("fresh",), 0.79, 0.84, 0.74),
+    "fresh": (("fresh",), 0.78, 0.81, 0.74),
     "bikes": (("bikes",), 0.97, 0.97, 0.97),
 }
 
