@@ -220,8 +220,8 @@ def _why_lost(path: Path, known: Collection[str]) -> str | None:
     if not n_known:
         return None
     return (
-        f"{path} {fault}, and the index has {n_known:,} documents from there: is a disk not mounted? If they are gone "
-        f"for good, remove them with `jina-rag rm {shlex.quote(str(path))}`."
+        f"{source} {fault}, and the index has {n_known:,} documents from there: is a disk not mounted? If they are "
+        f"gone for good, remove them with `jina-rag rm {shlex.quote(source)}`."
     )
 
 

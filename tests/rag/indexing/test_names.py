@@ -1,6 +1,5 @@
 """File names that are not UTF-8: they are stored and shown escaped, and lead back to their files."""
 
-import json
 import os
 from pathlib import Path
 
@@ -85,6 +84,10 @@ def test_messages_show_such_names_escaped(index: DocumentIndex, odd: Path) -> No
     (odd / os.fsdecode(b"br\xf6ken.pdf")).write_bytes(b"nothing")
     (failed,) = index.add([odd]).failed
     assert "br\\xf6ken.pdf" in failed.reason
-    json.dumps(failed.reason, ensure_ascii=False).encode()
+    odd.rename(odd.with_name("away"))
+    (lost,) = index.sync().failed
+    assert "jina-rag rm" in lost.reason
+    for reason in (failed.reason, lost.reason):
+        reason.encode()
     with pytest.raises(DocumentError, match=r"no file or folder .*n\\xe9"):
         index.add([odd / os.fsdecode(b"n\xe9")])
