@@ -32,8 +32,7 @@ def draw_filters(index: DocumentIndex) -> None:
 
 def draw_settings() -> None:
     """How many passages an answer rests on, and the reranker, which all readers share."""
-    st.session_state.setdefault(_N_PASSAGES, DEFAULT_K)
-    st.slider("Passages for an answer", 1, MOST_PASSAGES, key=_N_PASSAGES)
+    st.slider("Passages for an answer", 1, MOST_PASSAGES, DEFAULT_K, key=_N_PASSAGES)
     now = service().reranker
     there = [row.name for row in list_rerankers() if is_on_this_machine(row)]
     rerankers = list(dict.fromkeys(["none", *there, now]))

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from jina_rag import Embedder, get_model_spec
 from jina_rag.errors import GenerationError, ModelNotFoundError
 from jina_rag.model_files import ensure_model_file
-from jina_rag.rag import DocumentIndex
+from jina_rag.rag import DocumentIndex, SearchOptions
 from jina_rag.rag.answering.chat_generator import ChatGenerator
 from jina_rag.rag.answering.openai_chat import OpenAIChatModel
 from jina_rag.rag.answering.types import NO_ANSWER, NO_LANGUAGE_MODEL
@@ -509,6 +509,16 @@ def test_a_conversation_outlives_the_server_and_is_its_readers_alone(
     other = anew("b" * 32)
     assert not other.chat_message
     assert not [button for button in other.button if str(button.key).startswith("chat-")]
+
+
+def test_a_question_that_the_end_of_the_server_cut_short_is_answered_by_the_next(app: AppTest, folder: Path) -> None:
+    from chats import Chat, Chats, Heading, Pending
+
+    chat = Chat("0" * 32, heading=Heading(E7, pending=Pending(E7, SearchOptions())))
+    Chats(folder).save(chat)
+    checked(app.run())
+    answered(checked(app.button(key=f"chat-{chat.id}").click().run()))
+    assert "23.5 volts" in passages(app)
 
 
 def test_filters_by_collection_and_kind(app: AppTest) -> None:

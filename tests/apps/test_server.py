@@ -77,6 +77,9 @@ class Server:
             time.sleep(0.2)
             page = self.interact(session_id=page["session_id"])
         page = self.interact(session_id=page["session_id"], trigger={"key": "question", "value": question})
+        while any(action["key"] == "stop" for action in page["actions"]):
+            time.sleep(0.1)
+            page = self.interact(session_id=page["session_id"])
         return json.dumps(page["tree"])
 
 

@@ -73,9 +73,6 @@ def settled(page: Page) -> Page:
 
 def go(page: Page, name: str) -> Page:
     """Another page of the app, by its link in the navigation."""
-    menu = page.get_by_role("button", name="Expand sidebar")  # where the links are on a narrow page
-    if menu.is_visible():
-        menu.click()
     page.get_by_role("link", name=name, exact=True).click()
     expect(page).to_have_url(re.compile(r"/(\?|$)" if name == "Ask" else rf"/{name.lower()}(\?|$)"))
     return settled(page)

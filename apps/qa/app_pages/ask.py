@@ -10,7 +10,7 @@ from chat_list import draw_chat_list, draw_chat_menu
 from chat_runs import STOPPED, Run
 from chats import Chat, Pending
 from escaping import escape
-from filters import chosen_filters, draw_filters, draw_settings, filters_in_words, search_options
+from filters import chosen_filters, draw_filters, draw_settings, filter_by_documents, filters_in_words, search_options
 from first_start import draw_beginning, is_ready
 from index_work import start_upload
 from model_list import chat_models_here
@@ -57,7 +57,9 @@ def draw_header(chat: Chat) -> None:
         with st.popover("Search settings", icon=":material/tune:", type="tertiary"):
             draw_settings()
     if filters := chosen_filters():
-        st.caption(f":material/filter_alt: Searching {escape(filters_in_words(filters))} only.")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f":material/filter_alt: Searching {escape(filters_in_words(filters))} only.", width="content")
+            st.button("Search all", on_click=filter_by_documents, args=([],), type="tertiary", key="search-all")
 
 
 def draw_chat(chat: Chat) -> None:
