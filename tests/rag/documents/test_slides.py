@@ -57,20 +57,32 @@ def test_charts_and_diagrams_are_text(tmp_path: Path) -> None:
     frame = (
         "<p:graphicFrame><p:nvGraphicFramePr><p:cNvPr/></p:nvGraphicFramePr><a:graphic>{}</a:graphic></p:graphicFrame>"
     )
-    points = "".join(
-        f'<c:pt idx="{place}"><c:v>{value}</c:v></c:pt>' for place, value in enumerate(("4.4000000000000004", "2.0"))
-    )
+
+    def points(*values: str) -> str:
+        return "".join(f'<c:pt idx="{place}"><c:v>{value}</c:v></c:pt>' for place, value in enumerate(values))
+
+    def series(name: str, code: str, *values: str) -> str:
+        dates = (
+            f"<c:cat><c:numRef><c:numCache><c:formatCode>d/m/yyyy</c:formatCode>{points('45413', '45414')}</c:numCache>"
+        )
+        code = f"<c:formatCode>{code}</c:formatCode>" if code else ""
+        return (
+            f"<c:ser><c:tx><c:strRef><c:strCache>{points(name)}</c:strCache></c:strRef></c:tx>"
+            f"<c:cat><c:numRef>{dates}</c:numRef></c:cat><c:val><c:numLit>{code}{points(*values)}</c:numLit></c:val></c:ser>"
+        )
+
     chart = (
         f"<c:chartSpace {SPACES}><c:chart><c:title><c:rich>{shape_paragraph('Visitors')}</c:rich></c:title>"
-        "<c:plotArea><c:barChart><c:ser><c:tx><c:strRef><c:strCache><c:pt idx='0'><c:v>Adults</c:v></c:pt></c:strCache>"
-        "</c:strRef></c:tx><c:cat><c:strLit><c:pt idx='0'><c:v>May</c:v></c:pt></c:strLit></c:cat>"
-        f"<c:val><c:numRef><c:numCache>{points}</c:numCache></c:numRef></c:val></c:ser></c:barChart></c:plotArea></c:chart>"
-        "</c:chartSpace>"
+        f"{series('Adults', '', '4.4000000000000004', '2.0')}{series('Part', '0.0%', '0.075', '1')}"
+        "</c:chart></c:chartSpace>"
     )
     diagram = f"<dgm:dataModel {SPACES}><dgm:pt><dgm:t>{shape_paragraph('Plan')}</dgm:t></dgm:pt></dgm:dataModel>"
     shapes = frame.format('<c:chart r:id="chart"/>') + frame.format('<dgm:relIds r:dm="diagramData"/>')
     text = _slide(tmp_path, shapes, chart=chart, diagramData=diagram)
-    assert text == "Visitors\n\n|  | Adults |\n| --- | --- |\n| May | 4.4 |\n|  | 2 |\n\nPlan"
+    assert text == (
+        "Visitors\n\n|  | Adults | Part |\n| --- | --- | --- |\n| 2024-05-01 | 4.4 | 7.5% |\n"
+        "| 2024-05-02 | 2 | 100.0% |\n\nPlan"
+    )
 
 
 def test_notes_comments_and_layouts_are_read(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from jina_rag.errors import DocumentError
+from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats.archives import open_archive, parse_xml
 from jina_rag.rag.documents.formats.equations import equation_text
 from jina_rag.rag.documents.formats.html import note_left_out
+from jina_rag.rag.documents.formats.number_formats import format_value, plain_number
 from jina_rag.rag.documents.formats.writing import Piece, Script, join_pieces, linked, table_block
 from jina_rag.rag.documents.types import SourceFile
 
@@ -19,7 +20,8 @@ _METADATA = {
     **{name: name for name in ("created", "modified", "title", "subject", "keywords", "description", "category")},
 }
 """Names of the core properties (ECMA-376 part 2, section 11), and of the document's metadata."""
-_DECIMAL = re.compile(r"-?\d{1,17}\.\d{1,17}")
+_NUMBER = re.compile(r"-?\d{1,17}(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?")
+_LAST_DATE = 2958465  # 9999-12-31, in days as Excel counts them
 MAX_COLUMNS = 63
 """Of a Word table; what claims to span more is not believed."""
 
@@ -190,10 +192,24 @@ def _points(element: Element | None) -> dict[str, str]:
     for kept in () if element is None else element.iter():
         for point in kept.findall("pt"):
             place, value = point.get("idx", ""), point.findtext("v") or ""
-            if kept.tag in ("numCache", "numLit") and _DECIMAL.fullmatch(value):
-                value = f"{float(value):.15g}"  # as many digits as Excel shows
+            if kept.tag in ("numCache", "numLit") and _NUMBER.fullmatch(value):
+                value = _shown(float(value), point.get("formatCode") or kept.findtext("formatCode") or "General")
             values[place] = f"{value}, {values[place]}" if place in values else value
     return values
+
+
+def _shown(number: float, code: str) -> str:
+    """A number as its format in the chart shows it: a percentage, a date, or as it is."""
+    if code == "General":
+        return plain_number(number)
+    try:
+        from openpyxl.styles.numbers import is_date_format
+        from openpyxl.utils.datetime import from_excel
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("openpyxl", "office") from error
+
+    is_date = is_date_format(code) and 0 <= number <= _LAST_DATE
+    return format_value(from_excel(number) if is_date else number, code) or plain_number(number)
 
 
 def _newer_chart(package: OfficePackage, root: Element) -> str:
