@@ -8,6 +8,8 @@ from xml.etree.ElementTree import Element
 from jina_rag.rag.documents.formats.writing import BULLET
 from jina_rag.rag.documents.types import SourceFile
 
+MAX_LEVELS = 10
+"""Of a list; Word has 9."""
 MAX_PATTERN = 200
 """Characters of the text before a paragraph that are kept."""
 _MAX_LETTERED, _MAX_ROMAN = 780, 3999
@@ -140,8 +142,9 @@ def word_lists(root: Element, styles: Mapping[str, str]) -> dict[str, NumberedLi
             for one in overrides
             if one.find("startOverride") is not None
         }
-        named = {integer(level.get("ilvl", ""), 0): _word_level(level) for level in levels if level.tag == "lvl"}
-        lists[element.get("numId", "")] = NumberedList(abstract, named, starts)
+        named = {integer(level.get("ilvl", ""), 0): level for level in levels if level.tag == "lvl"}
+        known = {number: _word_level(level) for number, level in named.items() if number < MAX_LEVELS}
+        lists[element.get("numId", "")] = NumberedList(abstract, known, starts)
     return lists
 
 

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.formats.archives import open_archive, parse_xml
 from jina_rag.rag.documents.formats.html import note_left_out
-from jina_rag.rag.documents.formats.numbering import MAX_PATTERN, Level, NumberedList, Numbering, integer
+from jina_rag.rag.documents.formats.numbering import MAX_LEVELS, MAX_PATTERN, Level, NumberedList, Numbering, integer
 from jina_rag.rag.documents.formats.writing import (
     BULLET,
     Piece,
@@ -46,6 +46,7 @@ _GROUPS = ("table-header-rows", "table-rows", "table-row-group")
 _SHAPES = ("caption", "circle", "connector", "custom-shape", "ellipse", "line", "path", "polygon", "rect")
 _DRAWINGS = ("frame", "g", *_SHAPES)
 _SPACE = re.compile(r"[ \t\r\n]+")
+_MAX_CHAIN = 30  # styles that are derived from each other
 _MAX_SPACES = 100
 _MAX_SPANNED = 64
 """Columns; what claims to span or to repeat more is not believed."""
@@ -121,7 +122,7 @@ class _Styles:
     def format(self, name: str, base: _Format) -> _Format:
         """The format that a style gives to text with another."""
         chain: list[Element] = []
-        while (style := self._elements.get(name)) is not None and style not in chain:
+        while (style := self._elements.get(name)) is not None and len(chain) < _MAX_CHAIN:
             chain.append(style)
             name = style.get("parent-style-name", "")
         for style in reversed(chain):
@@ -131,7 +132,8 @@ class _Styles:
 
 
 def _levels(style: Element) -> dict[int, Level]:
-    return {integer(one.get("level", ""), 1) - 1: _level(one) for one in style if one.tag in _LEVELS}
+    levels = {integer(one.get("level", ""), 1) - 1: one for one in style if one.tag in _LEVELS}
+    return {number: _level(one) for number, one in levels.items() if number < MAX_LEVELS}
 
 
 def _level(element: Element) -> Level:

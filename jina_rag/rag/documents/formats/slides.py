@@ -262,7 +262,7 @@ def _body_text(shape: Element, relations: Mapping[str, Relation]) -> str:
     for paragraph in shape.findall("txBody/p"):
         text = paragraph_text(paragraph, relations).replace("\v", "\n")
         properties = paragraph.find("pPr")
-        level = 0 if properties is None else integer(properties.get("lvl", ""), 0)
+        level = 0 if properties is None else min(integer(properties.get("lvl", ""), 0), 8)
         scheme = paragraph.find("pPr/buAutoNum")
         counts = {one: count for one, count in counts.items() if one < level or (one == level and scheme is not None)}
         if scheme is not None and text.strip():

@@ -34,6 +34,7 @@ _NOTE_FORMATS = {"footnote": "decimal", "endnote": "lowerRoman"}
 _CHECK_MARKS = {0x6F: "☐", 0xA8: "☐", 0xFB: "✗", 0xFC: "✓", 0xFD: "☒", 0xFE: "☑"}
 """The characters of the font Wingdings that forms are filled in with."""
 _SCRIPTS: dict[str, Script] = {"superscript": "^", "subscript": "_"}
+_MAX_CHAIN = 30  # styles that are derived from each other
 _OFF = ("0", "false", "off")
 
 
@@ -89,7 +90,7 @@ class _Styles:
     def get(self, name: str) -> _Style:
         if name not in self._known:
             chain = [name]
-            while (base := value_of(self._element(chain[-1]), "basedOn")) and base not in chain:
+            while (base := value_of(self._element(chain[-1]), "basedOn")) and len(chain) < _MAX_CHAIN:
                 chain.append(base)
             style = _Style()
             for one in reversed(chain):
