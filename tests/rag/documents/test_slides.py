@@ -62,9 +62,7 @@ def test_charts_and_diagrams_are_text(tmp_path: Path) -> None:
         return "".join(f'<c:pt idx="{place}"><c:v>{value}</c:v></c:pt>' for place, value in enumerate(values))
 
     def series(name: str, code: str, *values: str) -> str:
-        dates = (
-            f"<c:cat><c:numRef><c:numCache><c:formatCode>d/m/yyyy</c:formatCode>{points('45413', '45414')}</c:numCache>"
-        )
+        dates = f"<c:numCache><c:formatCode>d/m/yyyy</c:formatCode>{points('45413', '45414')}</c:numCache>"
         code = f"<c:formatCode>{code}</c:formatCode>" if code else ""
         return (
             f"<c:ser><c:tx><c:strRef><c:strCache>{points(name)}</c:strCache></c:strRef></c:tx>"

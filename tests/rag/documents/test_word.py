@@ -220,6 +220,7 @@ def test_merged_cells_are_repeated(tmp_path: Path) -> None:
 
 def test_what_is_deleted_or_hidden_is_out_and_noted(tmp_path: Path) -> None:
     body = (
+        f"<w:tbl><w:tr><w:trPr><w:del/></w:trPr><w:tc>{docx_paragraph('gone')}</w:tc></w:tr></w:tbl>"
         "<w:p><w:r><w:t>Pay </w:t></w:r><w:del><w:r><w:delText>ten</w:delText></w:r></w:del>"
         "<w:ins><w:r><w:t>five</w:t></w:r></w:ins></w:p>"
         "<w:p><w:pPr><w:rPr><w:del/></w:rPr></w:pPr><w:r><w:t>Joined </w:t></w:r></w:p>"
@@ -236,5 +237,5 @@ def test_what_is_deleted_or_hidden_is_out_and_noted(tmp_path: Path) -> None:
     assert document.notes == (
         "Characters of symbol fonts, written as �: 1.",
         "Left out: embedded objects (1), pictures without a description (1), stretches of hidden text (2), "
-        "tracked deletions (1).",
+        "tracked deletions (2).",
     )

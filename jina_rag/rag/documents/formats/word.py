@@ -174,10 +174,8 @@ class _Body:
             if item.tag == "p":
                 if text := self._paragraph(item):
                     yield text
-            elif (only := self._only_cell(item)) is not None:  # a frame around text
-                yield from self._blocks(only)
-            elif table := table_block(self._file, self._rows(item)):
-                yield table
+            else:
+                yield from self._table(item)
             yield from self._followers()
 
     def _items(self, parent: Element, *names: str) -> Iterator[Element]:
@@ -248,7 +246,7 @@ class _Body:
                 label, text = self._labelled(item)
                 texts.append(f"{label} {text}" if label == BULLET else label + text)
             else:
-                texts += [self._line(cell) for row in self._items(item, "tr") for cell in self._items(row, "tc")]
+                texts += [self._line(cell) for row in self._rows(item) for cell in self._items(row, "tc")]
         return " ".join(" ".join(texts).split())
 
     def _line_of(self, part: str) -> str:
@@ -264,17 +262,25 @@ class _Body:
 
     # Tables.
 
-    def _only_cell(self, table: Element) -> Element | None:
-        cells = [cell for row in self._items(table, "tr") for cell in self._items(row, "tc")]
-        return cells[0] if len(cells) == 1 else None
+    def _table(self, element: Element) -> Iterator[str]:
+        rows = list(self._rows(element))
+        cells = [cell for row in rows for cell in self._items(row, "tc")]
+        if len(cells) == 1:  # a frame around text
+            yield from self._blocks(cells[0])
+        elif table := table_block(self._file, self._texts(rows)):
+            yield table
 
-    def _rows(self, table: Element) -> Iterator[list[str]]:
-        """The cells of each row, what is merged repeated."""
-        above: list[str] = []
+    def _rows(self, table: Element) -> Iterator[Element]:
         for row in self._items(table, "tr"):
-            if row.find("trPr/del") is not None:
+            if row.find("trPr/del") is None:
+                yield row
+            else:
                 self._left_out["tracked deletions"] += 1
-                continue
+
+    def _texts(self, rows: list[Element]) -> Iterator[list[str]]:
+        """The texts of the cells of each row, what is merged repeated."""
+        above: list[str] = []
+        for row in rows:
             cells = [""] * min(integer(value_of(row, "trPr/gridBefore"), 0), MAX_COLUMNS)
             for cell in self._items(row, "tc"):
                 text = self._line(cell)
