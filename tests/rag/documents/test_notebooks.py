@@ -50,6 +50,12 @@ def test_a_notebook_is_read_in_order(tmp_path: Path, is_old: bool) -> None:
     ]
 
 
+def test_a_notebook_without_losses_has_no_notes(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": "text"}]}))
+    assert read_document(path).notes == ()
+
+
 def test_what_is_no_notebook_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     for content in ("no json", "[]", '{"nbformat": 4}'):

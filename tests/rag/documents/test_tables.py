@@ -67,6 +67,7 @@ def test_no_cell_is_lost(rows: list[list[str]], separator: str) -> None:
         ),
         ("twice.json", '{"a": 1, "a": 2}', "a: 1\na: 2", None),
         ("many.json", '{"a": 1}\n{"a": 2}', "a: 1\n\na: 2", None),
+        ("open.json", '{"a":"' + r"\"" * 200_000, '{"a":"' + r"\"" * 200_000, "no valid JSON (Unterminated string"),
         ("python.json", "{'a': 1}", "{'a': 1}", "no valid JSON (Expecting property name"),
         (
             "a.jsonl",

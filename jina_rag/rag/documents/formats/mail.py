@@ -23,6 +23,8 @@ _TECHNICAL = re.compile(
 )
 """Fields of the header that programs write for programs."""
 
+_MAX_DECODED = 50_000
+"""Characters of a field whose encoded words are decoded, which takes time by the square of their number."""
 _READABLE = ("text/html", "text/plain")
 
 
@@ -57,6 +59,8 @@ def _fields(message: Message) -> Iterator[tuple[str, str]]:
 def _decoded(raw: str) -> str:
     """What a field says; its bytes that are not ASCII come as surrogates, other characters in encoded words."""
     text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if len(text) > _MAX_DECODED:
+        return text
     try:
         return str(make_header(decode_header(text)))
     except (MessageError, LookupError, ValueError):

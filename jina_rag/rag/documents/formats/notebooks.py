@@ -35,7 +35,7 @@ def read_ipynb(file: SourceFile) -> Document:
     left_out: Counter[str] = Counter()
     parts = (part for cell in cells for part in _cell_parts(file, cell, language, left_out))
     text = "\n\n".join(file.up_to_limit(filter(None, parts), len))
-    note_left_out(file, left_out)
+    note_left_out(file, +left_out)
     title = str(metadata.get("title") or first_heading(text) or file.path.stem)
     authors = ", ".join(str(author.get("name", "")) for author in metadata.get("authors", ()))
     return Document(
