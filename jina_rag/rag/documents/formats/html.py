@@ -135,8 +135,9 @@ def _write_out(soup: "BeautifulSoup") -> Counter[str]:
             entry.replace_with("[x] " if entry.has_attr("checked") else "[ ] ")
         elif kind != "password":
             entry.replace_with(_apart(entry.get("value") or entry.get("placeholder") or entry.get("alt")))
-    for name in ("href", "src", "poster"):
-        for element in soup(attrs={name: _DATA_URI}):
+    embedded = {"href": soup(href=_DATA_URI), "src": soup(src=_DATA_URI), "poster": soup(poster=_DATA_URI)}
+    for name, elements in embedded.items():
+        for element in elements:
             counts["embedded files"] += 1
             del element[name]
     return counts
