@@ -1,7 +1,7 @@
 """How a question, its answer and the passages behind it are drawn."""
 
 import streamlit as st
-from browser import draw_clickable, draw_copy_button
+from browser import draw_clickable, draw_copy_button, scroll_to
 from escaping import escape
 from feedback import keep_feedback
 from passage_view import open_passage
@@ -24,7 +24,14 @@ EXCERPT = 240  # characters
 SHOWN_AT_ONCE = 3  # passages, and objections; more are folded
 
 
-def draw_question(question: str) -> None:
+def draw_question(question: str, number: int) -> None:
+    """A question that is being answered, at the top of the view. `number` is its place in the conversation."""
+    with st.container(key="asked"):
+        draw_asked(question)
+    scroll_to(".st-key-asked", "asked", f"{number} {question}", from_top=0.1)  # below the header
+
+
+def draw_asked(question: str) -> None:
     """What the reader asked, letter for letter."""
     with st.chat_message("user", avatar=USER):
         st.text(remove_invisible(question))
@@ -32,7 +39,7 @@ def draw_question(question: str) -> None:
 
 def draw_answer(answer: Answer, number: int) -> None:
     """An answer that is over, with all that can be done with it. `number` is its place in the conversation."""
-    draw_question(answer.question)
+    draw_asked(answer.question)
     with st.chat_message("assistant", avatar=ASSISTANT):
         if answer.rewritten:
             st.caption(f":material/reply: Understood as: {escape(answer.rewritten)}")

@@ -1,5 +1,6 @@
 """A passage in its place: on the page of its PDF, or between the lines around it, with what is cited marked."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -80,7 +81,7 @@ def _page(chunk: Chunk) -> str:
     return f"page {chunk.page}" if chunk.page is not None else ""
 
 
-def _draw_steps(key: str, label: str, now: int, numbers: list[int], turn: object) -> None:
+def _draw_steps(key: str, label: str, now: int, numbers: list[int], turn: Callable[[int], None]) -> None:
     """Buttons to the one before and the one behind, among several."""
     if len(numbers) < 2:
         return

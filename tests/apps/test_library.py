@@ -64,7 +64,7 @@ def said(page: AppTest) -> str:
 
 
 def unescaped(text: str) -> str:
-    return text.replace("\\", "").replace("\u2060", "")
+    return text.replace("\\", "")
 
 
 def table(page: AppTest) -> Any:

@@ -86,8 +86,8 @@ def start(indexes: dict[str, Path], tmp_path: Path) -> Iterator[Any]:
     """`start(*arguments)`: an app of one's own on an index of a few sample documents, to do with as one likes."""
     with ExitStack() as apps:
 
-        def start_one(*arguments: str) -> RunningApp:
+        def start_one(*arguments: str, ollama: str = "") -> RunningApp:
             folder = shutil.copytree(indexes["some"], tmp_path / "index")
-            return apps.enter_context(running_app(folder, tmp_path, *arguments))
+            return apps.enter_context(running_app(folder, tmp_path, *arguments, ollama=ollama))
 
         yield start_one

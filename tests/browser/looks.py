@@ -53,6 +53,9 @@ _OVERHANG = """() => Math.max(...[document.documentElement, document.body,
   .map(e => e.scrollWidth - e.clientWidth))"""
 
 
+_WORST = ("serious", "critical")  # impacts, as axe names them
+
+
 @dataclass(frozen=True)
 class SeenText:
     """A piece of text on a page.
@@ -78,3 +81,16 @@ def texts_seen(page: Page) -> list[SeenText]:
 def overhang(page: Page) -> int:
     """By how many pixels the page is wider than the window."""
     return int(page.evaluate(_OVERHANG))
+
+
+def accessibility_faults(page: Page) -> list[str]:
+    """What axe-core finds on a page that hinders people seriously."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{fault['id']}: {node['html'][:200]}"
+        for fault in found
+        if fault["impact"] in _WORST
+        for node in fault["nodes"]
+    ]

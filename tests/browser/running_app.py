@@ -45,18 +45,20 @@ class RunningApp:
 
 
 @contextmanager
-def running_app(index: Path, scratch: Path, *arguments: str) -> Iterator[RunningApp]:
+def running_app(index: Path, scratch: Path, *arguments: str, ollama: str = "") -> Iterator[RunningApp]:
     """The app on an index folder, there or not, until the end of the block.
 
     Args:
         index: The folder of the index.
         scratch: A folder for what the server writes, and for an empty cache of models.
         arguments: More of the command line.
+        ollama: Where a stand-in for Ollama listens; without one, no language model is searched for.
     """
     port, log = free_port(), scratch / "server.log"
     command = [sys.executable, "launcher.py", "--port", str(port), "--index", str(index), *arguments]
     # No model but the bundled one, whatever this machine has.
-    environment = {**os.environ, "HF_HOME": str(scratch / "hub"), "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "HF_HOME": str(scratch / "hub"), "HF_HUB_OFFLINE": "1", "OLLAMA_HOST": ollama}
+    environment["JINA_RAG_DISCOVER"] = "1" if ollama else "0"
     with log.open("w") as told:
         server = subprocess.Popen(
             command,

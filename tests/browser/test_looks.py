@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.looks import overhang, texts_seen
+from tests.browser.looks import accessibility_faults, overhang, texts_seen
 from tests.browser.running_app import RunningApp
 from tests.browser.watched import Visitor, answered, ask, go, open_passage, settled, shown
 
@@ -89,6 +89,7 @@ def _faults(page: Page, *, is_dark: bool) -> Iterator[str]:
     """What is wrong with how a page looks."""
     if wider := overhang(page):
         yield f"{wider} pixels wider than the window"
+    yield from accessibility_faults(page)
     texts = texts_seen(page)
     if len(texts) < 8:
         yield f"hardly any text: {shown(page)!r}"

@@ -34,7 +34,7 @@ def main() -> None:
         chat = this_chat()
         service().runs.resume(chat)
         draw_chat_list(chat)
-        st.chat_input(
+        st.bottom.chat_input(  # placed by itself, Streamlit would follow the end of the page
             "Ask a question about your documents",
             key="question",
             accept_file="multiple",
@@ -73,7 +73,7 @@ def draw_chat(chat: Chat) -> None:
         if not run:
             draw_repeating(chat, number)
     if pending and run:
-        draw_question(pending.question)
+        draw_question(pending.question, pending.place)
         draw_run(chat, run)
     elif pending:
         draw_problem(chat, pending)
@@ -113,7 +113,7 @@ def draw_run(chat: Chat, run: Run) -> None:
 def draw_problem(chat: Chat, pending: Pending) -> None:
     """Why the last question has no whole answer, and the ways to get one."""
     if len(chat.answers) == pending.place:
-        draw_question(pending.question)
+        draw_question(pending.question, pending.place)
     if pending.problem == STOPPED:
         st.caption(f":material/stop_circle: {STOPPED}")
     else:

@@ -8,7 +8,8 @@ from time import perf_counter
 from typing import Literal, TypeAlias
 
 from jina_rag.closeable import Closeable
-from jina_rag.errors import GenerationError
+from jina_rag.errors import GenerationError, InputTooLongError
+from jina_rag.formatting import counted
 from jina_rag.rag.answering.numbering import CitationNumbers
 from jina_rag.rag.answering.types import NO_ANSWER, Answer, Generator, Timings, Turn
 from jina_rag.rag.citations.attribution import AttributionStream
@@ -155,7 +156,10 @@ class AnswerRun(Closeable):
             yield self._begin("understanding")
             understood = self._generator.rewrite(self._question, self._history)
         yield self._begin("searching")
-        self._found = self._search(understood)
+        try:
+            self._found = self._search(understood)
+        except InputTooLongError as error:
+            raise GenerationError(_too_long(understood or self._question, error)) from error
         self._checker = ClaimChecker(self._found.passages, understood or self._question)
         self._numbers = CitationNumbers(len(self._found.passages))
         yield self._found
@@ -245,6 +249,14 @@ class _Clock:
         stage = self.stage
         self.begin(stage)
         return Timings(**self._seconds)
+
+
+def _too_long(question: str, error: InputTooLongError) -> str:
+    """That the embedding model can't read a question, in the units of those who write one."""
+    n_words = len(question.split())
+    fitting = int(0.9 * n_words * error.max_tokens / error.token_count)  # some words have more tokens than others
+    about = "" if error.at_least else f" About {counted(fitting, 'word')} can be read at once."
+    return f"The question is too long: {counted(n_words, 'word')}, {len(question):,} characters.{about} Shorten it."
 
 
 @contextmanager

@@ -180,6 +180,12 @@ def test_a_blank_question_is_refused(pipeline: RagPipeline, question: str) -> No
         pipeline.ask(question)
 
 
+@pytest.mark.parametrize("n_words", [600, 400_000])
+def test_a_question_that_is_too_long_is_counted_in_words(pipeline: RagPipeline, n_words: int) -> None:
+    with pytest.raises(GenerationError, match=f"too long: {n_words:,} words, {5 * n_words - 1:,} characters"):
+        pipeline.ask(" ".join(["lamp"] * n_words))
+
+
 def test_a_folder_opens_with_its_own_model(tmp_path: Path, notes: Path, minilm: Embedder) -> None:
     with pytest.raises(IndexFolderError):
         RagPipeline.open(tmp_path / "index")
