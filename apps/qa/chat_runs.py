@@ -72,6 +72,11 @@ class ChatRuns:
         self._running: set[Chat] = set()
         self._is_closing = False
 
+    @property
+    def n_running(self) -> int:
+        """How many answers are on their way."""
+        return len(self._running)
+
     def start(self, chat: Chat, pending: Pending, waits_for: str | None = None) -> None:
         """Begin to answer a question.
 

@@ -35,7 +35,7 @@ def saved(chats: ModuleType, folder: Path, question: str = "When is noon?", read
 
 
 def file_of(chat: Any, folder: Path) -> Path:
-    return folder / "conversations" / chat.reader / f"{chat.id}.jsonl"
+    return folder / "conversations" / str(chat.reader) / f"{chat.id}.jsonl"
 
 
 def test_what_was_saved_is_read_by_the_next_server(chats: ModuleType, tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def draw_chat(chat: Chat) -> None:
             draw_repeating(chat, number)
     if pending and run:
         draw_question(pending.question, pending.place)
-        draw_run(chat, run)
+        # The more answers are on their way, the more time is left to them.
+        st.fragment(draw_run, run_every=SECONDS_BETWEEN_DRAWINGS * (1 + service().runs.n_running / 4))(chat, run)
     elif pending:
         draw_problem(chat, pending)
 
@@ -89,7 +90,6 @@ def draw_repeating(chat: Chat, number: int) -> None:
             draw_again(chat, Pending(question, search_options(), place=number))
 
 
-@st.fragment(run_every=SECONDS_BETWEEN_DRAWINGS)
 def draw_run(chat: Chat, run: Run) -> None:
     """The stages of an answer as they begin, and its text as it comes; the page is drawn anew when it is over."""
     if chat.run is not run:

@@ -156,20 +156,15 @@ def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
     state = st.dataframe(
         [entry.row() for entry in shown],
         column_config={
-            "Name": st.column_config.TextColumn(pinned=True, width="medium"),
+            "Name": st.column_config.TextColumn(width="medium"),
             "Size": st.column_config.NumberColumn(format="bytes"),
             "Added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
         hide_index=True,
         on_select="rerun",
-        selection_mode=["multi-row", "single-cell"],
         key=key,
-        alt="The documents of the library, one a row; click one to read it, choose rows to ask about or remove them",
+        alt="The documents of the library, one a row; choose rows to read, ask about or remove them",
     )
-    cell = [*state.selection.cells, None][0]
-    if cell and cell != st.session_state.get("opened") and cell[0] < len(shown):
-        show_document(shown[cell[0]])
-    st.session_state.opened = cell  # it stays chosen when the document is closed
     draw_chosen([shown[row] for row in state.selection.rows if row < len(shown)])
     draw_notes([entry for entry in found if entry.note])
 
@@ -177,7 +172,7 @@ def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
 def draw_chosen(chosen: list[Entry]) -> None:
     """What can be done with chosen documents."""
     if not chosen:
-        st.caption("Click a document to read it. Choose rows to ask about them or to remove them.")
+        st.caption("Choose rows to read documents, to ask about them or to remove them.")
         return
     with st.container(horizontal=True):
         if len(chosen) == 1 and st.button("Open", icon=":material/description:", key="open"):
