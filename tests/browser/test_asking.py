@@ -29,6 +29,7 @@ from tests.browser.watched import (
 
 E7 = "What does fault code E7 mean?"
 LANTERN_ROOM = "How many people may be in the lantern room at once?"
+EIGHT = "No more than eight people may be in the lantern room at once, the guide included."
 WORDS = [f"word{number} " for number in range(60)]
 
 
@@ -214,6 +215,51 @@ def _tab_beside(page: Page, app: RunningApp) -> Page:
     tab = page.context.new_page()
     tab.goto(app.link())
     return tab
+
+
+def test_an_answer_is_drawn_and_its_citations_open_at_the_mark(visitor: Visitor, start: Any) -> None:
+    written = f"## Faults\n\n| code | meaning |\n|--|--|\n| E7 | low [3] |\n\n- {EIGHT} [1]\n- Built in **1823** [1]."
+    narrow: dict[str, Any] = {
+        "viewport": {"width": 700, "height": 700},
+        "permissions": ["clipboard-read", "clipboard-write"],
+    }
+    with ollama(list(written)) as models:
+        page = settled(visitor.opens(start("--llm", models.llm("quick")), **narrow))
+        ask(page, LANTERN_ROOM)
+        answered(page)
+        settled(page)
+        drawn = answer(page).locator(".text").first
+        expect(drawn.locator("h5")).to_have_text("Faults")
+        expect(drawn.locator("td").first).to_have_text("E7")
+        expect(drawn.locator("mark").last).to_have_text("1823")
+        assert drawn.locator(".cite").all_inner_texts() == ["1", "2", "2"]
+        assert "no cited passage has: 1823" in shown(answer(page))
+        answer(page).get_by_role("button", name="Copy").click()
+        expect(answer(page).get_by_role("button", name="Copied")).to_be_visible()
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert EIGHT in copied
+        assert "[2] safety-rules.md" in copied
+
+        drawn.locator(".cite").last.click()
+        dialog = page.get_by_role("dialog", name="Passage")
+        marked = dialog.locator("mark").first
+        expect(marked).to_have_text(EIGHT)
+        expect(marked).to_be_in_viewport()
+        before = _top(marked)
+        page.keyboard.press("ArrowDown")  # the passage has the focus
+        page.wait_for_timeout(500)
+        assert _top(marked) < before
+        with page.expect_download() as download:
+            dialog.get_by_role("button", name="Open the original").click()
+        assert download.value.suggested_filename == "safety-rules.md"
+        dialog.get_by_role("button", name="Previous passage").click()
+        expect(dialog.get_by_text("1 of 2")).to_be_visible()
+
+
+def _top(place: Locator) -> float:
+    box = place.bounding_box()
+    assert box
+    return box["y"]
 
 
 def _tab_to(page: Page, target: Locator) -> None:
