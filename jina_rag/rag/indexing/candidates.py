@@ -33,6 +33,7 @@ class Candidate:
         similarity: Cosine similarity of the query's vector and its own.
         dense: Rank and cosine similarity among those found by meaning; None if it was not one of them.
         lexical: Rank and BM25 score among those found by words; None if it was not one of them.
+        coverage: How much of the query its words cover, between 0 and 1; see `fulltext.Hit`.
     """
 
     chunk: Chunk
@@ -40,3 +41,4 @@ class Candidate:
     similarity: float
     dense: Rank | None
     lexical: Rank | None
+    coverage: float

@@ -160,11 +160,19 @@ class DocumentIndex(IndexContents):
             ordered = sorted((-float(self._vector_of(stored) @ vector), id_) for id_, stored in near.items())
             dense = {id_: Rank(place, -minus) for place, (minus, id_) in enumerate(ordered[:n], start=1)}
             chunks |= {id_: near[id_] for id_ in dense}
-        found = [(id_, score) for id_, score in matches.lexical if id_ in matches.chunks]
-        lexical = {id_: Rank(place, score) for place, (id_, score) in enumerate(found, start=1)}
+        found = [hit for hit in matches.lexical if hit.id in matches.chunks]
+        lexical = {hit.id: Rank(place, hit.score) for place, hit in enumerate(found, start=1)}
+        coverage = {hit.id: hit.coverage for hit in found}
         vectors = {id_: self._vector_of(stored) for id_, stored in chunks.items()}
         return [
-            Candidate(stored.chunk, vectors[id_], float(vectors[id_] @ vector), dense.get(id_), lexical.get(id_))
+            Candidate(
+                chunk=stored.chunk,
+                vector=vectors[id_],
+                similarity=float(vectors[id_] @ vector),
+                dense=dense.get(id_),
+                lexical=lexical.get(id_),
+                coverage=coverage.get(id_, 0.0),
+            )
             for id_, stored in chunks.items()
         ]
 

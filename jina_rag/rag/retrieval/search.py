@@ -160,20 +160,18 @@ def _embed(embedder: Embedder, query: str, *, truncate: bool) -> FloatArray:
 
 def _scoring(candidates: Sequence[Candidate], mode: Mode) -> Callable[[Candidate], float]:
     """What orders the results of a search."""
-    best = max((candidate.lexical.score for candidate in candidates if candidate.lexical), default=1.0)
     weakest = min((candidate.dense.score for candidate in candidates if candidate.dense), default=0.0)
     span = max(1 - weakest, _SMALLEST_SPAN)
 
-    def bm25(candidate: Candidate) -> float:
-        return candidate.lexical.score if candidate.lexical else 0.0
-
     def convex_combination(candidate: Candidate) -> float:
         dense = max(0.0, candidate.similarity - weakest) / span
-        return (1 - LEXICAL_WEIGHT) * dense + LEXICAL_WEIGHT * bm25(candidate) / best
+        return (1 - LEXICAL_WEIGHT) * dense + LEXICAL_WEIGHT * candidate.coverage
 
     if mode == "hybrid":
         return convex_combination
-    return bm25 if mode == "lexical" else lambda candidate: candidate.similarity
+    if mode == "dense":
+        return lambda candidate: candidate.similarity
+    return lambda candidate: candidate.lexical.score if candidate.lexical else 0.0
 
 
 def _reranked(reranker: Reranker, query: str, results: Sequence[SearchResult]) -> list[SearchResult]:

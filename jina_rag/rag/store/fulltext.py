@@ -16,8 +16,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import nlargest
 from itertools import groupby
+from math import fsum, log
+from typing import NamedTuple
 
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.store.rows import count_chunks
 from jina_rag.rag.text.search_text import search_text
 
 TABLES = (
@@ -49,6 +52,21 @@ _COMMON_SHARE = 0.25
 """A word that so many of many chunks have says little, and to look for it takes most of the time."""
 
 
+class Hit(NamedTuple):
+    """A chunk that has words of a query.
+
+    Attributes:
+        id: Of the chunk.
+        score: BM25; higher is better.
+        coverage: `score` as a share of what a chunk of average length would have in which each of the query's words
+            stands once, not counting words that no chunk has; at most 1.
+    """
+
+    id: str
+    score: float
+    coverage: float
+
+
 def add(connection: sqlite3.Connection, chunks: Iterable[Chunk]) -> None:
     """Make chunks findable by the words of their text, title and headings; they must stand in `chunks` already."""
     connection.executemany(
@@ -71,8 +89,8 @@ def clear(connection: sqlite3.Connection) -> None:
 
 def search(
     connection: sqlite3.Connection, query: str, k: int, where: str = "", parameters: Sequence[object] = ()
-) -> list[tuple[str, float]]:
-    """The ids of the `k` chunks that match `query` best, each with its BM25 score; higher is better.
+) -> list[Hit]:
+    """The `k` chunks that match `query` best, best first.
 
     Args:
         connection: To a database with `chunks` and `TABLES`.
@@ -84,12 +102,24 @@ def search(
         parameters: Of the condition.
     """
     phrases, terms = _phrases_and_terms(query)
-    wanted = [*phrases, *_rarer(connection, terms, is_needed=not phrases)]
+    count = "SELECT count(*) FROM lexical WHERE lexical MATCH ?"
+    counts = {each: connection.execute(count, [each]).fetchone()[0] for each in (*phrases, *terms)}
+    n_chunks = count_chunks(connection)
+    most = _COMMON_SHARE * n_chunks if n_chunks > _MANY_CHUNKS else n_chunks
+    rarer = [each for each in terms if counts[each] <= most]
+    wanted = [each for each in (*phrases, *(rarer or ([] if phrases else terms))) if counts[each]]
     if not wanted:
         return []
+    full = fsum(_inverse_document_frequency(counts[each], n_chunks) for each in wanted)
     statement = f"""SELECT chunks.id, -lexical.rank FROM lexical JOIN chunks ON chunks.number = lexical.rowid
         WHERE lexical MATCH ? AND ({where or "TRUE"}) ORDER BY lexical.rank LIMIT ?"""  # noqa: S608 - `where` is our own
-    return list(connection.execute(statement, [" OR ".join(wanted), *parameters, k]))
+    rows = connection.execute(statement, [" OR ".join(wanted), *parameters, k])
+    return [Hit(id_, score, min(1.0, score / full)) for id_, score in rows]
+
+
+def _inverse_document_frequency(count: int, n_chunks: int) -> float:
+    """As FTS5 computes it (`fts5Bm25GetData` in SQLite's fts5_aux.c)."""
+    return max(1e-6, log((max(0, n_chunks - count) + 0.5) / (count + 0.5)))
 
 
 def _stored(text: str) -> str:
@@ -136,17 +166,6 @@ def _phrases_and_terms(query: str) -> tuple[list[str], list[str]]:
     longest = set(nlargest(MAX_QUERY_TERMS, {*phrases, *terms}, key=len))
     kept = [[each for each in dict.fromkeys(kind) if each in longest] for kind in (phrases, terms)]
     return kept[0], kept[1]
-
-
-def _rarer(connection: sqlite3.Connection, terms: Sequence[str], *, is_needed: bool) -> Sequence[str]:
-    """Those terms that not too many chunks have; all, if one is needed and all are common."""
-    (n_chunks,) = connection.execute("SELECT ifnull(max(number), 0) FROM chunks").fetchone()
-    most = _COMMON_SHARE * n_chunks
-    if most <= _COMMON_SHARE * _MANY_CHUNKS:
-        return terms
-    count = "SELECT count(*) FROM lexical WHERE lexical MATCH ?"
-    rarer = [term for term in terms if connection.execute(count, [term]).fetchone()[0] <= most]
-    return rarer or (terms if is_needed else [])
 
 
 def _words(text: str) -> list[str]:

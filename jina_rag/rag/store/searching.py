@@ -32,7 +32,7 @@ class Matches:
         ids: Those of them that Chroma holds as they are; None where nothing is filtered.
         dirty: The vectors of those that Chroma may lack, by id.
         n_dirty: How many ids Chroma may hold in another state, or too many.
-        lexical: The ids of the chunks whose words match, with their BM25 scores, best first.
+        lexical: The chunks whose words match, best first.
         chunks: These chunks with their vectors, by id.
     """
 
@@ -43,7 +43,7 @@ class Matches:
     ids: Sequence[str] | None
     dirty: Mapping[str, FloatArray]
     n_dirty: int
-    lexical: Sequence[tuple[str, float]]
+    lexical: Sequence[fulltext.Hit]
     chunks: Mapping[str, StoredChunk]
 
 
@@ -66,7 +66,7 @@ def matches(connection: sqlite3.Connection, query: str, n: int, filters: Filters
         dirty=journal.dirty_vectors(connection, condition, parameters, fingerprint.dimensions),
         n_dirty=journal.count_dirty(connection),
         lexical=lexical,
-        chunks=read_chunks(connection, [id_ for id_, _ in lexical], fingerprint.dimensions),
+        chunks=read_chunks(connection, [hit.id for hit in lexical], fingerprint.dimensions),
     )
 
 
