@@ -20,7 +20,6 @@ from math import fsum, log
 from typing import NamedTuple
 
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.store.rows import count_chunks
 from jina_rag.rag.text.search_text import search_text
 
 TABLES = (
@@ -104,7 +103,7 @@ def search(
     phrases, terms = _phrases_and_terms(query)
     count = "SELECT count(*) FROM lexical WHERE lexical MATCH ?"
     counts = {each: connection.execute(count, [each]).fetchone()[0] for each in (*phrases, *terms)}
-    n_chunks = count_chunks(connection)
+    (n_chunks,) = connection.execute("SELECT count(*) FROM chunks").fetchone()
     most = _COMMON_SHARE * n_chunks if n_chunks > _MANY_CHUNKS else n_chunks
     rarer = [each for each in terms if counts[each] <= most]
     wanted = [each for each in (*phrases, *(rarer or ([] if phrases else terms))) if counts[each]]

@@ -60,11 +60,14 @@ def test_hybrid_search_adds_the_scores_of_both_sides(planets: DocumentIndex) -> 
     results = search(planets, query)
     dense, lexical = search(planets, query, 5, mode="dense"), search(planets, query, 4, mode="lexical")
     assert {r.chunk.id for r in results} >= {r.chunk.id for r in dense}
-    weakest, best = dense[-1].score, lexical[0].score
+    weakest = dense[-1].score
+    candidates = planets.candidates(query, planets.embedder.embed_query(query), 30)
+    coverage = {candidate.chunk.id: candidate.coverage for candidate in candidates}
     for result in results:
         by_meaning = max(0, result.similarity - weakest) / (1 - weakest)
-        by_words = result.lexical.score / best if result.lexical else 0
+        by_words = coverage[result.chunk.id]
         assert result.score == pytest.approx((1 - LEXICAL_WEIGHT) * by_meaning + LEXICAL_WEIGHT * by_words)
+        assert bool(by_words) == bool(result.lexical)
     assert [r.score for r in results] == sorted((r.score for r in results), reverse=True)
     by_id = {r.chunk.id: r for r in results}
     for place, result in enumerate(dense, start=1):

@@ -40,7 +40,7 @@ def index(connection: sqlite3.Connection) -> Index:
 
 
 def _found(connection: sqlite3.Connection, query: str, k: int = 10) -> list[str]:
-    return [id_ for id_, _ in lexical.search(connection, query, k)]
+    return [hit.id for hit in lexical.search(connection, query, k)]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,16 @@ def test_titles_and_headings_count(index: Index) -> None:
 def test_rarer_words_and_shorter_passages_score_higher(index: Index) -> None:
     short, long = "Deimos orbits", "Deimos orbits and very much else is said at length in this passage"
     scored = lexical.search(index(short, long, "nothing", "of", "the sort"), "Deimos", 5)
-    assert [id_ for id_, _ in scored] == [short, long]
-    assert scored[0][1] > scored[1][1] > 0
+    assert [hit.id for hit in scored] == [short, long]
+    assert scored[0].score > scored[1].score > 0
+
+
+def test_coverage_is_the_share_of_the_query_that_a_passage_has(index: Index) -> None:
+    connection = index("moon K0234 one", "moon two of", "sun three four", "sun five six", "sun seven eight")
+    whole, part = lexical.search(connection, "moon K0234 elsewhere", 5)
+    assert 0.9 <= whole.coverage <= 1
+    assert part.coverage < 0.5
+    assert lexical.search(connection, "elsewhere", 5) == []
 
 
 def test_no_more_than_k(index: Index) -> None:
@@ -144,7 +152,7 @@ def test_a_condition_restricts(index: Index) -> None:
     index("moon one", source="/a.txt")
     connection = index("moon two", source="/b.txt")
     found = lexical.search(connection, "moon", 5, "chunks.source = ?", ["/b.txt"])
-    assert [id_ for id_, _ in found] == ["moon two"]
+    assert [hit.id for hit in found] == ["moon two"]
 
 
 def test_deleted_words_are_gone_and_may_come_back(index: Index) -> None:
@@ -179,8 +187,9 @@ def test_any_text_can_be_looked_for(index: Index, query: str) -> None:
     connection = index()
     if not connection.execute("SELECT count(*) FROM chunks").fetchone()[0]:
         index("moon and 猫", "AND OR NOT NEAR")
-    for _, score in lexical.search(connection, query, 5):
-        assert score > 0
+    for hit in lexical.search(connection, query, 5):
+        assert hit.score > 0
+        assert 0 < hit.coverage <= 1
 
 
 # What is not assigned yet may be a letter to a later version of Unicode, in Python or in SQLite.
