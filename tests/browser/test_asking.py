@@ -201,6 +201,7 @@ def test_a_conversation_is_downloaded(visitor: Visitor, app: RunningApp, tmp_pat
     ask(page, E7)
     answered(page)
     settled(page)
+    page.get_by_role("button", name="Conversation", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
     download.value.save_as(tmp_path / "conversation.md")
