@@ -21,16 +21,20 @@ sys.addaudithook(refuse)
 
 ASK_IN_THE_APP = """
 import sys
+import session
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 config.set_option("server.address", "127.0.0.1")
+session.reader = lambda: "0" * 32  # no browser has a cookie here
 page, question = sys.argv[1], "What does fault code E7 mean?"
 sys.argv = ["streamlit_app.py", "--index", ".jina-rag/index"]
 app = AppTest.from_file(page, default_timeout=60).run()
 app.chat_input(key="question").set_value(question).run()
+while app.chat_input(key="question").disabled:
+    app.run()
 assert not app.exception, app.exception
-print([part.value for message in app.chat_message[1:] for part in (*message.markdown, *message.caption)])
+print([part.proto.body for part in app.get("html")])
 """
 
 

@@ -40,6 +40,7 @@ def test_the_door_of_rag_has_few_names() -> None:
         "SearchResult",
         "make_generator",
         "make_reranker",
+        "watch",
     ]
     assert all(getattr(jina_rag.rag, name) is not None for name in jina_rag.rag.__all__)
     assert set(jina_rag.rag.__all__) <= set(dir(jina_rag.rag))

@@ -41,7 +41,20 @@ PACKAGES = (
         folder=".",
         module="jina_rag",
         requires=frozenset({"gguf", "huggingface-hub", "llama-cpp-python", "numpy", "platformdirs", "rich", "typer"}),
-        extras=frozenset({"chroma", "elastic", "http", "mcp", "office", "rag", "sentence-transformers", "server"}),
+        extras=frozenset(
+            [
+                "chroma",
+                "elastic",
+                "evaluation",
+                "http",
+                "mcp",
+                "ocr",
+                "office",
+                "rag",
+                "sentence-transformers",
+                "server",
+            ]
+        ),
         imports="from jina_rag import Embedder, list_models",
     ),
     Package(

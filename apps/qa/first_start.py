@@ -92,9 +92,7 @@ def draw_beginning(ask: Callable[[str], None]) -> None:
     if own:
         st.write(counted(len(own), "document") + (f", and {n_samples} samples" if n_samples else ""))
     else:
-        st.write(
-            f"These {counted(n_samples, 'file')} are about a fictional lighthouse. Try the app, then add your own."
-        )
+        st.write(f"{counted(n_samples, 'file')} about a fictional lighthouse. Try the app, then add your own.")
     with errors_shown():
         if service().pipeline().generator is None:
             st.write("No language model is connected: you see the passages that fit a question best.")

@@ -33,16 +33,17 @@ def main() -> None:
             return
         chat = this_chat()
         service().runs.resume(chat)
+        run = chat.run
         draw_chat_list(chat)
         st.bottom.chat_input(  # placed by itself, Streamlit would follow the end of the page
             "Ask a question about your documents",
             key="question",
             accept_file="multiple",
-            disabled=chat.run is not None,
+            disabled=run is not None,
             on_submit=submit,
         )
         draw_header(chat)
-        draw_chat(chat)
+        draw_chat(chat, run)
     if "refused" in st.session_state:
         st.error(escape(st.session_state.pop("refused")), icon=":material/error:")
 
@@ -62,9 +63,11 @@ def draw_header(chat: Chat) -> None:
             st.button("Search all", on_click=filter_by_documents, args=([],), type="tertiary", key="search-all")
 
 
-def draw_chat(chat: Chat) -> None:
-    """The conversation so far, or how to begin one."""
-    pending, run = chat.pending, chat.run
+def draw_chat(chat: Chat, run: Run | None) -> None:
+    """The conversation so far, or how to begin one; `run` is the answer that the page has taken to be on its way."""
+    pending = chat.pending
+    if chat.run is not run:
+        st.rerun()
     if not (chat.answers or pending):
         draw_beginning(ask)
     answers = chat.answers[: pending.place] if pending and run else chat.answers

@@ -28,7 +28,7 @@ def read_csv(file: SourceFile) -> Document:
     separator = _SEPARATOR_LINE.match(text)
     if separator:
         text = text[separator.end() :]
-    csv.field_size_limit(max(len(text), 1))  # as long as the file: the reader's memory is limited anyway
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # as long as the file: memory is limited anyway
     delimiter = separator[1] if separator else "\t" if file.path.suffix.lower() == ".tsv" else _delimiter(text)
     is_quoted = _closes_quotes(text, delimiter)
     if not is_quoted:
