@@ -52,9 +52,9 @@ def ensure_model_file(
     if found is not None:
         return found
     if spec.repo_id is None:
-        source = convert_bundled_model(spec, spec.quantized_from if file.made_here else file.quantization)
         if not file.made_here:
-            return source
+            return convert_bundled_model(spec, file.quantization)
+        source = ensure_model_file(spec, spec.quantized_from)
         # Small enough to be made at the first call; another process may have been quicker.
         return quantize_file(source, quantized_model_path(spec, file.quantization), file.quantization, force=True).path
     if file.made_here:

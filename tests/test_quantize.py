@@ -129,7 +129,10 @@ def test_stopping_leaves_nothing(tiny_gguf: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("cache")
 def test_the_bundled_model_is_quantised_at_the_first_call(cache: Path) -> None:
     assert find_model_file(MINILM, "bf16") is None
+    whole = ensure_model_file(MINILM, "F32")
+    made = whole.stat().st_mtime_ns
     path = ensure_model_file(MINILM, "bf16")
+    assert whole.stat().st_mtime_ns == made, "a model that is loaded must not change"
     assert path.is_relative_to(cache)
     assert read_gguf_header(path).metadata["general.file_type"] == BF16
     written = path.stat().st_mtime_ns
