@@ -20,7 +20,7 @@ from jina_rag.vectors import FloatArray
 DEFAULT_K = 5
 
 LEXICAL_WEIGHT = 1 / 3
-"""Of the words in hybrid search: the meaning counts twice as much."""
+"""Of the words in hybrid search: two to one for the meaning. What others do is in the benchmarks' RESULTS.md."""
 
 RRF_CONSTANT = 5
 """How much of its weight a candidate loses with each rank where the rankings of two queries are joined."""

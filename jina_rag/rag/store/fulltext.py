@@ -101,10 +101,11 @@ def search(
         parameters: Of the condition.
     """
     phrases, terms = _phrases_and_terms(query)
-    count = "SELECT count(*) FROM lexical WHERE lexical MATCH ?"
-    counts = {each: connection.execute(count, [each]).fetchone()[0] for each in (*phrases, *terms)}
     (n_chunks,) = connection.execute("SELECT count(*) FROM chunks").fetchone()
-    most = _COMMON_SHARE * n_chunks if n_chunks > _MANY_CHUNKS else n_chunks
+    most = int(_COMMON_SHARE * n_chunks) if n_chunks > _MANY_CHUNKS else n_chunks
+    # Counting ends where a word is common: the words that most chunks have would take most of the time.
+    count = "SELECT count(*) FROM (SELECT 1 FROM lexical WHERE lexical MATCH ? LIMIT ?)"
+    counts = {each: connection.execute(count, [each, most + 1]).fetchone()[0] for each in (*phrases, *terms)}
     rarer = [each for each in terms if counts[each] <= most]
     wanted = [each for each in (*phrases, *(rarer or ([] if phrases else terms))) if counts[each]]
     if not wanted:
