@@ -110,6 +110,10 @@ class _Converter(MarkdownConverter):
         mark = text.strip()
         return mark if not mark or mark.startswith("[") else f"[{mark}]"
 
+    def convert_video(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
+        """What browsers that can't play it show."""
+        return str(self.convert_div(el, text, parent_tags))  # type: ignore[attr-defined]
+
     def convert_sub(self, el: Tag, text: str, parent_tags: Set[str]) -> str:
         return write_script(text, "_")
 
