@@ -1,7 +1,7 @@
 """Storing a model's weights in another type, with llama.cpp's own quantiser.
 
 The model cards don't ship every type that llama.cpp runs, and which one is quickest depends on the processor: see
-`jina-rag bench --sweep quantization`. What is made here stays on this machine, in the cache, and is from then on one
+`jina-rag eval DATASET --sweep`. What is made here stays on this machine, in the cache, and is from then on one
 more quantisation of its model: `Embedder.from_pretrained(name, quantization="BF16")`.
 
 The quantiser runs in a process of its own: it can be stopped, and some files make llama.cpp end the process.

@@ -12,19 +12,13 @@ from jina_rag import Embedder
 from jina_rag.bench import (
     BenchProgress,
     BenchResult,
-    Fidelity,
     LengthResult,
     Spread,
-    SweepResult,
-    SweepRow,
     measure,
     measuring,
     process,
-    sweep,
-    sweeping,
 )
 from jina_rag.bench.files import find_model, on_this_machine, precision
-from jina_rag.bench.process import Timing
 from jina_rag.bench.results import CHUNK_TOKENS
 from jina_rag.bench.texts import make_texts
 from jina_rag.errors import BackendError, InvalidDimensionsError, ModelNotFoundError, UnknownModelError
@@ -117,104 +111,11 @@ def test_a_corpus_costs_what_its_tokens_cost() -> None:
     assert replace(RESULT, peak_bytes=None).corpus(1).memory_bytes is None
 
 
-def test_sweep_over_quantisations_takes_the_files_of_the_model(files: Path) -> None:
-    result = sweep("quantization", str(files / "tiny-Q4_0.gguf"), rounds=3)
-    assert [row.name for row in result.rows] == ["F32", "Q4_0"]
-    exact, small = (row.fidelity for row in result.rows)
-    assert exact is not None
-    assert small is not None
-    assert exact.reference == small.reference == "F32"
-    assert exact.cosine == pytest.approx(1, abs=1e-5)
-    assert exact.top_10 == 1
-    assert small.least_cosine <= small.cosine < 0.9999
-    assert 0 <= small.top_10 <= 1
-    assert result.rows[1].file_bytes < result.rows[0].file_bytes
-    best = next(row for row in result.rows if row.name == result.best)
-    assert best.is_level
-    assert best.against_best == Spread(1, 1, 1)
-    assert result.best not in result.level_with_best
-
-
-def test_sweep_over_threads_and_batches(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "BATCH_SIZES", (64, 512))
-    monkeypatch.setattr(sweeping, "available_cores", lambda: 2)
-    path = str(files / "tiny-F32.gguf")
-    assert [row.name for row in sweep("batch", path, rounds=2).rows] == ["64", "512"]
-    threads = sweep("threads", path, rounds=2)
-    assert [row.name for row in threads.rows] == ["1", "2"]
-    assert all(row.fidelity is None for row in threads.rows)
-
-
-def test_nothing_to_compare_is_said(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BackendError, match="jina-rag quantize"):
-        sweep("quantization", str(files / "other-Q8_0.gguf"))
-    monkeypatch.setattr(sweeping, "available_cores", lambda: 1)
-    with pytest.raises(BackendError, match="may use one core"):
-        sweep("threads", str(files / "other-Q8_0.gguf"))
-
-
 def test_a_type_of_a_known_model_that_nobody_offers_is_compared_too(files: Path, tmp_path: Path) -> None:
     for quantization, name in (("F32", "tiny-F32.gguf"), ("Q4_0", "tiny-Q4_0.gguf")):
         (tmp_path / f"v5-small-retrieval-{quantization}.gguf").write_bytes((files / name).read_bytes())
     found = find_model(str(tmp_path / "v5-small-retrieval-F32.gguf"))
     assert [model.quantization for model in on_this_machine(found, None)] == ["F32", "Q4_0"]
-
-
-def test_models_that_do_not_fit_together_are_left_out(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "available_memory_bytes", lambda: 500 * 10**6)  # one process takes 300
-    with pytest.raises(BackendError, match="nothing to compare"):
-        sweep("quantization", str(files / "tiny-F32.gguf"))
-    monkeypatch.setattr(sweeping, "CHILD_BYTES", 100)
-    sizes = [(files / name).stat().st_size for name in ("tiny-F32.gguf", "tiny-Q4_0.gguf")]
-    monkeypatch.setattr(sweeping, "available_memory_bytes", lambda: sum(sizes) + 200)
-    assert len(sweep("quantization", str(files / "tiny-F32.gguf"), rounds=2).rows) == 2
-
-
-@pytest.mark.parametrize(
-    ("timings", "best", "level"),
-    [
-        ({"a": (1.0, 1.1, 1.2), "b": (1.1, 1.2, 1.3)}, "a", ()),  # quicker in every round
-        ({"a": (1.0, 1.1, 1.2), "b": (1.1, 1.05, 1.3)}, "a", ("b",)),
-        ({"a": (2.0, 8.0, 2.0), "b": (1.0, 4.0, 1.0)}, "b", ()),  # a slow round slows both
-    ],
-)
-def test_level_means_that_the_rounds_overlap(
-    timings: dict[str, tuple[float, ...]], best: str, level: tuple[str, ...]
-) -> None:
-    turns = {name: [Timing(1, 100, one) for one in seconds] for name, seconds in timings.items()}
-    measured = {
-        name: sweeping.Measured(timings=one, query_s=0.1, peak_bytes=None, file_bytes=1, fidelity=None)
-        for name, one in turns.items()
-    }
-    result = sweeping.sweep_result("threads", "m", measured, ())
-    assert (result.best, result.level_with_best) == (best, level)
-
-
-def test_of_what_is_level_the_most_exact_or_the_least_is_advised() -> None:
-    def row(name: str, *, size: int, cosine: float, is_level: bool = True) -> SweepRow:
-        fidelity = Fidelity(reference="F32", cosine=cosine, least_cosine=cosine, top_10=1)
-        return SweepRow(
-            name=name,
-            tokens_per_s=STEADY,
-            query_s=0.01,
-            against_best=Spread(1, 1, 1),
-            is_level=is_level,
-            peak_bytes=1,
-            file_bytes=size,
-            fidelity=fidelity,
-        )
-
-    rows = (
-        row("F32", size=4, cosine=1, is_level=False),
-        row("F16", size=2, cosine=0.99999),
-        row("Q8_0", size=1, cosine=0.9998),
-    )
-    swept = SweepResult(parameter="quantization", model="m", rounds=2, rows=rows, best="Q8_0", warnings=())
-    assert swept.advised == "F16"
-    assert replace(swept, rows=(rows[0], replace(rows[1], is_level=False), rows[2])).advised == "Q8_0"
-    equal = replace(rows[2], fidelity=rows[1].fidelity)
-    assert replace(swept, rows=(*rows[:2], equal)).advised == "Q8_0"
-    assert replace(swept, parameter="threads", rows=rows[1:]).advised == "F16"
 
 
 def test_busy_machine_and_uneven_rounds_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

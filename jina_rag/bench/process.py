@@ -12,11 +12,9 @@ from jina_rag.bench.files import FoundModel
 from jina_rag.bench.progress import Steps
 from jina_rag.closeable import Closeable
 from jina_rag.errors import BackendError
-from jina_rag.models import InputType
 
 if TYPE_CHECKING:
     from jina_rag.backends.llama_cpp.options import LlamaCppOptions
-    from jina_rag.vectors import FloatArray
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "jina_rag.bench.worker")
 _QUERY_TOKENS = 12
@@ -76,13 +74,6 @@ class Process(Closeable):
         """Embed questions, one after another: seconds of each."""
         seconds: list[float] = self._ask("queries", tokens=_QUERY_TOKENS, texts=count)["seconds"]
         return seconds
-
-    def vectors(self, tokens: int, texts: int, input_type: InputType, *, skip: int = 0) -> "FloatArray":
-        """The vectors of `texts` texts of `tokens` tokens each, which come after the first `skip`: shape (texts, d)."""
-        import numpy as np
-
-        answer = self._ask("vectors", tokens=tokens, texts=texts, input_type=input_type, skip=skip)
-        return np.array(answer["vectors"], np.float32)
 
     def peak_bytes(self) -> int | None:
         """The most memory that it has held so far; None where the system doesn't say."""

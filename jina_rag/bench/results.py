@@ -3,9 +3,6 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
-
-SweepParameter: TypeAlias = Literal["quantization", "batch", "threads"]
 
 # What an index takes on disk, with passages of about 840 bytes under vectors of 64 and 1,024 numbers: text and words in
 # SQLite and in Chroma, and Chroma's graph of vectors. Measured with `tests/benchmarks/index_size.py`, 700 passages.
@@ -125,82 +122,3 @@ class BenchResult:
             memory_bytes=None if self.peak_bytes is None else self.peak_bytes + vector_bytes,
             index_bytes=round(index_bytes),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fidelity:
-    """How near a file's vectors come to those of the most exact file at hand. It is not how well they find.
-
-    Attributes:
-        reference: The quantisation compared with.
-        cosine: Mean cosine of the two vectors of a passage.
-        least_cosine: The least of them.
-        top_10: Share of the ten nearest passages of a question that both agree on, on average.
-    """
-
-    reference: str
-    cosine: float
-    least_cosine: float
-    top_10: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepRow:
-    """One configuration of a sweep.
-
-    Attributes:
-        name: What was changed, such as "Q8_0" or "512".
-        tokens_per_s: Tokens embedded a second.
-        query_s: Time for one question, the median.
-        against_best: Its time over that of the quickest, in the same round: 1.2 takes a fifth longer.
-        is_level: Whether its rounds and those of the quickest overlap, so that neither is surely quicker.
-        peak_bytes: Most memory of its process, the mapped weights included.
-        file_bytes: Size of the model's file.
-        fidelity: Only in a sweep over quantisations.
-    """
-
-    name: str
-    tokens_per_s: Spread
-    query_s: float
-    against_best: Spread
-    is_level: bool
-    peak_bytes: int | None
-    file_bytes: int
-    fidelity: Fidelity | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepResult:
-    """What `sweep` found.
-
-    Attributes:
-        parameter: What was changed.
-        model: Name of the model's row, or of the file.
-        rounds: How often each configuration was measured.
-        rows: The configurations, in the order of the sweep.
-        best: Name of the quickest.
-        warnings: Why the figures may be off, a sentence each.
-    """
-
-    parameter: SweepParameter
-    model: str
-    rounds: int
-    rows: tuple[SweepRow, ...]
-    best: str
-    warnings: tuple[str, ...]
-
-    @property
-    def level_with_best(self) -> tuple[str, ...]:
-        """Names of those that are as quick, as far as these rounds can tell."""
-        return tuple(row.name for row in self.rows if row.is_level and row.name != self.best)
-
-    @property
-    def advised(self) -> str:
-        """Name of the one to take, of those that are level: the most exact file, or else what takes least.
-
-        Exactness is compared to four digits; among files that are equal in that, the smallest.
-        """
-        level = [row for row in self.rows if row.is_level]
-        if self.parameter != "quantization":
-            return level[0].name  # the smallest batch, the fewest threads
-        return max(level, key=lambda row: (round(row.fidelity.cosine if row.fidelity else 0, 4), -row.file_bytes)).name

@@ -14,7 +14,7 @@ from jina_rag.bench.files import row_of_file
 from jina_rag.bench.texts import make_texts
 from jina_rag.errors import JinaRagError
 from jina_rag.machine import peak_memory_bytes
-from jina_rag.models import InputType, get_model_spec
+from jina_rag.models import get_model_spec
 
 if TYPE_CHECKING:
     from jina_rag.embedder import Embedder
@@ -52,10 +52,6 @@ class _Subject:
             self._model.embed_query(text)
             seconds.append(time.perf_counter() - started)
         return {"seconds": seconds}
-
-    def vectors(self, tokens: int, texts: int, input_type: InputType, skip: int) -> dict[str, Any]:
-        batch = self._texts_of(tokens, skip + texts)[skip:]
-        return {"vectors": self._model.embed(batch, input_type).vectors.tolist()}
 
     def memory(self) -> dict[str, Any]:
         return {"peak_bytes": peak_memory_bytes()}

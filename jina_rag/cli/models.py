@@ -155,7 +155,7 @@ def quantize(
 ) -> None:
     """Store a model's weights in a type that its authors don't offer.
 
-    Whether that pays on this machine, `jina-rag bench --sweep quantization` says.
+    Whether that pays on this machine, `jina-rag eval DATASET --sweep` says.
     """
     from jina_rag.locations import quantized_model_path
     from jina_rag.model_files import ensure_quantization_source
