@@ -60,9 +60,10 @@ def evaluate(
         str | None,
         typer.Option(
             "--llm",
-            metavar="auto|NAME|PATH.gguf|URL",
-            help="Answer the questions too, with this answer model, and measure the answers.",
-            show_default="none",
+            metavar="auto|none|NAME|PATH.gguf|URL",
+            help="Answer the questions too, with this answer model, and measure the answers; `none` measures the "
+            "sentences that are highlighted without one.",
+            show_default="neither",
         ),
     ] = None,
     judge: JudgeOption = "llm",
@@ -229,7 +230,8 @@ def _print_evaluation(evaluation: "Evaluation") -> None:
         )
     if evaluation.answers:
         by = f", citations judged by {evaluation.answers.judge}" if evaluation.answers.judge else ""
-        typer.secho(f"\nAnswers of {evaluation.answers.generator}{by}", bold=True)
+        of = evaluation.answers.generator
+        typer.secho(f"\nAnswers of {of}{by}" if of else "\nHighlighted sentences, without a language model", bold=True)
         answers = evaluation.answers.measures.items()
         print_table([["MEASURE", "MEAN"], *([name, f"{value.mean:.3f}"] for name, value in answers)], right=(1,))
     for note in evaluation.notes:

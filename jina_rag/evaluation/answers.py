@@ -1,4 +1,4 @@
-"""Answers of a language model: citation recall and precision in ALCE's sense, answered or declined.
+"""Answers of a language model: citation recall and precision in ALCE's sense, answered or declined; highlights without.
 
 Source: Gao, Yen, Yu and Chen, "Enabling Large Language Models to Generate Text with Citations" (ALCE, 2023), section 3:
 a claim has recall 1 if the passages it cites, read together, state it. A citation is precise if its claim has recall 1
@@ -16,15 +16,19 @@ from pathlib import Path
 from jina_rag.bench.progress import BenchProgress, BenchProgressCallback
 from jina_rag.errors import EvaluationError, GenerationError
 from jina_rag.evaluation.datasets import Dataset, Question
+from jina_rag.evaluation.evaluating import has_passage
 from jina_rag.evaluation.measures import Estimate, estimates
 from jina_rag.evaluation.results import AnswerScore, AnswersResult
 from jina_rag.rag.answering.pipeline import RagPipeline
 from jina_rag.rag.answering.types import Answer
+from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.citations.claims import ClaimChecker
 from jina_rag.rag.citations.judges import Judge, JudgedPair
 
 Supports = Callable[[str, Sequence[int]], bool]
 """Whether passages, by their numbers, state a claim together."""
+
+_HIGHLIGHTS = {1: "the first highlight", 3: "the first 3 highlights"}
 
 
 def evaluate_answers(
@@ -57,6 +61,35 @@ def evaluate_answers(
     return AnswersResult(generator=pipeline.generator.name, judge=judge, measures=measures, scores=scores)
 
 
+def evaluate_highlights(
+    dataset: Dataset, pipeline: RagPipeline, on_progress: BenchProgressCallback = lambda _: None
+) -> AnswersResult:
+    """How often the sentences that are highlighted without a language model are in the right passage, and answer.
+
+    Args:
+        dataset: The questions; those without an expected passage, or without a phrase of it, count for nothing.
+        pipeline: Without a generator.
+        on_progress: Called after each question.
+
+    Raises:
+        JinaRagError: as `RagPipeline.ask`.
+    """
+    values: dict[str, dict[str, float]] = {}
+    for done, question in enumerate(dataset.questions, start=1):
+        expected = [one for one in question.expected if one.relevance > 0]
+        shown = _highlighted(pipeline.ask(question.text)) if expected else []
+        for n, name in _HIGHLIGHTS.items():
+            found = [(one, text) for chunk, text in shown[:n] for one in expected if has_passage(chunk, one)]
+            if expected:
+                values.setdefault(f"right passage in {name}", {})[question.id] = bool(found)
+            if any(one.phrase for one in expected):
+                has_phrase = any(one.phrase and _one_line(one.phrase) in text for one, text in found)
+                values.setdefault(f"expected phrase in {name}", {})[question.id] = has_phrase
+        on_progress(BenchProgress("Finding the best sentences", done, len(dataset.questions)))
+    measures = {name: estimates({name: of_questions})[name] for name, of_questions in values.items()}
+    return AnswersResult(generator="", judge="", measures=measures, scores={})
+
+
 def citation_scores(
     claims: Sequence[tuple[str, Sequence[int]]], supports: Supports
 ) -> tuple[float | None, float | None]:
@@ -80,6 +113,16 @@ def citation_scores(
     return _mean(recalls), _mean(precisions)
 
 
+def _highlighted(answer: Answer) -> list[tuple[Chunk, str]]:
+    """The highlighted sentences, most similar first, each with its passage."""
+    chunks = [(answer.passages[one.number - 1].chunk, one) for one in answer.highlights]
+    return [(chunk, _one_line(chunk.text[one.start : one.end])) for chunk, one in chunks]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _score(question: Question, pipeline: RagPipeline) -> AnswerScore:
     try:
         answer = pipeline.ask(question.text)
@@ -89,8 +132,8 @@ def _score(question: Question, pipeline: RagPipeline) -> AnswerScore:
         recall, precision = citation_scores(claims, _support(answer, pipeline.judge))
     except GenerationError as error:  # one answer that fails does not end hours of others
         return AnswerScore(answered=False, error=str(error))
-    phrases = [" ".join(one.phrase.split()) for one in question.expected if one.phrase and one.relevance > 0]
-    text = " ".join(answer.text.split()).casefold()
+    phrases = [_one_line(one.phrase) for one in question.expected if one.phrase and one.relevance > 0]
+    text = _one_line(answer.text).casefold()
     return AnswerScore(
         answered=True,
         text=answer.text,

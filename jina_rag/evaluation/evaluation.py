@@ -9,7 +9,7 @@ from time import perf_counter
 from jina_rag.bench.progress import BenchProgress, BenchProgressCallback
 from jina_rag.embedder import Embedder
 from jina_rag.errors import EvaluationError
-from jina_rag.evaluation.answers import evaluate_answers
+from jina_rag.evaluation.answers import evaluate_answers, evaluate_highlights
 from jina_rag.evaluation.corpus import corpus_index
 from jina_rag.evaluation.datasets import Dataset
 from jina_rag.evaluation.evaluating import DEFAULT_K, Method, evaluate_search, find_misplaced
@@ -54,7 +54,8 @@ def evaluate(
         k: How many passages to find for each question.
         modes: Ways to search.
         reranker: Adds hybrid search in the order of this reranker, as for `make_reranker`.
-        llm: Lets this language model answer the questions too, as for `make_generator`; None asks none.
+        llm: Lets this language model answer the questions too, as for `make_generator`; "none" measures the sentences
+            that are highlighted without one, and None neither.
         judge: What reads the citations of its answers, as for `make_judge`.
         cache: Where vectors and answers are kept; None for this user's cache.
         on_progress: Called as it goes on.
@@ -129,16 +130,16 @@ def _answers(
     judge: str | None,
     journal: Path,
     on_progress: BenchProgressCallback,
-) -> AnswersResult | None:
-    generator = make_generator(llm)
+) -> AnswersResult:
+    options, generator = SearchOptions(k=_ANSWER_PASSAGES), make_generator(llm)
     if generator is None:
-        return None
+        return evaluate_highlights(dataset, RagPipeline(retriever, None, options=options), on_progress)
     with ExitStack() as opened:
         opened.enter_context(closing(generator))
         reader = make_judge(judge, generator)
         if reader:
             opened.enter_context(closing(reader))
-        pipeline = RagPipeline(retriever, generator, judge=reader, options=SearchOptions(k=_ANSWER_PASSAGES))
+        pipeline = RagPipeline(retriever, generator, judge=reader, options=options)
         return evaluate_answers(dataset, pipeline, journal, on_progress)
 
 

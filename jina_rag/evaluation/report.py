@@ -184,15 +184,21 @@ def _signed(difference: Difference) -> str:
 
 
 def _answers(answers: AnswersResult) -> str:
+    measures = table(["", "mean"], ([escape(name), _with_interval(value)] for name, value in answers.measures.items()))
+    if not answers.generator:
+        return (
+            "<h2>Highlighted sentences</h2><p>Without a language model, the sentence of each passage that is most "
+            "similar to the question is highlighted: how often it is in an expected passage, and how often it has the "
+            f"expected phrase.</p>{measures}"
+        )
     judge = f"checked by {answers.judge}" if answers.judge else "only word for word quotations count as support"
-    rows = ([escape(name), _with_interval(value)] for name, value in answers.measures.items())
     errors = [score.error for score in answers.scores.values() if score.error]
     failed = f"<p>{counted(len(errors), 'answer')} failed, the first with: {escape(errors[0])}</p>" if errors else ""
     return (
         f"<h2>Answers of {escape(answers.generator)}</h2>"
         f"<p>Citations: {escape(judge)}. Recall is the share of an answer's claims that the passages they cite "
         "support; precision the share of its citations that are needed for that (ALCE).</p>"
-        f"{table(['', 'mean'], rows)}{failed}"
+        f"{measures}{failed}"
     )
 
 

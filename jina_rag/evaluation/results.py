@@ -54,10 +54,10 @@ class AnswerScore:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersResult:
-    """How good the answers of a language model are.
+    """How good the answers of a language model are, or without one the highlighted sentences.
 
     Attributes:
-        generator: The language model.
+        generator: The language model; empty without one.
         judge: What read the citations; empty where only quotations counted.
         measures: Means with confidence intervals, by name; over the questions that have a value.
         scores: Of each question, by its id.
@@ -83,7 +83,7 @@ class Evaluation:
         n_texts: How many passages were searched.
         questions: Their texts, by id; of those that the documents answer.
         methods: Ways to search.
-        answers: Answers of a language model; None without one.
+        answers: Answers, or highlighted sentences; None if they were not asked for.
         notes: What a reader should know, in sentences.
         embedding_s: Time in which the engine embedded.
         total_s: Time of all.

@@ -132,6 +132,29 @@ def test_own_questions_over_an_index(tmp_path: Path, folder: Path) -> None:
         evaluate(Dataset("none", (Question("1", "Who?"),)), fake_embedder(), index=folder, cache=tmp_path)
 
 
+def test_highlighted_sentences_are_measured_where_no_language_model_answers(tmp_path: Path) -> None:
+    texts = {"mars": "Mars looks red because of iron rust. It is small.", "saturn": "Rings of ice. Saturn is far."}
+    dataset = Dataset(
+        "planets",
+        (
+            Question("1", "Mars looks red because of iron rust.", (ExpectedPassage("mars", phrase="iron rust"),)),
+            Question("2", "Saturn is far.", (ExpectedPassage("saturn", phrase="Rings of ice"),)),
+            Question("3", "It is small.", (ExpectedPassage("mars"), ExpectedPassage("saturn", relevance=0))),
+            Question("4", "Who won?"),
+        ),
+        texts,
+    )
+    answers = evaluate(dataset, fake_embedder(), llm="none", cache=tmp_path).answers
+    assert answers is not None
+    assert answers.generator == ""
+    assert {name: value.mean for name, value in answers.measures.items()} == {
+        "right passage in the first highlight": 1,
+        "expected phrase in the first highlight": 0.5,
+        "right passage in the first 3 highlights": 1,
+        "expected phrase in the first 3 highlights": 0.5,
+    }
+
+
 def test_chunks_that_share_a_passage_count_once(tmp_path: Path) -> None:
     documents = tmp_path / "documents"
     documents.mkdir()

@@ -13,6 +13,9 @@ from jina_rag.evaluation import Question, load_dataset
 
 FILE = Path(__file__).with_name("questions.jsonl")
 DOCUMENTS = Path(__file__).with_name("documents")
+GROUPS = {"seen": ("development", "held-out"), "fresh": ("fresh",), "bikes": ("bikes",)}
+"""The splits of each."""
+
 SAMPLES = Path(__file__).parents[2] / "apps" / "qa" / "sample_documents"
 
 

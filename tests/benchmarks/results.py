@@ -1,0 +1,177 @@
+"""The figures in our documents, from saved runs.
+
+    python -m tests.benchmarks.results                      # write them into the documents again
+    python -m tests.benchmarks.results save NAME COMMAND …  # run a command and save what it prints, JSON or text
+
+A document is its own template. It shows a run between two comments, the first with the run's name and how to show it:
+
+    <!-- run xquad search -->
+    …
+    <!-- /run -->
+
+A run is a file in `runs`, with its command, date and processor. Those made before runs were saved have the table or the
+sentences that were written down from what their command printed.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jina_rag.machine import available_cores
+
+ROOT = Path(__file__).parents[2]
+RUNS = Path(__file__).with_name("runs")
+DOCUMENTS = tuple(
+    ROOT / name for name in ("tests/benchmarks/RESULTS.md", "tests/apps/ANSWERS.md", "docs/evaluation.md")
+)
+
+BLOCK = re.compile(r"<!-- run (\S+) (\S+) -->\n.*?<!-- /run -->", re.DOTALL)
+_OF_EACH_QUESTION = {"questions", "values", "ranks", "scores"}
+"""Parts of an evaluation that are long, and have texts that are not ours to copy."""
+
+
+def render(document: str, runs: Path = RUNS) -> str:
+    """A document with the figures of its runs."""
+
+    def shown(block: re.Match[str]) -> str:
+        name, view = block.groups()
+        run = json.loads((runs / f"{name}.json").read_text("utf-8"))
+        return f"<!-- run {name} {view} -->\n{VIEWS[view](run)}\n<!-- /run -->"
+
+    return BLOCK.sub(shown, document)
+
+
+def save(name: str, command: Sequence[str]) -> None:
+    """Run a command and save what it prints."""
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    try:
+        result = _rounded(json.loads(output))
+    except ValueError:
+        result = output.splitlines()
+    run = {
+        "command": shlex.join(Path(part).name if Path(part).is_absolute() else part for part in command),
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": _processor(),
+        "result": result,
+    }
+    RUNS.mkdir(exist_ok=True)
+    (RUNS / f"{name}.json").write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _processor() -> str:
+    """The processor's name, its widest vector instructions, and the cores that this process may use."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    found = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = found.get("flags", "").split()
+    vectors = next((name for name in ("avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in flags), "")
+    return ", ".join(filter(None, (found.get("model name", ""), vectors, f"{available_cores()} cores")))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items() if name not in _OF_EACH_QUESTION}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [_row(heads), "|---" * len(heads) + "|", *map(_row, rows)]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
+def _with_source(shown: str, run: dict[str, Any]) -> str:
+    command = f"`{run['command']}`" if run.get("command") else ""
+    source = ", ".join(filter(None, (run.get("processor"), run.get("date"), command)))
+    return f"{shown}\n\n*{source}*" if source else shown
+
+
+def recorded(run: dict[str, Any]) -> str:
+    """The table and the sentences that were written down."""
+    parts = [_table(run["columns"], run["rows"])] if "rows" in run else []
+    return _with_source("\n\n".join([*parts, *run.get("notes", ())]), run)
+
+
+def output(run: dict[str, Any]) -> str:
+    """What a command printed, as it is."""
+    return _with_source("\n".join(["```", *run["result"], "```"]), run)
+
+
+def search(run: dict[str, Any]) -> str:
+    """How well each way to search did: `jina-rag eval --json`."""
+    methods = run["result"]["methods"]
+    names = list(methods[0]["measures"])
+    rows = [[method["name"], *(_estimate(method["measures"][name]) for name in names)] for method in methods]
+    return _with_source(_table(["search", *names], rows), run)
+
+
+def answers(run: dict[str, Any]) -> str:
+    """How good answers or highlights were: `jina-rag eval --llm … --json`."""
+    measures = run["result"]["answers"]["measures"].items()
+    return _with_source(
+        _table(["", "mean (95% interval)"], [[name, _estimate(value)] for name, value in measures]), run
+    )
+
+
+def quantizations(run: dict[str, Any]) -> str:
+    """The rows of `jina-rag eval --sweep --json` at full width and precision."""
+    rows = run["result"]["rows"]
+    whole = [row for row in rows if row["precision"] == "float32" and row["dimensions"] == rows[0]["dimensions"]]
+    cells = [
+        [
+            row["quantization"],
+            _estimate(row["ndcg"]),
+            f"{row['recall']['mean']:.3f}",
+            f"{row['texts_per_s']:,.0f}",
+            f"{1000 * row['question_s']:.1f} ms",
+            f"{row['file_bytes'] / 1e6:,.0f} MB",
+        ]
+        for row in whole
+    ]
+    heads = ["weights", "nDCG@10 (95% interval)", "recall@10", "texts/s", "a question", "file"]
+    return _with_source(_table(heads, cells), run)
+
+
+def precisions(run: dict[str, Any]) -> str:
+    """The rows of `jina-rag eval --sweep --json` for the first quantisation."""
+    rows = [row for row in run["result"]["rows"] if row["quantization"] == run["result"]["rows"][0]["quantization"]]
+    cells = [
+        [
+            f"{row['dimensions']:,}",
+            row["precision"],
+            _estimate(row["ndcg"]),
+            f"{row['recall']['mean']:.3f}",
+            f"{row['found_again']:.1%}",
+            f"{row['memory_bytes']:,}",
+            f"{row['disk_bytes']:,}",
+        ]
+        for row in rows
+    ]
+    heads = ["dimensions", "vectors", "nDCG@10 (95% interval)", "recall@10", "of float32's ten nearest"]
+    return _with_source(_table([*heads, "bytes in memory", "on disk"], cells), run)
+
+
+def _estimate(value: dict[str, float]) -> str:
+    return f"{value['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+
+
+VIEWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    view.__name__: view for view in (recorded, output, search, answers, quantizations, precisions)
+}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["save"]:
+        save(sys.argv[2], sys.argv[3:])
+    for path in DOCUMENTS:
+        path.write_text(render(path.read_text("utf-8")), "utf-8")
