@@ -1,20 +1,42 @@
 """Texts as an index: each one is a document of one chunk, so that they are searched through the same door as files."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from jina_rag.embedder import Embedder
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.index import DocumentIndex
 from jina_rag.rag.store.catalog import CATALOG, Catalog
-from jina_rag.rag.store.types import IndexedDocument, text_digest
+from jina_rag.rag.store.filters import Filters
+from jina_rag.rag.store.searching import Matches
+from jina_rag.rag.store.types import IndexedDocument, StoredChunk, text_digest
+from jina_rag.vectors import FloatArray
 
 _TEXTS_AT_A_TIME = 512
+
+
+class CorpusIndex(DocumentIndex):
+    """An index that compares a question with every vector: nothing is missed, and no graph is built for one evaluation.
+
+    Attributes:
+        ids: Of the chunks.
+        vectors: Theirs, float32 of shape (n, d), unit length.
+    """
+
+    ids: Sequence[str] = ()
+    vectors: FloatArray
+
+    def _nearest(self, vector: FloatArray, n: int, filters: Filters, matches: Matches) -> dict[str, StoredChunk]:  # noqa: ARG002
+        similarities = self.vectors @ vector
+        best = np.argpartition(-similarities, min(n, len(self.ids)) - 1)[:n] if self.ids else ()
+        return self._catalog.best_of([self.ids[place] for place in best], n, len(vector))
 
 
 @contextmanager
@@ -28,19 +50,24 @@ def corpus_index(
         embedder: The model, which must cut what is too long.
         on_progress: Called with how many more texts are done.
     """
+    wanted = [(name, text) for name, text in texts.items() if text.strip()]
     with (
         TemporaryDirectory(prefix="jina-rag-eval-") as folder,
-        DocumentIndex.create_or_open(Path(folder) / "index", embedder) as index,
+        CorpusIndex.create_or_open(Path(folder) / "index", embedder) as index,
         closing(Catalog(index.folder / CATALOG)) as catalog,
     ):
-        waiting = iter([(name, text) for name, text in texts.items() if text.strip()])
+        index.ids = [chunk_of_text(name, text).id for name, text in wanted]
+        index.vectors = np.empty((len(wanted), embedder.dimensions), np.float32)
+        waiting, done = iter(wanted), 0
         while batch := list(islice(waiting, _TEXTS_AT_A_TIME)):
             vectors = embedder.embed([text for _, text in batch], "document", on_progress=on_progress).vectors
             catalog.replace(
                 [_document(name, text) for name, text in batch],
                 {text_digest(text): vector for (_, text), vector in zip(batch, vectors, strict=True)},
             )
-        index.remove(())  # any change lets Chroma follow what the catalog holds
+            index.vectors[done : done + len(batch)] = vectors
+            done += len(batch)
+        catalog.clear_dirty(index.ids)  # Chroma has nothing to follow
         yield index
 
 

@@ -139,8 +139,13 @@ def _in_ir_measures(name: str) -> str:
 def _resampled_means(table: FloatValues) -> FloatValues:
     """Means over bootstrap samples of the questions: (measures, questions) gives (resamples, measures)."""
     random, n = np.random.default_rng(_SEED), table.shape[1]
-    counts = (random.multinomial(n, np.full(n, 1 / n), size=_AT_A_TIME) for _ in range(RESAMPLES // _AT_A_TIME))
-    return np.concatenate([of_samples @ table.T / n for of_samples in counts])
+    sample = n * np.arange(_AT_A_TIME)[:, np.newaxis]
+    means = []
+    for _ in range(RESAMPLES // _AT_A_TIME):
+        drawn = random.integers(n, size=(_AT_A_TIME, n)) + sample
+        counts = np.bincount(drawn.ravel(), minlength=n * _AT_A_TIME).reshape(_AT_A_TIME, n)
+        means.append(counts @ table.T / n)
+    return np.concatenate(means)
 
 
 def _randomisation_p(differences: FloatValues) -> float:
