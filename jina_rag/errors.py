@@ -15,6 +15,8 @@ JinaRagError
 ├── FingerprintMismatchError    vectors of one model meet an index of another
 ├── DocumentError               a document that cannot be read
 ├── IndexFolderError            an index folder that cannot be used
+├── StoreError                  a vector store that cannot be used
+│   └── StoreUnavailableError   its server is away or busy
 ├── GenerationError             a language model that cannot answer
 │   └── ContextTooSmallError    it cannot read so much at once
 ├── EvaluationError             questions, runs or vectors of an evaluation that cannot be used
@@ -147,6 +149,14 @@ class DocumentError(JinaRagError):
 
 class IndexFolderError(JinaRagError):
     """An index folder is missing, in use by another process, or not an index."""
+
+
+class StoreError(JinaRagError):
+    """A vector store's address names none, or what is there can't be used: it is missing, damaged or refuses."""
+
+
+class StoreUnavailableError(StoreError):
+    """A vector store's server could not be reached, or stayed busy, as long as was agreed; a later try may succeed."""
 
 
 class GenerationError(JinaRagError, RuntimeError):

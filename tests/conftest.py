@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from jina_rag import Embedder, LlamaCppOptions
 from jina_rag.rag.store.seal import DATA_VARIABLE
 from jina_rag.testing import TINY_SPEC, fake_embedder, write_tiny_gguf
+from tests.chroma_server import chroma_server
 
 # How long an example takes depends on who else uses the machine, so no test passes or fails by it. The examples of a
 # change's own run are always the same ones; `--hypothesis-profile=nightly` looks at others, and at more.
@@ -49,6 +50,13 @@ def tiny(tiny_gguf: Path) -> Iterator[Embedder]:
 def minilm() -> Iterator[Embedder]:
     with Embedder.from_pretrained("all-MiniLM-L6-v2", options=ONE_THREAD) as embedder:
         yield embedder
+
+
+@pytest.fixture(scope="session")
+def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Chroma server, to which the name of a collection is added."""
+    with chroma_server(tmp_path_factory.mktemp("chroma")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session", params=["fake", "tiny-qwen3", "all-MiniLM-L6-v2"])

@@ -46,15 +46,17 @@ class StatusError(BackendError):
 
     Attributes:
         status: The HTTP status.
+        reason: What the server says.
     """
 
     status: int = 0
+    reason: str = ""
 
     @classmethod
-    def make(cls, message: str, status: int) -> "StatusError":
+    def make(cls, message: str, status: int, reason: str = "") -> "StatusError":
         """An error whose attributes survive pickling."""
         error = cls(message)
-        error.status = status
+        error.status, error.reason = status, reason
         return error
 
 
@@ -192,8 +194,21 @@ class Response:
 class HttpConnection:
     """Pooled connections to one server."""
 
-    def __init__(self, address: BackendAddress, *, n_connections: int) -> None:
+    def __init__(
+        self,
+        address: BackendAddress,
+        *,
+        n_connections: int,
+        key_header: str = "Authorization",
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+    ) -> None:
         """Open nothing yet.
+
+        Args:
+            address: Where the server is, how long to wait for it, and where its key is.
+            n_connections: How many requests there may be at a time.
+            key_header: The header for the key; "Authorization" takes it as a bearer token.
+            max_response_bytes: A longer response is refused.
 
         Raises:
             MissingDependencyError: httpx or tenacity is not installed.
@@ -206,11 +221,12 @@ class HttpConnection:
         self.policy = RetryPolicy(address)
         self._address = address
         self._key = address.key.read()
+        self._max_response_bytes = max_response_bytes
         parts = urlsplit(address.url)
         if self._key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             _logger.warning("The key for %s is sent unencrypted. Use https unless the network is private.", address)
         self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            headers=self._key_headers(key_header),
             timeout=httpx.Timeout(address.timeout, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=n_connections, max_keepalive_connections=n_connections),
             follow_redirects=False,
@@ -219,7 +235,11 @@ class HttpConnection:
 
     def get(self, path: str, *, at_most_s: float = math.inf) -> Response:
         """Ask for something, for no longer than `at_most_s`. Raises as `post` does."""
-        return self.policy.run(lambda: self._send("GET", path), at_most_s=at_most_s)
+        return self.request("GET", path, at_most_s=at_most_s)
+
+    def request(self, method: str, path: str, content: bytes | None = None, *, at_most_s: float = math.inf) -> Response:
+        """Send JSON that is ready, by any method, and try for no longer than `at_most_s`. Raises as `post` does."""
+        return self.policy.run(lambda: self._send(method, path, content), at_most_s=at_most_s)
 
     def post(
         self,
@@ -249,6 +269,11 @@ class HttpConnection:
         """Close the connections."""
         self._client.close()
 
+    def _key_headers(self, name: str) -> dict[str, str]:
+        if not self._key:
+            return {}
+        return {name: f"Bearer {self._key}" if name.lower() == "authorization" else self._key}
+
     def _send(
         self, method: str, path: str, content: bytes | None = None, permanent: re.Pattern[str] | None = None
     ) -> Response:
@@ -258,7 +283,7 @@ class HttpConnection:
             _httpx_errors_as_ours(url),
             self._client.stream(method, url + path, content=content, headers=headers) as response,
         ):
-            body = _read_body(response, deadline)
+            body = _read_body(response, deadline, self._max_response_bytes)
         reply = Response(url, response.status_code, response.headers, body)
         if not 200 <= reply.status < 300:
             text = reply.excerpt()
@@ -279,10 +304,12 @@ class HttpConnection:
         if status in (401, 403):
             which = "another key" if self._key else "a key"
             return StatusError.make(
-                f"{url} needs {which} ({status}{text and f': {text}'}). Put it in {self._address.key}.", status
+                f"{url} needs {which} ({status}{text and f': {text}'}). Put it in {self._address.key}.", status, text
             )
         return StatusError.make(
-            f"{url} refuses the request ({status}: {text}). Check its settings and the model's name there.", status
+            f"{url} refuses the request ({status}: {text}). Check its settings and the model's name there.",
+            status,
+            text,
         )
 
 
@@ -325,12 +352,12 @@ def _httpx_errors_as_ours(url: str) -> Iterator[None]:
         raise RetryableError(next(known, str(error) or type(error).__name__)) from error
 
 
-def _read_body(response: "httpx.Response", deadline: float) -> bytes:
+def _read_body(response: "httpx.Response", deadline: float, at_most: int) -> bytes:
     """The body, unless it takes too long: httpx's own limit never ends a response that comes byte by byte."""
     body = bytearray()
     for part in response.iter_bytes():
         body += part
-        if len(body) > MAX_RESPONSE_BYTES:
+        if len(body) > at_most:
             raise BackendError(f"The response of {response.url.host} is larger than any can be. Check the address.")
         if time.monotonic() > deadline:
             raise RetryableError("it takes too long to answer")
@@ -338,10 +365,10 @@ def _read_body(response: "httpx.Response", deadline: float) -> bytes:
 
 
 def _error_message(body: Any) -> str | None:  # noqa: ANN401
-    """The message in an error's body: OpenAI's, TEI's, Jina's, Elastic's and FastAPI's shapes."""
+    """The message in an error's body: OpenAI's, TEI's, Jina's, Elastic's, FastAPI's and Chroma's shapes."""
     if not isinstance(body, dict):
         return None
-    for name in ("error", "message", "detail", "reason"):
+    for name in ("message", "error", "detail", "reason"):
         value = body.get(name)
         if isinstance(value, dict) and (inner := _error_message(value)):
             return inner

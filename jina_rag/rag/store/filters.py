@@ -46,7 +46,7 @@ class Filters:
                 raise ValueError(f"{name} takes a list of them, such as [{several!r}].")
             object.__setattr__(self, name, tuple(map(escaped, several)))
         for text in self.where:
-            _metadata_condition(text)
+            split_condition(text)
 
     def __bool__(self) -> bool:
         """Whether anything is restricted."""
@@ -75,10 +75,23 @@ class Filters:
             condition, names = _any_of("value", self.collections)
             yield f"EXISTS (SELECT 1 FROM json_each(documents.collections) WHERE {condition})", names  # noqa: S608 - ours
         if self.modified_after:
-            yield "documents.mtime_ns >= ?", [_nanoseconds(self.modified_after)]
+            yield "documents.mtime_ns >= ?", [nanoseconds(self.modified_after)]
         if self.modified_before:
-            yield "documents.mtime_ns < ?", [_nanoseconds(self.modified_before)]
+            yield "documents.mtime_ns < ?", [nanoseconds(self.modified_before)]
         yield from map(_metadata_condition, self.where)
+
+
+def split_condition(text: str) -> tuple[str, str, str]:
+    """Key, operator and value of a condition on metadata.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _CONDITION.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is no condition on metadata. Write it as author=Ann or created>=2024-03-01.")
+    key, operator, value = found.groups()
+    return key, operator, value
 
 
 def _source_condition(source: str) -> tuple[str, list[str | int]]:
@@ -96,10 +109,7 @@ def _source_condition(source: str) -> tuple[str, list[str | int]]:
 
 
 def _metadata_condition(text: str) -> tuple[str, list[str | int]]:
-    found = _CONDITION.fullmatch(text)
-    if not found:
-        raise ValueError(f"{text!r} is no condition on metadata. Write it as author=Ann or created>=2024-03-01.")
-    key, operator, value = found.groups()
+    key, operator, value = split_condition(text)
     comparison = f"value {operator} ?"
     if operator in ("=", "!="):
         value = re.sub(r"([\\%_])", r"\\\1", value).replace("*", "%")
@@ -113,8 +123,8 @@ def _any_of(column: str, values: Iterable[str]) -> tuple[str, list[str | int]]:
     return f"{column} IN ({', '.join('?' * len(found))})", found
 
 
-def _nanoseconds(moment: datetime) -> int:
-    """Since 1970; what SQLite can't store (before 1678 or after 2261) is its smallest or largest number."""
+def nanoseconds(moment: datetime) -> int:
+    """Since 1970; what 64 bits can't hold (before 1678 or after 2261) is their smallest or largest number."""
     if not 1678 <= moment.year <= 2261:
         return -(2**63) if moment.year < 1678 else 2**63 - 1
     return int(moment.timestamp() * 1e6) * 1000

@@ -1,0 +1,138 @@
+"""What every vector store must do: one test body for all of them, against real ones."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jina_rag import FingerprintMismatchError, StoreError
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.store.filters import Filters
+from jina_rag.rag.vector_stores import DocumentState, VectorStore, open_store
+from jina_rag.rag.vector_stores.rows import vectors_of
+from tests.rag.vector_stores.conftest import EMBEDDER, FINGERPRINT, rows_of
+
+MARS = rows_of("/notes/mars.md", "Mars is red.", "It has two moons.", "It is cold.", metadata={"author": "Ann"})
+VENUS = rows_of("/notes/venus.txt", "Venus has clouds.", collections=("sky", "work"), mtime_ns=2**60 + 1)
+
+
+def nearest(store: VectorStore, text: str, n: int = 10, filters: Filters | None = None) -> list[str]:
+    found = store.nearest(EMBEDDER.embed_documents([text])[0], n, filters or Filters())
+    return [each.chunk.text for each in found]
+
+
+def test_rows_come_back_as_they_were(store: VectorStore) -> None:
+    store.upsert(MARS)
+    store.upsert(VENUS)
+    store.upsert(MARS)  # twice changes nothing
+    store.optimize()
+    assert store.count() == 4
+    assert sorted(store.ids()) == sorted([*MARS["id"].to_pylist(), *VENUS["id"].to_pylist()])
+    assert sorted(store.documents(), key=lambda each: each.source) == [
+        DocumentState("/notes/mars.md", "0" * 64, 7, 0, 3, ("default",)),
+        DocumentState("/notes/venus.txt", "0" * 64, 7, 2**60 + 1, 1, ("sky", "work")),
+    ]
+    found = store.nearest(vectors_of(MARS)[1], 4, Filters())
+    assert [each.chunk.text for each in found[:1]] == ["It has two moons."]
+    assert found[0].chunk == Chunk(
+        MARS["id"][1].as_py(), "/notes/mars.md", "Title", 1, None, "Part", 0, 17, "It has two moons."
+    )
+    assert found[0].score == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(found[0].vector, vectors_of(MARS)[1], atol=1e-6)
+
+
+def test_rows_are_replaced_and_deleted(store: VectorStore) -> None:
+    store.upsert(MARS)
+    store.upsert(VENUS)
+    store.delete(["unknown", *store.ids("/notes/mars.md")])
+    assert list(store.ids()) == VENUS["id"].to_pylist()
+    changed = VENUS.set_column(2, VENUS.schema.field("title"), pa.array(["Other title"]))
+    store.upsert(changed)
+    assert store.count() == 1
+    assert store.nearest(vectors_of(VENUS)[0], 1, Filters())[0].chunk.title == "Other title"
+
+
+def test_more_rows_than_a_batch_and_a_page(store: VectorStore) -> None:
+    texts = [f"Passage number {number}" for number in range(600)]
+    store.upsert(rows_of("/long.md", *texts))
+    assert store.count() == len(set(store.ids())) == len(set(store.ids("/long.md"))) == 600
+    assert nearest(store, "Passage number 599", 1) == ["Passage number 599"]
+    store.delete(store.ids("/long.md"))
+    assert store.count() == 0
+    assert nearest(store, "Passage number 599") == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(sources=["/notes/mars.md"]), {"/notes/mars.md"}),
+        (Filters(file_types=["TXT"]), {"/notes/venus.txt"}),
+        (Filters(collections=["work", "other"]), {"/notes/venus.txt"}),
+        (Filters(collections=["wor"]), set()),
+        (Filters(modified_after=datetime.fromtimestamp(2**30, UTC)), {"/notes/venus.txt"}),
+        (Filters(modified_before=datetime.fromtimestamp(2**30, UTC)), {"/notes/mars.md"}),
+        (Filters(where=["author=Ann"]), {"/notes/mars.md"}),
+        (Filters(where=["author!=Ann"]), {"/notes/venus.txt"}),
+        (Filters(where=["author=Ann"], file_types=["txt"]), set()),
+    ],
+)
+def test_filters(store: VectorStore, filters: Filters, expected: set[str]) -> None:
+    store.upsert(MARS)
+    store.upsert(VENUS)
+    found = store.nearest(vectors_of(MARS)[0], 10, filters)
+    assert {each.chunk.source for each in found} == expected
+    assert store.has_document(filters) == bool(expected)
+
+
+def test_chunks_around_one(store: VectorStore) -> None:
+    store.upsert(rows_of("/long.md", *(f"Passage {number}" for number in range(9))))
+    store.upsert(MARS)
+    chunk = store.nearest(EMBEDDER.embed_documents(["Passage 1"])[0], 1, Filters())[0].chunk
+    assert [each.position for each in store.around(chunk, 2)] == [0, 2, 3]
+
+
+def test_the_fingerprint_guards(address: str) -> None:
+    other = replace(FINGERPRINT, weights="other")
+    with pytest.raises(StoreError, match="jina-rag index"):
+        open_store(address)
+    open_store(address, FINGERPRINT, create=True).close()
+    for create in (False, True):
+        with pytest.raises(FingerprintMismatchError, match="can't be compared"):
+            open_store(address, other, create=create)
+    with open_store(address) as opened:
+        assert opened.fingerprint == FINGERPRINT
+        with pytest.raises(FingerprintMismatchError, match="Embed the documents"):
+            opened.upsert(
+                MARS.replace_schema_metadata({**MARS.schema.metadata, b"jina_rag_fingerprint": other.to_json()})
+            )
+        assert opened.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda rows: rows.drop_columns(["sha256"]), "no column 'sha256'"),
+        (lambda rows: pa.concat_tables([rows, rows]), "an id twice"),
+        (lambda rows: rows.replace_schema_metadata({}), "does not say which model"),
+        (
+            lambda rows: rows.replace_schema_metadata({**rows.schema.metadata, b"jina_rag_schema": "9"}),
+            "another version",
+        ),
+        (lambda rows: rows.set_column(0, "id", pa.array([None] * 3, pa.string())), "without 'id'"),
+        (lambda rows: with_vectors(rows, np.nan), "damaged"),
+        (lambda rows: with_vectors(rows, 0.9), "damaged"),
+    ],
+)
+def test_rows_that_are_none_are_refused(spoil: object, problem: str, store: VectorStore) -> None:
+    assert callable(spoil)
+    with pytest.raises((StoreError, FingerprintMismatchError), match=problem):
+        store.upsert(spoil(MARS))
+    assert store.count() == 0
+
+
+def with_vectors(rows: pa.Table, factor: float) -> pa.Table:
+    field = rows.schema.field("vector")
+    flat = pa.array((vectors_of(rows) * np.float32(factor)).reshape(-1))
+    return rows.set_column(rows.num_columns - 1, field, pa.FixedSizeListArray.from_arrays(flat, field.type.list_size))
