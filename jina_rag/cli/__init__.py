@@ -10,6 +10,7 @@ from jina_rag.cli.app import app, main
 
 # isort: split
 # Imported for the commands in them.
-from jina_rag.cli import documents, status, get, upkeep, questions, chat, evaluate, models, verify, bench, serve, mcp  # noqa: F401, I001
+from jina_rag.cli import documents, index, status, get, upkeep, questions, chat, evaluate  # noqa: F401, I001
+from jina_rag.cli import models, verify, bench, serve, mcp  # noqa: F401
 
 __all__ = ["app", "main"]

@@ -1,18 +1,25 @@
 """How far a command is: on stderr, and only if that is a terminal."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import typer
+
 from jina_rag.cli.output import shortened
 from jina_rag.formatting import duration
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from jina_rag.bench import BenchProgress, BenchProgressCallback
+    from jina_rag.distributed.index import ProgressCallback as IndexProgressCallback
     from jina_rag.rag.indexing.index import AddProgress, AddProgressCallback
+
+
+_SECONDS_BETWEEN_LINES = 30
 
 
 class CountCallback(Protocol):
@@ -78,6 +85,28 @@ def adding_bar() -> "Iterator[AddProgressCallback]":
                 completed=state.bytes_done,
                 counts=", ".join(counts),
             )
+
+        yield show
+
+
+@contextmanager
+def index_bars() -> "Iterator[IndexProgressCallback]":
+    """A bar for each stage of an index run; where stderr is no terminal, as in a cluster's log, a line now and then."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), MofNCompleteColumn())
+    with _progress(*columns, TimeRemainingColumn(compact=True, elapsed_when_finished=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+        next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+        def show(stage: str, done: int, total: int) -> None:
+            nonlocal next_line
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+            if progress.disable and time.monotonic() > next_line:
+                typer.echo(f"{stage}: {done:,} of {total:,}", err=True)
+                next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
         yield show
 

@@ -214,6 +214,26 @@ def is_pattern(path: Path) -> bool:
     return bool(_WILDCARD.search(str(path))) and not _exists(path)
 
 
+def exclusions(patterns: Iterable[str]) -> "GitIgnoreSpec":
+    """What is passed over in folders: keys, passwords, other people's files, and what `patterns` name.
+
+    Raises:
+        DocumentError: a pattern can't be understood.
+        MissingDependencyError: pathspec is not installed.
+    """
+    try:
+        from pathspec import GitIgnoreSpec
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("pathspec", "rag") from error
+
+    try:
+        return GitIgnoreSpec.from_lines([*_ALWAYS_EXCLUDED, *patterns])
+    except ValueError as error:
+        raise DocumentError(
+            f"A pattern to exclude can't be understood ({error}). Write it as in .gitignore."
+        ) from error
+
+
 def check_kind(path: Path) -> None:
     """Make sure that a file is of a kind that can be read.
 
@@ -244,7 +264,7 @@ class _Folder:
     ) -> None:
         self._root = path.resolve()
         self._skipped = Skipped() if skipped is None else skipped
-        self._excluded = _exclusions(self._root, exclude)
+        self._excluded = exclusions([*_own_exclusions(self._root), *exclude])
         self._on_error = on_error
 
     def documents(self, below: str = "") -> Iterator[FoundFile]:
@@ -314,20 +334,10 @@ class _Folder:
         return not self._excluded.match_file(target.relative_to(self._root).as_posix())
 
 
-def _exclusions(root: Path, exclude: Sequence[str]) -> "GitIgnoreSpec":
-    try:
-        from pathspec import GitIgnoreSpec
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("pathspec", "rag") from error
-
+def _own_exclusions(root: Path) -> list[str]:
+    """The lines of a folder's own file of exclusions."""
     ignore_file = root / IGNORE_FILE
     try:
-        own = ignore_file.read_text(encoding="utf-8").splitlines() if ignore_file.is_file() else []
+        return ignore_file.read_text(encoding="utf-8").splitlines() if ignore_file.is_file() else []
     except (OSError, UnicodeDecodeError) as error:
         raise DocumentError(f"{ignore_file} can't be read ({error}). Mend it or remove it.") from error
-    try:
-        return GitIgnoreSpec.from_lines([*_ALWAYS_EXCLUDED, *own, *exclude])
-    except ValueError as error:
-        raise DocumentError(
-            f"A pattern to exclude can't be understood ({error}). Write it as in .gitignore."
-        ) from error

@@ -1,0 +1,270 @@
+"""From sources to shards to a store: the stages of `jina-rag index`, each of which continues an interrupted one."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from jina_rag.config import EmbedderConfig
+from jina_rag.distributed.embed_batch import EmbedderSource, embedder_of
+from jina_rag.distributed.engines import Engine, LocalEngine
+from jina_rag.distributed.loading import Owners, load_shards
+from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder, failed_documents, shard_name
+from jina_rag.distributed.sources import Listing, list_sources
+from jina_rag.distributed.stages import EmbedGroup, ReadBundle, WorkerSettings, bundles_of
+from jina_rag.errors import DocumentError, IndexFolderError
+from jina_rag.fingerprint import Fingerprint
+from jina_rag.formatting import counted
+from jina_rag.rag.documents.discovery import Skipped
+from jina_rag.rag.store.lock import sole_writer
+from jina_rag.rag.store.types import FailedDocument
+from jina_rag.rag.vector_stores import open_store
+
+SHARD_ROWS = 1000
+"""So many chunks are in a shard, and so much is lost where a worker is killed."""
+
+StageName = Literal["Reading", "Embedding", "Loading"]
+ProgressCallback = Callable[[StageName, int, int], None]
+"""Called with a stage, how much of it is done, and of how much: documents, chunks, rows."""
+
+
+@dataclass
+class IndexReport:
+    """What a run did, and what there is after it.
+
+    Attributes:
+        n_documents: Documents that the sources have.
+        n_read: Those that were new or had changed.
+        n_embedded: Chunks that were embedded.
+        n_loaded: Rows that were written to the store.
+        removed: Documents that have left the sources and were deleted from the store.
+        failed: Documents that could not be read, or only in part be embedded, with the reason.
+        skipped: What local folders have that is not read.
+        n_chunks: Chunks that the documents of the sources have, those that failed left out.
+        n_others: Rows that the store has beside these.
+        seconds: What each stage took.
+    """
+
+    n_documents: int = 0
+    n_read: int = 0
+    n_embedded: int = 0
+    n_loaded: int = 0
+    removed: tuple[str, ...] = ()
+    failed: list[FailedDocument] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
+    n_chunks: int = 0
+    n_others: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def index_documents(
+    sources: Sequence[str],
+    to: str | None,
+    *,
+    shards: str,
+    embedder: EmbedderSource,
+    engine: Engine | None = None,
+    exclude: Sequence[str] = (),
+    retry_failed: bool = False,
+    allow_mass_removal: bool = False,
+    shard_rows: int = SHARD_ROWS,
+    on_progress: ProgressCallback = lambda *_: None,
+) -> IndexReport:
+    """Read and embed documents into shards, and make a store equal to the sources.
+
+    Run it again to continue an interrupted run, or after documents have changed: what is done is not done again. One
+    run at a time may write to a folder of shards, and to a store.
+
+    Args:
+        sources: Files, folders, patterns and addresses; none leaves the shards as they are.
+        to: The store's address, see `jina_rag.rag.vector_stores`; None makes shards alone.
+        shards: The folder of shards, a path or an address that all workers reach.
+        embedder: The model.
+        engine: Where the work is done; None does it in this process.
+        exclude: What to pass over in folders, in the syntax of .gitignore.
+        retry_failed: Read documents again that failed and have not changed.
+        allow_mass_removal: Go on where more than half of the documents have left the sources.
+        shard_rows: The largest number of chunks in a shard.
+        on_progress: Follows the run.
+
+    Raises:
+        DocumentError: a source can't be listed or has no documents, or more than half of the documents are gone.
+        FingerprintMismatchError: shards or store were made with another model.
+        IndexFolderError: the shards can't be read or are in use.
+        StoreError: the store can't be used.
+        BackendError: the engine has failed.
+        MissingDependencyError: a package is not installed.
+    """
+    folder = ShardFolder(shards)
+    model = embedder_of(embedder)
+    fingerprint = model.fingerprint
+    model.close()  # this process hardly needs its memory
+    settings = WorkerSettings(_settled(embedder, fingerprint), fingerprint, folder, shard_rows)
+    report = IndexReport()
+    with _one_run(folder):
+        listing = _listing(folder, sources, exclude, fingerprint, allow_mass_removal=allow_mass_removal)
+        report.n_documents, report.skipped = len(listing.files), listing.skipped
+        if to is not None:  # what is wrong with it is better known now than after a night of embedding
+            open_store(to, fingerprint, create=True).close()
+        if sources:
+            make_shards(listing, settings, engine or LocalEngine(), report, on_progress, retry_failed=retry_failed)
+        bundles = folder.bundles(fingerprint)
+        owners = _owners(listing, bundles)
+        _report_failures(folder, owners, report)
+        if to is not None:
+            with _timed(report, "Loading"):
+                _load(folder, owners, listing, bundles, to, fingerprint, report, on_progress)
+    return report
+
+
+def make_shards(
+    listing: Listing,
+    settings: WorkerSettings,
+    engine: Engine,
+    report: IndexReport,
+    on_progress: ProgressCallback,
+    *,
+    retry_failed: bool,
+) -> None:
+    """Read the documents that have no chunks yet, and embed the chunks that have no shard yet.
+
+    Args:
+        listing: The documents.
+        settings: What workers get.
+        engine: Where they run.
+        report: Takes what was done.
+        on_progress: Follows it.
+        retry_failed: Read documents again that failed.
+
+    Raises:
+        JinaRagError: as `index_documents`.
+    """
+    folder = settings.folder
+    with _timed(report, "Reading"):
+        owners = _owners(listing, folder.bundles(settings.fingerprint), without_failed=retry_failed)
+        new = [file for source, file in listing.files.items() if source not in owners]
+        for n_read in engine.run(ReadBundle, settings, bundles_of(new), uses_model=False):
+            report.n_read += n_read
+            on_progress("Reading", report.n_read, len(new))
+    with _timed(report, "Embedding"):
+        bundles = folder.bundles(settings.fingerprint)
+        owning = {bundle.name for _, bundle in _owners(listing, bundles).values()}
+        done = folder.shards()
+        groups = {
+            (bundle.name, group): n_rows
+            for bundle in bundles
+            if bundle.name in owning
+            for group, n_rows in enumerate(bundle.group_rows)
+            if shard_name(bundle.name, group) not in done
+        }
+        for n_embedded in engine.run(EmbedGroup, settings, list(groups), uses_model=True):
+            report.n_embedded += n_embedded
+            on_progress("Embedding", report.n_embedded, sum(groups.values()))
+
+
+def _listing(
+    folder: ShardFolder,
+    sources: Sequence[str],
+    exclude: Sequence[str],
+    fingerprint: Fingerprint,
+    *,
+    allow_mass_removal: bool,
+) -> Listing:
+    """What the sources have now; without sources, what they had at the last run."""
+    before = folder.read_listing()
+    if not sources:
+        if before is None:
+            raise IndexFolderError(f"There are no shards in {folder.address}. Make them with --source.")
+        return before
+    listing = list_sources(sources, exclude)
+    n_gone = len(before.files.keys() - listing.files.keys()) if before else 0
+    if before and n_gone > len(before.files) / 2 and not allow_mass_removal:
+        raise DocumentError(
+            f"{n_gone:,} of {counted(len(before.files), 'document')} are gone from the sources. Check that all disks "
+            "are mounted and all sources are named; if they are gone for good, run it again with --yes."
+        )
+    folder.write_listing(listing, fingerprint)
+    return listing
+
+
+def _owners(listing: Listing, bundles: Sequence[Bundle], *, without_failed: bool = False) -> Owners:
+    """For each document of the sources the bundle that has it as it is now; of several the last that could read it."""
+    owners: dict[str, tuple[DocumentRecord, Bundle]] = {}
+    for bundle in bundles:
+        for record in bundle.documents:
+            file = listing.files.get(record.source)
+            is_better = record.source not in owners or not record.failure
+            if file and file.version == record.version and is_better and not (without_failed and record.failure):
+                owners[record.source] = (record, bundle)
+    return owners
+
+
+def _report_failures(folder: ShardFolder, owners: Owners, report: IndexReport) -> None:
+    report.failed = [FailedDocument(source, record.failure) for source, (record, _) in owners.items() if record.failure]
+    failures = [
+        failure
+        for shard, failed in folder.failures().items()
+        for failure in failed
+        if failure.source in owners and shard in owners[failure.source][1].shards
+    ]
+    report.failed += [FailedDocument(*failed) for failed in failed_documents(failures).items()]
+    report.n_chunks = sum(record.n_chunks for record, _ in owners.values()) - len(failures)
+
+
+def _load(
+    folder: ShardFolder,
+    owners: Owners,
+    listing: Listing,
+    bundles: Sequence[Bundle],
+    to: str,
+    fingerprint: Fingerprint,
+    report: IndexReport,
+    on_progress: ProgressCallback,
+) -> None:
+    """Fill the store, then remove the bundles whose documents have all left or changed."""
+    known = {record.source for bundle in bundles for record in bundle.documents}
+    owning = {bundle.name for _, bundle in owners.values()}
+    if missing := {shard for bundle in bundles if bundle.name in owning for shard in bundle.shards} - folder.shards():
+        raise IndexFolderError(
+            f"{counted(len(missing), 'shard')} are still to be embedded. Run it with --source first."
+        )
+
+    def on_rows(n_rows: int) -> None:
+        report.n_loaded += n_rows
+        on_progress("Loading", report.n_loaded, max(report.n_loaded, report.n_chunks))
+
+    with open_store(to, fingerprint, create=True) as store:
+        report.removed, report.n_others = load_shards(folder, owners, listing, known, report.n_chunks, store, on_rows)
+    for bundle in bundles:
+        if bundle.name not in owning:
+            folder.remove(bundle)
+
+
+def _settled(embedder: EmbedderSource, fingerprint: Fingerprint) -> EmbedderSource:
+    """The settings with the model's own name in the place of "auto", which may be another on another machine."""
+    if isinstance(embedder, EmbedderConfig) and embedder.model == "auto":
+        return replace(embedder, model=fingerprint.model, quantization=fingerprint.quantization or None)
+    return embedder
+
+
+@contextmanager
+def _timed(report: IndexReport, stage: StageName) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        report.seconds[stage] = time.monotonic() - started
+
+
+@contextmanager
+def _one_run(folder: ShardFolder) -> Iterator[None]:
+    """Keep a second run out of a folder on this machine; an object store has no locks."""
+    if "://" in folder.address:
+        yield
+        return
+    Path(folder.address).mkdir(parents=True, exist_ok=True)
+    with sole_writer(Path(folder.address)):
+        folder.remove_unfinished()
+        yield

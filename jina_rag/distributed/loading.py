@@ -1,0 +1,133 @@
+"""From shards into a store, and what has left the sources out of it.
+
+A document's row at position 0 is written last, after the rows of its older version are gone. So a store itself says
+which documents it has: one whose first row agrees with the document's record is complete, whatever was killed before.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder
+from jina_rag.distributed.sources import Listing
+from jina_rag.rag.vector_stores import DocumentState, VectorStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Owners = Mapping[str, tuple[DocumentRecord, Bundle]]
+"""For each document of the sources that has been read: its record and the bundle that has its chunks."""
+
+
+def load_shards(
+    folder: ShardFolder,
+    owners: Owners,
+    listing: Listing,
+    known: Collection[str],
+    n_chunks: int,
+    store: VectorStore,
+    on_rows: Callable[[int], None],
+) -> tuple[tuple[str, ...], int]:
+    """Make a store equal to the sources, as far as they have been embedded.
+
+    Args:
+        folder: The shards.
+        owners: What the sources have.
+        listing: The sources.
+        known: Documents that the folder knows of, also those that have left.
+        n_chunks: How many rows `owners` have, those left out that could not be embedded.
+        store: Opened for writing.
+        on_rows: Called with the number of rows that have been written.
+
+    Returns:
+        The documents that have left the sources and were deleted, and how many rows the store has beside those of the
+        sources.
+
+    Raises:
+        StoreError: the store can't be read or written.
+        IndexFolderError: a shard can't be read.
+    """
+    states = {state.source: state for state in store.documents()}
+    for bundle, sources in _by_bundle(owners, lambda record: not _is_loaded(record, states)):
+        _load_bundle(folder, bundle, sources, sources & states.keys(), store, on_rows)
+    left = (source for source in states if source not in listing.files)
+    gone = {source for source in left if source in known or _is_below(source, listing)}
+    for source in gone:
+        store.delete(store.ids(source))
+    store.optimize()
+    ours = gone | {source for source, (record, _) in owners.items() if record.n_chunks}
+    n_others = sum(state.n_chunks for source, state in states.items() if source not in ours)
+    if store.count() != n_chunks + n_others:
+        _repair(folder, owners, store, on_rows)
+    return tuple(sorted(gone)), store.count() - n_chunks
+
+
+def _by_bundle(owners: Owners, is_wanted: Callable[[DocumentRecord], bool]) -> Iterator[tuple[Bundle, set[str]]]:
+    """The bundles of wanted documents, each with these."""
+    bundles: dict[str, tuple[Bundle, set[str]]] = {}
+    for source, (record, bundle) in owners.items():
+        if record.n_chunks and is_wanted(record):
+            bundles.setdefault(bundle.name, (bundle, set()))[1].add(source)
+    yield from bundles.values()
+
+
+def _is_loaded(record: DocumentRecord, states: Mapping[str, DocumentState]) -> bool:
+    state = states.get(record.source)
+    wanted = (record.sha256, record.size, record.mtime_ns, record.n_chunks)
+    return state is not None and (state.sha256, state.size, state.mtime_ns, state.n_chunks) == wanted
+
+
+def _load_bundle(
+    folder: ShardFolder,
+    bundle: Bundle,
+    sources: set[str],
+    replaced: set[str],
+    store: VectorStore,
+    on_rows: Callable[[int], None],
+) -> None:
+    """Write the rows of some documents of a bundle, and delete what older versions of `replaced` had."""
+    import pyarrow as pa
+
+    first: list[pa.Table] = []
+    ids: dict[str, set[str]] = defaultdict(set)
+    for shard in bundle.shards:
+        rows = _rows_of(folder.read_shard(shard), sources)
+        for source, id_ in zip(rows["source"].to_pylist(), rows["id"].to_pylist(), strict=True):
+            ids[source].add(id_)
+        is_first = pa.compute.equal(rows["position"], 0)
+        first.append(rows.filter(is_first))
+        others = rows.filter(pa.compute.invert(is_first))
+        store.upsert(others)
+        on_rows(len(others))
+    for source in replaced:
+        store.delete(set(store.ids(source)) - ids[source])
+    complete = pa.concat_tables(first)
+    store.upsert(complete)
+    on_rows(len(complete))
+
+
+def _repair(folder: ShardFolder, owners: Owners, store: VectorStore, on_rows: Callable[[int], None]) -> None:
+    """Compare ids bundle by bundle, write the rows that are missing and delete those in excess."""
+    import pyarrow as pa
+
+    for bundle, sources in _by_bundle(owners, lambda _: True):
+        shards = [_rows_of(folder.read_shard(shard, ("id", "source")), sources) for shard in bundle.shards]
+        ids = set(pa.concat_tables(shards)["id"].to_pylist())
+        there = {id_ for source in sources for id_ in store.ids(source)}
+        store.delete(there - ids)
+        for shard in bundle.shards if ids - there else ():
+            rows = folder.read_shard(shard)
+            missing = rows.filter(pa.compute.is_in(rows["id"], pa.array(sorted(ids - there), pa.string())))
+            store.upsert(missing)
+            on_rows(len(missing))
+
+
+def _rows_of(table: "pa.Table", sources: Collection[str]) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.compute
+
+    return table.filter(pa.compute.is_in(table["source"], pa.array(sorted(sources), pa.string())))
+
+
+def _is_below(source: str, listing: Listing) -> bool:
+    return any(source == root or source.startswith(f"{root.rstrip('/')}/") for root in listing.roots)

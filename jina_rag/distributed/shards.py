@@ -1,0 +1,326 @@
+"""The folder of Parquet files that a run leaves: its record of what is done, and what any store is filled from.
+
+    sources.parquet            the documents that the sources had at the last run
+    chunks/BUNDLE.parquet      the chunks of some documents, before they are embedded; its metadata lists the documents
+    shards/BUNDLE-00000.parquet    the rows of a store with their vectors, for each row group of the bundle
+    failures/BUNDLE-00000.json     the chunks of that group that could not be embedded, if there are any
+
+Each file appears as a whole or not at all: a file that is there is done, and nothing else says what is done.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from jina_rag.distributed.sources import Listing, SourceFile, open_filesystem
+from jina_rag.errors import IndexFolderError, MissingDependencyError
+from jina_rag.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from fsspec import AbstractFileSystem
+
+DOCUMENTS_KEY = b"jina_rag_documents"
+"""Where the metadata of a bundle lists its documents, as JSON."""
+
+_BUNDLE = re.compile(r"[0-9a-f]{32}")
+_SHARD = re.compile(r"([0-9a-f]{32})-([0-9]{5,9})")
+_FILES_AT_ONCE = 16  # an object store takes tens of milliseconds for each
+
+
+@dataclass(frozen=True)
+class DocumentRecord:
+    """A document that was read.
+
+    Attributes:
+        source: What it is called in a store.
+        version: That of its `SourceFile`.
+        sha256: Of its bytes, in hexadecimal digits; "" if it could not be read.
+        size: In bytes.
+        mtime_ns: When it was changed last.
+        n_chunks: Into how many chunks it was cut.
+        failure: Why it could not be read; "" if it could.
+    """
+
+    source: str
+    version: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    n_chunks: int
+    failure: str = ""
+
+
+class Bundle(NamedTuple):
+    """Some documents whose chunks are in one file.
+
+    Attributes:
+        name: That of its files.
+        documents: What was read.
+        group_rows: How many chunks each row group has, each of which becomes a shard.
+    """
+
+    name: str
+    documents: tuple[DocumentRecord, ...]
+    group_rows: tuple[int, ...]
+
+    @property
+    def shards(self) -> list[str]:
+        """The names of its shards, in the order of its row groups."""
+        return [shard_name(self.name, group) for group in range(len(self.group_rows))]
+
+
+class FailedChunk(NamedTuple):
+    """A chunk that could not be embedded: its document, its position in it, and why."""
+
+    source: str
+    position: int
+    reason: str
+
+
+class ShardFolder:
+    """The folder of a run, on this machine or in an object store. Pickles as its address."""
+
+    def __init__(self, address: str) -> None:
+        """Name it; nothing is opened yet.
+
+        Args:
+            address: A path, or an address that fsspec opens, such as `s3://bucket/shards`. All workers must reach it.
+        """
+        self.address = address
+
+    def __reduce__(self) -> tuple[type["ShardFolder"], tuple[str]]:
+        return type(self), (self.address,)
+
+    @cached_property
+    def _place(self) -> "tuple[AbstractFileSystem, str]":
+        system, root = open_filesystem(self.address)
+        if _is_local(system):
+            for folder in ("chunks", "shards", "failures", "unfinished"):
+                system.makedirs(f"{root}/{folder}", exist_ok=True)
+        return system, root
+
+    def bundles(self, fingerprint: Fingerprint) -> list[Bundle]:
+        """All bundles, in the order of their names.
+
+        Raises:
+            FingerprintMismatchError: one was made with another model.
+            IndexFolderError: one can't be read.
+        """
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+            return list(threads.map(lambda name: self._bundle(name, fingerprint), self._names("chunks", _BUNDLE)))
+
+    def shards(self) -> set[str]:
+        """The names of all shards."""
+        return set(self._names("shards", _SHARD))
+
+    def fingerprint(self) -> Fingerprint | None:
+        """What the vectors are made with; None where nothing has been read yet.
+
+        Raises:
+            FingerprintMismatchError, IndexFolderError: the record can't be read.
+        """
+        name = "sources.parquet"
+        return self._stored_fingerprint(name) if self._exists(name) else None
+
+    def read_listing(self) -> Listing | None:
+        """The documents that the sources had at the last run; None if there was none.
+
+        Raises:
+            IndexFolderError: the record can't be read.
+        """
+        if not self._exists("sources.parquet"):
+            return None
+        with self._opened("sources.parquet") as file:
+            roots = json.loads(file.schema_arrow.metadata[b"jina_rag_roots"])
+            rows = file.read().to_pylist()
+            return Listing({row["source"]: SourceFile(**row) for row in rows}, [str(root) for root in roots])
+
+    def write_listing(self, listing: Listing, fingerprint: Fingerprint) -> None:
+        """Remember what the sources have now."""
+        pa, _ = _pyarrow()
+        files = listing.files.values()
+        table = pa.Table.from_pylist(
+            [file._asdict() for file in files],
+            pa.schema(
+                [("source", pa.string()), ("version", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())]
+            ),
+        )
+        metadata = {"jina_rag_roots": json.dumps(listing.roots), "jina_rag_fingerprint": fingerprint.to_json()}
+        self._write_table("sources.parquet", table.replace_schema_metadata(metadata))
+
+    def write_bundle(self, name: str, table: "pa.Table", documents: Sequence[DocumentRecord], group_rows: int) -> None:
+        """Keep the chunks of some documents; `table` has rows without vectors, in row groups of `group_rows`."""
+        listed = json.dumps([astuple(document) for document in documents], ensure_ascii=False)
+        metadata = {**(table.schema.metadata or {}), DOCUMENTS_KEY: listed.encode()}
+        self._write_table(f"chunks/{name}.parquet", table.replace_schema_metadata(metadata), group_rows)
+
+    def read_group(self, bundle: str, group: int) -> "pa.Table":
+        """The chunks of one row group.
+
+        Raises:
+            IndexFolderError: the file can't be read.
+        """
+        with self._opened(f"chunks/{bundle}.parquet") as file:
+            table = file.read_row_group(group)
+            return table.replace_schema_metadata(
+                {key: value for key, value in table.schema.metadata.items() if key != DOCUMENTS_KEY}
+            )
+
+    def has_shard(self, name: str) -> bool:
+        """Whether a shard is there."""
+        return self._exists(f"shards/{name}.parquet")
+
+    def write_shard(self, name: str, rows: "pa.Table", failures: Sequence[FailedChunk]) -> None:
+        """Keep the rows of a shard, after what could not be embedded of it."""
+        if failures:
+            self._write(f"failures/{name}.json", json.dumps(failures).encode())
+        self._write_table(f"shards/{name}.parquet", rows)
+
+    def read_shard(self, name: str, columns: Sequence[str] | None = None) -> "pa.Table":
+        """The rows of a shard.
+
+        Raises:
+            IndexFolderError: the file can't be read.
+        """
+        with self._opened(f"shards/{name}.parquet") as file:
+            return file.read(columns=list(columns) if columns else None)
+
+    def failures(self) -> dict[str, list[FailedChunk]]:
+        """What could not be embedded, by shard.
+
+        Raises:
+            IndexFolderError: a file can't be read.
+        """
+        found = {}
+        system, root = self._place
+        for name in self._names("failures", _SHARD):
+            with _read_errors(f"{self.address}/failures/{name}.json"):
+                rows = json.loads(system.cat_file(f"{root}/failures/{name}.json"))
+                found[name] = [FailedChunk(str(source), int(at), str(reason)) for source, at, reason in rows]
+        return found
+
+    def remove(self, bundle: Bundle) -> None:
+        """Remove all files of a bundle, its record last."""
+        names = [f"{kind}/{shard}" for shard in bundle.shards for kind in ("shards", "failures")]
+        system, root = self._place
+        for name in (*names, f"chunks/{bundle.name}"):
+            ending = "json" if name.startswith("failures") else "parquet"
+            if system.exists(path := f"{root}/{name}.{ending}"):
+                system.rm_file(path)
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed run had not finished writing."""
+        system, root = self._place
+        if _is_local(system):
+            for path in system.ls(f"{root}/unfinished", detail=False):
+                system.rm_file(path)
+
+    def _bundle(self, name: str, fingerprint: Fingerprint) -> Bundle:
+        path = f"chunks/{name}.parquet"
+        fingerprint.check(
+            self._stored_fingerprint(path),
+            where=f"The folder {self.address}",
+            remedy="Name another folder with --shards, or the model that it was made with.",
+        )
+        with self._opened(path) as file:
+            listed = json.loads(file.schema_arrow.metadata[DOCUMENTS_KEY])
+            rows = tuple(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
+            return Bundle(name, tuple(map(_record, listed)), tuple(n for n in rows if n))
+
+    def _stored_fingerprint(self, path: str) -> Fingerprint:
+        with self._opened(path) as file:
+            return Fingerprint.from_json((file.schema_arrow.metadata or {})[b"jina_rag_fingerprint"].decode())
+
+    def _names(self, folder: str, pattern: re.Pattern[str]) -> list[str]:
+        system, root = self._place
+        system.invalidate_cache()  # workers write, too
+        paths = system.ls(f"{root}/{folder}", detail=False) if system.exists(f"{root}/{folder}") else []
+        stems = (path.rpartition("/")[2].rpartition(".")[0] for path in paths)
+        return sorted(stem for stem in stems if pattern.fullmatch(stem))
+
+    def _exists(self, name: str) -> bool:
+        system, root = self._place
+        return bool(system.exists(f"{root}/{name}"))
+
+    @contextmanager
+    def _opened(self, name: str) -> "Iterator[pq.ParquetFile]":
+        _, parquet = _pyarrow()
+        system, root = self._place
+        with _read_errors(f"{self.address}/{name}"), system.open(f"{root}/{name}", "rb") as file:
+            yield parquet.ParquetFile(file)
+
+    def _write_table(self, name: str, table: "pa.Table", group_rows: int | None = None) -> None:
+        pa, parquet = _pyarrow()
+        buffer = pa.BufferOutputStream()
+        parquet.write_table(table, buffer, row_group_size=group_rows, compression="zstd")
+        self._write(name, buffer.getvalue().to_pybytes())
+
+    def _write(self, name: str, data: bytes) -> None:
+        """Write a file that appears as a whole: an object store puts it so, a folder takes it by renaming."""
+        system, root = self._place
+        if not _is_local(system):
+            system.pipe_file(f"{root}/{name}", data)
+            return
+        unfinished = f"{root}/unfinished/{uuid4().hex}"
+        system.pipe_file(unfinished, data)
+        os.replace(unfinished, f"{root}/{name}")  # noqa: PTH105 - paths of fsspec are strings
+
+
+def shard_name(bundle: str, group: int) -> str:
+    """What a shard's files are called."""
+    return f"{bundle}-{group:05d}"
+
+
+def failed_documents(failures: Iterable[FailedChunk]) -> dict[str, str]:
+    """Why documents are incomplete, by source."""
+    reasons: dict[str, list[FailedChunk]] = {}
+    for failure in failures:
+        reasons.setdefault(failure.source, []).append(failure)
+    return {
+        source: f"{source}: {len(failed)} of its chunks could not be embedded, the first of them at position "
+        f"{failed[0].position}: {failed[0].reason}"
+        for source, failed in reasons.items()
+    }
+
+
+def _record(row: object) -> DocumentRecord:
+    record = DocumentRecord(*row) if isinstance(row, list) else None
+    if record is None or any(
+        type(value) is not fields(record)[i].type for i, value in enumerate(asdict(record).values())
+    ):
+        raise ValueError("the list of its documents is damaged")
+    return record
+
+
+def _is_local(system: "AbstractFileSystem") -> bool:
+    return "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,))
+
+
+@contextmanager
+def _read_errors(path: str) -> Iterator[None]:
+    """Report in our words that a file of the record can't be read."""
+    pa, _ = _pyarrow()
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise IndexFolderError(
+            f"{path} can't be read ({error}). Remove it and run the same command again: what was in it is made again."
+        ) from error
+
+
+def _pyarrow() -> "tuple[pa, pq]":  # type: ignore[valid-type]
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("pyarrow", "ray") from error
+    return pyarrow, parquet

@@ -1,0 +1,182 @@
+"""From documents to shards to a store, in this process."""
+
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from jina_rag import BackendUnavailableError, DocumentError, Embedder, FingerprintMismatchError, IndexFolderError
+from jina_rag.backends.base import BackendResult
+from jina_rag.distributed import IndexReport, index_documents
+from jina_rag.rag.vector_stores import open_store
+from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder
+from tests.distributed.conftest import assert_same, contents, write_documents
+from tests.distributed.test_embed_batch import Moody
+
+_numbers = count()
+
+
+@pytest.fixture
+def to(chroma: str) -> str:
+    """A collection that is not there yet."""
+    return f"{chroma}/index-{next(_numbers)}"
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    return tmp_path / "shards"
+
+
+def run(documents: Path | None, to: str | None, shards: Path, **options: Any) -> IndexReport:
+    sources = [str(documents)] if documents else []
+    return index_documents(sources, to, shards=str(shards), **{"embedder": fake_embedder, "shard_rows": 20, **options})
+
+
+def test_a_store_equals_its_sources(documents: Path, to: str, shards: Path) -> None:
+    report = run(documents, to, shards)
+    stored = contents(to)
+    assert report.n_documents == report.n_read == 30
+    assert report.n_embedded == report.n_loaded == report.n_chunks == len(stored) > 60
+    assert report.n_others == 0
+    for metadata, vector in stored.values():
+        assert metadata["source"] == str(documents / Path(metadata["source"]).name)
+        assert vector == pytest.approx(fake_embedder().embed_documents([metadata["text"]])[0], abs=1e-6)
+    again = run(documents, to, shards)
+    assert (again.n_read, again.n_embedded, again.n_loaded) == (0, 0, 0)
+
+
+def test_changes_follow(documents: Path, to: str, shards: Path) -> None:
+    run(documents, to, shards)
+    write_documents(documents, 2, paragraphs=2)  # two have become shorter
+    (documents / "0005.md").unlink()
+    (documents / "new.md").write_text("# New\n\nA document more.")
+    report = run(documents, to, shards)
+    assert report.n_read == 3
+    assert report.removed == (str(documents / "0005.md"),)
+    run(documents, f"{to}-afresh", shards.with_name("others"))
+    assert_same(to, f"{to}-afresh")
+
+
+def test_an_interrupted_run_continues(documents: Path, to: str, shards: Path) -> None:
+    with pytest.raises(BackendUnavailableError):
+        run(documents, to, shards, embedder=lambda: Embedder(GivesUp(), FAKE_SPEC))
+    n_done = len(list((shards / "shards").iterdir()))
+    assert n_done > 0
+    report = run(documents, to, shards)
+    assert report.n_read == 0
+    assert report.n_embedded == report.n_chunks - 20 * n_done
+    assert len(contents(to)) == report.n_chunks
+
+
+def test_shards_fill_any_store(documents: Path, to: str, shards: Path) -> None:
+    run(documents, None, shards)
+    run(documents, to, shards)
+    report = run(None, f"{to}-second", shards)
+    assert report.n_embedded == 0
+    assert_same(to, f"{to}-second")
+
+
+def test_what_a_store_has_lost_is_written_again(documents: Path, to: str, shards: Path) -> None:
+    run(documents, to, shards)
+    before = contents(to)
+    with open_store(to) as store:
+        store.delete([id_ for id_, (row, _) in before.items() if row["position"] == 1])
+    assert run(documents, to, shards).n_embedded == 0
+    assert contents(to).keys() == before.keys()
+
+
+def test_rows_of_other_runs_stay(documents: Path, tmp_path: Path, to: str, shards: Path) -> None:
+    others = tmp_path / "others"
+    write_documents(others, 2)
+    n_others = run(others, to, tmp_path / "other-shards").n_chunks
+    report = run(documents, to, shards)
+    assert report.n_others == n_others
+    assert len(contents(to)) == report.n_chunks + n_others
+
+
+def test_failures_are_reported_by_document(documents: Path, to: str, shards: Path) -> None:
+    (documents / "0001.md").write_text("A good paragraph.\n\n# Bad\n\nA poisoned one.")
+    (documents / "broken.pdf").write_bytes(b"no PDF")
+    poisoned = {"embedder": lambda: Embedder(Moody("poisoned"), FAKE_SPEC)}
+    for expected in (31, 0):
+        report = run(documents, to, shards, **poisoned)
+        assert report.n_read == expected
+        assert sorted(Path(failed.source).name for failed in report.failed) == ["0001.md", "broken.pdf"]
+        assert any("It went wrong" in failed.reason for failed in report.failed)
+        assert len(contents(to)) == report.n_chunks
+    (documents / "broken.pdf").unlink()
+    assert run(documents, to, shards, retry_failed=True, **poisoned).n_read == 0
+
+
+def test_a_lost_disk_removes_nothing(documents: Path, to: str, shards: Path) -> None:
+    run(documents, to, shards)
+    for number in range(20):
+        (documents / f"{number:04d}.md").unlink()
+    with pytest.raises(DocumentError, match="20 of 30 documents are gone"):
+        run(documents, to, shards)
+    assert len(run(documents, to, shards, allow_mass_removal=True).removed) == 20
+
+
+def test_another_model_is_refused(documents: Path, to: str, shards: Path) -> None:
+    run(documents, to, shards)
+    with pytest.raises(FingerprintMismatchError, match="--shards"):
+        run(documents, None, shards, embedder=lambda: fake_embedder(32))
+    with pytest.raises(FingerprintMismatchError, match=to.rpartition("/")[2]):
+        run(documents, to, shards.with_name("others"), embedder=lambda: fake_embedder(32))
+
+
+@pytest.mark.parametrize("folder", ["chunks", "shards"])
+def test_a_damaged_file_is_named_and_made_again(documents: Path, to: str, shards: Path, folder: str) -> None:
+    run(documents, None, shards)
+    damaged = next((shards / folder).iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with pytest.raises(IndexFolderError, match=damaged.name):
+        run(documents, to, shards)
+    damaged.unlink()
+    report = run(documents, to, shards)
+    assert len(contents(to)) == report.n_chunks
+
+
+def test_loading_what_is_not_there(documents: Path, to: str, shards: Path) -> None:
+    with pytest.raises(IndexFolderError, match="--source"):
+        run(None, to, shards)
+    run(documents, None, shards)
+    next((shards / "shards").iterdir()).unlink()
+    with pytest.raises(IndexFolderError, match="1 shard"):
+        run(None, to, shards)
+
+
+def test_objects_of_a_remote_store(to: str, shards: Path) -> None:
+    bucket = fsspec.filesystem("memory")
+    for name in ("a.md", "folder/b.txt", "folder/.hidden.md", "folder/c.bin", "credentials.json"):
+        bucket.pipe_file(f"/bucket/docs/{name}", f"# {name}\n\nThe text of {name}.".encode())
+    report = index_documents(["memory://bucket/docs"], to, shards=str(shards), embedder=fake_embedder)
+    assert {row["source"] for row, _ in contents(to).values()} == {
+        "memory:///bucket/docs/a.md",
+        "memory:///bucket/docs/folder/b.txt",
+    }
+    assert index_documents(
+        ["memory://bucket/docs/*.md"], None, shards="memory://shards", embedder=fake_embedder
+    ).n_chunks
+    bucket.pipe_file("/bucket/docs/a.md", b"Another text.")
+    bucket.rm_file("/bucket/docs/folder/b.txt")
+    report = index_documents(["memory://bucket/docs"], to, shards=str(shards), embedder=fake_embedder)
+    assert report.removed == ("memory:///bucket/docs/folder/b.txt",)
+    assert [row["text"] for row, _ in contents(to).values()] == ["Another text."]
+    with pytest.raises(DocumentError, match="nothing at"):
+        index_documents(["memory://bucket/no"], None, shards=str(shards), embedder=fake_embedder)
+
+
+class GivesUp(FakeBackend):
+    """An engine that goes away after three batches."""
+
+    n_calls = 0
+
+    def embed(self, texts: Sequence[str], **options: Any) -> BackendResult:
+        self.n_calls += 1
+        if self.n_calls > 3:
+            raise BackendUnavailableError("It is gone.")
+        return super().embed(texts, **options)
