@@ -12,7 +12,6 @@ The collection or table of a folder is "documents" unless it is named. Settings 
 `StoreAddress`. A token is never part of an address: it is read from the environment variable CHROMA_API_KEY.
 """
 
-from jina_rag.errors import StoreError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.vector_stores.address import StoreAddress, is_store_address
 from jina_rag.rag.vector_stores.base import DocumentState, Found, VectorStore
@@ -40,7 +39,9 @@ def open_store(
     if create and fingerprint is None:
         raise ValueError("A new store needs the fingerprint of its vectors.")
     if place.kind == "lance":
-        raise StoreError("LanceDB can't be opened yet. Take a Chroma server.")
+        from jina_rag.rag.vector_stores.lance import LanceStore
+
+        return LanceStore.open(place, fingerprint, create=create)
     from jina_rag.rag.vector_stores.chroma import ChromaStore
 
     return ChromaStore.open(place, fingerprint, create=create)

@@ -2,10 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from jina_rag.closeable import Closeable
+from jina_rag.errors import JinaRagError, StoreError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.filters import Filters
@@ -115,3 +117,19 @@ class VectorStore(Closeable):
     @abstractmethod
     def has_document(self, filters: Filters) -> bool:
         """Whether a row meets the filters."""
+
+
+@contextmanager
+def foreign_errors(where: str) -> Iterator[None]:
+    """Say in our words that a store can't be used. Within it is the store's library, fed with what is stored there."""
+    try:
+        yield
+    except JinaRagError:
+        raise
+    # What is stored may end as any error in the library; panics of Rust (PyO3) are not even an Exception.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise StoreError(
+            f"{where} can't be used ({type(error).__name__}: {str(error)[:300]}). Check that it is what it should be."
+        ) from error

@@ -7,12 +7,11 @@ before it is used.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
-from jina_rag.errors import JinaRagError, MissingDependencyError, StoreError
+from jina_rag.errors import MissingDependencyError, StoreError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.chroma_store import slices
@@ -20,7 +19,7 @@ from jina_rag.rag.store.files import refuse_links
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.sqlite import refuse_super_journal
 from jina_rag.rag.vector_stores.address import StoreAddress
-from jina_rag.rag.vector_stores.base import DocumentState, Found, VectorStore
+from jina_rag.rag.vector_stores.base import DocumentState, Found, VectorStore, foreign_errors
 from jina_rag.rag.vector_stores.chroma_filters import as_where
 from jina_rag.rag.vector_stores.rows import check_rows, check_vectors, read_chunk, read_document, vectors_of
 from jina_rag.vectors import FloatArray
@@ -49,7 +48,7 @@ class ChromaStore(VectorStore):
         self.fingerprint = fingerprint
         self._client = client
         self._collection = collection
-        with self._asked():
+        with foreign_errors(self.address):
             most = client.get_max_batch_size()
         self._at_a_time = min(_ROWS_AT_A_TIME, most) if type(most) is int and most > 0 else _ROWS_AT_A_TIME
 
@@ -58,7 +57,7 @@ class ChromaStore(VectorStore):
         """Open it; see `open_store`."""
         client = _folder_client(address, create=create) if address.folder else _server_client(address)
         try:
-            with _chroma_errors(str(address)):
+            with foreign_errors(str(address)):
                 collection, stored = _open_collection(client, address, fingerprint, create=create)
             return cls(address, client, collection, stored)
         except BaseException:
@@ -67,7 +66,7 @@ class ChromaStore(VectorStore):
 
     def count(self) -> int:
         """How many rows there are."""
-        with self._asked():
+        with foreign_errors(self.address):
             count = self._collection.count()
         if type(count) is not int or count < 0:
             raise self._strange("a count that is none")
@@ -79,7 +78,7 @@ class ChromaStore(VectorStore):
         for start in range(0, rows.num_rows, self._at_a_time):
             part = rows.slice(start, self._at_a_time)
             columns = part.drop_columns(["vector"]).to_pylist()
-            with self._asked():
+            with foreign_errors(self.address):
                 self._collection.upsert(
                     ids=[row["id"] for row in columns],
                     documents=[row["text"] for row in columns],
@@ -90,7 +89,7 @@ class ChromaStore(VectorStore):
     def delete(self, ids: Iterable[str]) -> None:
         """As `VectorStore.delete`."""
         for part in slices(list(ids), self._at_a_time):
-            with self._asked():
+            with foreign_errors(self.address):
                 self._collection.delete(ids=list(part))
 
     def ids(self, source: str | None = None) -> Iterator[str]:
@@ -110,7 +109,7 @@ class ChromaStore(VectorStore):
     def nearest(self, vector: FloatArray, n: int, filters: Filters) -> list[Found]:
         """As `VectorStore.nearest`, by Chroma's HNSW."""
         where = as_where(filters)
-        with self._asked():
+        with foreign_errors(self.address):
             reply: Any = self._collection.query(
                 query_embeddings=vector[np.newaxis],
                 n_results=n,
@@ -147,7 +146,7 @@ class ChromaStore(VectorStore):
     def _found(self, rows: Sequence[dict[str, Any]], vector: FloatArray) -> list[Found]:
         if not rows:
             return []
-        with self._asked():
+        with foreign_errors(self.address):
             vectors = np.asarray([row["vector"] for row in rows], np.float32)
         check_vectors(vectors, self.fingerprint.dimensions, self.address)
         chunks = [read_chunk(row, self.address) for row in rows]
@@ -160,17 +159,12 @@ class ChromaStore(VectorStore):
             offset += len(page)
 
     def _get(self, where: Any, include: list[str], *, limit: int, offset: int = 0) -> list[dict[str, Any]]:  # noqa: ANN401
-        with self._asked():
+        with foreign_errors(self.address):
             reply: Any = self._collection.get(where=where, include=cast(Any, include), limit=limit, offset=offset)
             rows = _rows({name: reply[name] for name in _COLUMNS if reply.get(name) is not None})
         if len(rows) > limit or not all(isinstance(row["id"], str) for row in rows):
             raise self._strange("other rows than it was asked for")
         return rows
-
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        with _chroma_errors(self.address):
-            yield
 
     def _strange(self, what: str) -> StoreError:
         return StoreError(f"{self.address} answered with {what}. Check that it is a Chroma server.")
@@ -237,7 +231,7 @@ def _folder_client(address: StoreAddress, *, create: bool) -> "ClientAPI":
 
     refuse_links(folder)
     refuse_super_journal(folder / "chroma.sqlite3")
-    with _chroma_errors(str(address)):
+    with foreign_errors(str(address)):
         return PersistentClient(str(folder.resolve()), Settings(anonymized_telemetry=False))
 
 
@@ -245,19 +239,3 @@ def _server_client(address: StoreAddress) -> "ClientAPI":
     from jina_rag.rag.vector_stores.chroma_http import ServerClient
 
     return cast("ClientAPI", ServerClient(address))
-
-
-@contextmanager
-def _chroma_errors(where: str) -> Iterator[None]:
-    """Say in our words that Chroma can't be used. Within it is Chroma's code alone, fed with what a server answers."""
-    try:
-        yield
-    except JinaRagError:
-        raise
-    # A server's wrong answer ends as any error in Chroma's client; its engine's panics (PyO3) are no Exception even.
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise StoreError(
-            f"{where} can't be used ({type(error).__name__}: {str(error)[:300]}). Check that it is what it should be."
-        ) from error

@@ -59,15 +59,15 @@ def row_schema(fingerprint: Fingerprint) -> "pa.Schema":
 
 
 def make_rows(
-    document: IndexedDocument, chunks: Sequence[Chunk], vectors: FloatArray, fingerprint: Fingerprint
+    document: IndexedDocument, chunks: Sequence[Chunk], vectors: FloatArray | None, fingerprint: Fingerprint
 ) -> "pa.Table":
     """The rows of some chunks of a document.
 
     Args:
         document: As the local index has it.
         chunks: Of `split_document`, with the ids that it makes.
-        vectors: Theirs, shape (n, d).
-        fingerprint: What they are made with.
+        vectors: Theirs, shape (n, d); None leaves the column out, for chunks that are not embedded yet.
+        fingerprint: What they are or will be made with.
     """
     pa = _pyarrow()
     schema = row_schema(fingerprint)
@@ -140,6 +140,13 @@ def check_rows(rows: "pa.Table", fingerprint: Fingerprint, where: str = "The tab
     if len(set(rows["id"].to_pylist())) < rows.num_rows:
         raise StoreError(f"{where} has an id twice. Make the ids with `jina_rag.rag.chunking.chunk_id`.")
     check_vectors(vectors_of(rows), fingerprint.dimensions, where)
+
+
+def check_columns(schema: "pa.Schema", fingerprint: Fingerprint, where: str) -> None:
+    """Raise StoreError unless all columns of rows are there, with their types."""
+    for field in row_schema(fingerprint):
+        if field.name not in schema.names or schema.field(field.name).type != field.type:
+            raise StoreError(f"{where} has no column {field.name!r} of type {field.type}. Make it with `make_rows`.")
 
 
 def vectors_of(rows: "pa.Table") -> FloatArray:

@@ -1,8 +1,7 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -12,8 +11,9 @@ from jina_rag.rag.store.types import IndexedDocument
 from jina_rag.rag.vector_stores import VectorStore, open_store
 from jina_rag.rag.vector_stores.rows import make_rows
 from jina_rag.testing import fake_embedder
+from jina_rag.vectors import FloatArray
 
-STORES = ("chroma", "chroma+file")
+STORES = ("chroma", "chroma+file", "lance")
 
 _numbers = count()
 
@@ -36,15 +36,13 @@ def store(address: str) -> Iterator[VectorStore]:
         yield opened
 
 
-MakeRows = Callable[..., pa.Table]
-
-
 def rows_of(
     source: str,
     *texts: str,
     collections: tuple[str, ...] = ("default",),
     metadata: dict[str, str] | None = None,
     mtime_ns: int = 0,
+    vectors: FloatArray | None = None,
 ) -> pa.Table:
     """A document's rows, a chunk for each text."""
     chunks = [
@@ -55,5 +53,6 @@ def rows_of(
     document = IndexedDocument(
         source, "Title", "0" * 64, 7, mtime_ns, len(chunks), "", collections, kind, (), metadata or {}
     )
-    vectors = EMBEDDER.embed_documents(texts) if texts else np.empty((0, FINGERPRINT.dimensions), np.float32)
+    if vectors is None:
+        vectors = EMBEDDER.embed_documents(texts)
     return make_rows(document, chunks, vectors, FINGERPRINT)

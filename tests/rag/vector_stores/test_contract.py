@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.vector_stores import DocumentState, VectorStore, open_store
 from jina_rag.rag.vector_stores.rows import vectors_of
+from jina_rag.vectors import normalize
 from tests.rag.vector_stores.conftest import EMBEDDER, FINGERPRINT, rows_of
 
 MARS = rows_of("/notes/mars.md", "Mars is red.", "It has two moons.", "It is cold.", metadata={"author": "Ann"})
@@ -136,3 +138,78 @@ def with_vectors(rows: pa.Table, factor: float) -> pa.Table:
     field = rows.schema.field("vector")
     flat = pa.array((vectors_of(rows) * np.float32(factor)).reshape(-1))
     return rows.set_column(rows.num_columns - 1, field, pa.FixedSizeListArray.from_arrays(flat, field.type.list_size))
+
+
+LETTER = rows_of("/a'b/50%_[1].eml", "Dear Ann", metadata={"author": 'Ann "Q" Lee', "created": "2024-03-01"})
+OTHERS = rows_of("s3://bucket/notes/x.md", "Dear Bob", metadata={"title": '"author": "Ann"', "created": "2025"})
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(sources=["notes"]), {"/notes/mars.md", "s3://bucket/notes/x.md"}),
+        (Filters(sources=["/notes"]), {"/notes/mars.md"}),
+        (Filters(sources=["*.md"]), {"/notes/mars.md", "s3://bucket/notes/x.md"}),
+        (Filters(sources=["s3://bucket"]), {"s3://bucket/notes/x.md"}),
+        (Filters(sources=["50%_[1].eml"]), {"/a'b/50%_[1].eml"}),
+        (Filters(sources=["50%?[1].eml", "mars.m?"]), {"/a'b/50%_[1].eml", "/notes/mars.md"}),
+        (Filters(sources=["50%Z[1].eml"]), set()),
+        (Filters(where=["author=ann*lee"]), {"/a'b/50%_[1].eml"}),
+        (Filters(where=['author=*"q"*']), {"/a'b/50%_[1].eml"}),
+        (Filters(where=["author=ann"]), {"/notes/mars.md"}),
+        (Filters(where=["created>=2024-03-01", "created<2025"]), {"/a'b/50%_[1].eml"}),
+        (Filters(where=["created>2024-03-01"]), {"s3://bucket/notes/x.md"}),
+        (Filters(where=["author!=*"]), {"s3://bucket/notes/x.md"}),
+    ],
+)
+def test_lancedb_filters_as_an_index_folder_does(filters: Filters, expected: set[str], tmp_path: Path) -> None:
+    with open_store(f"lance://{tmp_path}#notes", FINGERPRINT, create=True) as store:
+        for rows in (MARS, LETTER, OTHERS):
+            store.upsert(rows)
+        found = store.nearest(vectors_of(MARS)[0], 10, filters)
+        assert {each.chunk.source for each in found} == expected
+        assert {each.chunk.source for each in store.matching("Mars dear", 10, filters)} == expected
+
+
+def test_chroma_refuses_what_it_cannot_filter(chroma: str) -> None:
+    with open_store(f"{chroma}/refused", FINGERPRINT, create=True) as store:
+        for filters in (
+            Filters(sources=["notes"]),
+            Filters(sources=["/notes/*.md"]),
+            Filters(where=["author=A*"]),
+            Filters(where=["created>=2024"]),
+        ):
+            with pytest.raises(StoreError, match="leave it out"):
+                store.nearest(vectors_of(MARS)[0], 10, filters)
+
+
+@pytest.mark.parametrize("optimized", [False, True])
+def test_lancedb_finds_words(optimized: bool, tmp_path: Path) -> None:
+    with open_store(f"lance://{tmp_path}", FINGERPRINT, create=True) as store:
+        assert store.matching("anything", 3, Filters()) == []
+        store.upsert(MARS)
+        store.upsert(rows_of("/c.txt", "ERR_CONN-42 happened", "東京タワーは赤い", "Café au lait"))
+        if optimized:
+            store.optimize()
+        for query, text in (
+            ("moons", "It has two moons."),
+            ("conn 42", "ERR_CONN-42 happened"),
+            ("タワー", "東京タワーは赤い"),
+            ("CAFE", "Café au lait"),
+        ):
+            assert [found.chunk.text for found in store.matching(query, 3, Filters())] == [text]
+        assert store.matching("moons", 3, Filters())[0].score > 0
+        assert store.matching("", 3, Filters()) == []
+
+
+def test_lancedb_finds_the_same_with_its_index(tmp_path: Path) -> None:
+    """Enough rows for the vector index, and some that it doesn't have yet."""
+    vectors = normalize(np.random.default_rng(0).normal(size=(20_000, FINGERPRINT.dimensions)).astype(np.float32))
+    with open_store(f"lance://{tmp_path}", FINGERPRINT, create=True) as store:
+        store.upsert(rows_of("/long.md", *map(str, range(len(vectors))), vectors=vectors))
+        store.optimize()
+        store.upsert(MARS)
+        for query in vectors[:20]:
+            best = np.argsort(-(vectors @ query))[:10].tolist()
+            assert [each.chunk.position for each in store.nearest(query, 10, Filters())] == best
+        assert nearest(store, "It has two moons.", 1) == ["It has two moons."]
