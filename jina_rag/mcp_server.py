@@ -17,7 +17,7 @@ from socket import socket
 from typing import Annotated, Any
 
 from jina_rag import __version__
-from jina_rag.errors import JinaRagError, MissingDependencyError
+from jina_rag.errors import JinaRagError, MissingDependencyError, StoreError
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.candidates import Mode
 from jina_rag.rag.indexing.index import DocumentIndex
@@ -109,9 +109,12 @@ def make_server(retriever: Retriever) -> MCPServer:
         retriever: What agents search with; of its index they read.
 
     Raises:
+        StoreError: it is no index folder that is searched.
         MissingDependencyError: the package mcp is not installed (at the import of this module).
     """
     index = retriever.index
+    if not isinstance(index, DocumentIndex):
+        raise StoreError("Agents read the documents of an index folder, and this is a vector store. Name a folder.")
     return _Server(
         "jina-rag",
         title="Your documents",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from jina_rag.backends.remote.address import BACKEND_VARIABLE, JUDGE_VARIABLE, RERANKER_VARIABLE
+from jina_rag.errors import StoreError
 from jina_rag.models import list_models
 from jina_rag.rag_models import list_chat_models, list_rerankers
 
@@ -66,6 +67,23 @@ def _found_upward(ctx: typer.Context, param: typer.CallbackParam, folder: Path) 
     return folder
 
 
+def _folder_or_store(ctx: typer.Context, param: typer.CallbackParam, text: str) -> str:
+    from jina_rag.rag.vector_stores.address import is_store_address
+
+    return text if is_store_address(text) else str(_found_upward(ctx, param, Path(text)))
+
+
+def _index_folder(text: Path | str) -> Path:
+    from jina_rag.rag.vector_stores.address import is_store_address
+
+    if is_store_address(text):
+        raise StoreError(
+            f"This command works on an index folder, and {text} is a vector store. `jina-rag index --source PATH --to "
+            f"{text}` fills it and brings it up to date; search, ask and chat read it."
+        )
+    return Path(text)
+
+
 def _filter(name: str, metavar: str, help_text: str, **more: Any) -> Any:  # noqa: ANN401
     return typer.Option(name, metavar=metavar, help=help_text, rich_help_panel="Filters", **more)
 
@@ -78,7 +96,20 @@ IndexOption = Annotated[
         metavar="FOLDER",
         help="Folder of the index. By default .jina-rag/index here, or in the nearest folder above that has one.",
         show_default=False,
+        parser=_index_folder,
         callback=_found_upward,
+    ),
+]
+IndexOrStoreOption = Annotated[
+    str,
+    typer.Option(
+        "--index",
+        envvar="JINA_RAG_INDEX",
+        metavar="FOLDER|STORE",
+        help="Folder of the index, by default .jina-rag/index here, or in the nearest folder above that has one; or a "
+        "vector store: chroma://HOST:PORT/COLLECTION, chromas:// for TLS (token in CHROMA_API_KEY), or lance://FOLDER.",
+        show_default=False,
+        callback=_folder_or_store,
     ),
 ]
 ModelOption = Annotated[str | None, _model_option("auto: the Jina model if it is available, else the bundled one")]
@@ -196,7 +227,7 @@ class FilterFlags:
 class SearchFlags(FilterFlags):
     """Where and how to search. Add these options to a command with `with_flags`."""
 
-    index: IndexOption = DEFAULT_INDEX
+    index: IndexOrStoreOption = str(DEFAULT_INDEX)
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of passages to find.")] = 5
     mode: Annotated[
         Literal["hybrid", "dense", "lexical"],

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from jina_rag.rag.vector_stores import open_store
+from jina_rag.testing import fake_embedder
 from tests.cli.conftest import Run
+from tests.rag.vector_stores.conftest import rows_of
 
 _MODEL = ("--model", "all-MiniLM-L6-v2")
 
@@ -41,3 +44,23 @@ def test_what_can_not_be_done_is_said_in_a_sentence(
     result = run("index", *arguments, *_MODEL)
     assert result.exit_code in (1, 2)
     assert says in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["chroma", "lance"])
+def test_a_store_is_searched_and_asked_by_its_address(
+    run: Run, request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    store = f"lance://{tmp_path / 'lance'}" if kind == "lance" else f"{request.getfixturevalue('chroma')}/cli-search"
+    missing = run("search", "ice", "--index", store)
+    assert (missing.exit_code, "jina-rag index --to" in missing.stderr) == (1, True)
+    with open_store(store, fake_embedder().fingerprint, create=True) as opened:
+        opened.upsert(rows_of("/notes/mars.md", "Mars looks red because of iron rust."))
+        opened.upsert(rows_of("/notes/saturn.txt", "Saturn has rings made of ice."))
+    found = run("search", "rings of ice", "--index", store, "-k", "1", "--type", "txt", "--json")
+    assert [each["chunk"]["source"] for each in json.loads(found.stdout)] == ["/notes/saturn.txt"]
+    assert ("Chroma has no BM25" in found.stderr) == (kind == "chroma")
+    answer = run("ask", "What are the rings made of?", "--llm", "none", "--index", store)
+    assert "Saturn has rings made of ice." in answer.stdout
+    assert answer.stderr.count("Chroma has no BM25") == (kind == "chroma")
+    refused = run("sync", "--index", store)
+    assert (refused.exit_code, f"--to {store}`" in " ".join(refused.stderr.split())) == (1, True)

@@ -20,7 +20,7 @@ _OPENING = Lock()
 
 
 class JinaRagRetriever(BaseRetriever):
-    """Finds passages in an index folder, with the model that the index was made with. Needs `jina-rag[rag]`.
+    """Finds passages in an index, with the model that the index was made with. Needs `jina-rag[rag]`.
 
     Each document's metadata has the `source`, `title`, `position`, `start` and `end` of the passage, its `page` and
     `heading` where it has them, its `similarity` (cosine) and the `score` that orders the passages of one search.
@@ -36,7 +36,7 @@ class JinaRagRetriever(BaseRetriever):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     index: Path | str
-    """The folder that `jina-rag add` filled."""
+    """The folder that `jina-rag add` filled, or the address of a vector store that `jina-rag index` filled."""
     k: int = Field(default=4, ge=1)
     """How many passages to find."""
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
@@ -82,6 +82,7 @@ class JinaRagRetriever(BaseRetriever):
 
         Raises:
             IndexFolderError: there is no index in the folder, or it is damaged.
+            StoreError: the vector store can't be used, or can't search like this.
             BackendError: the model failed, or `reranker` names nothing.
             MissingDependencyError: `jina-rag[rag]` is not installed.
         """

@@ -1,9 +1,12 @@
-"""What a search may choose from."""
+"""What a search may choose from, and what gives it that."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
+from jina_rag.embedder import Embedder
 from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.store.filters import Filters
 from jina_rag.vectors import FloatArray
 
 Mode = Literal["hybrid", "dense", "lexical"]
@@ -42,3 +45,25 @@ class Candidate:
     dense: Rank | None
     lexical: Rank | None
     coverage: float
+
+
+class SearchIndex(Protocol):
+    """What can be searched: an index folder (`DocumentIndex`) or a vector store (`StoreIndex`)."""
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model that its vectors are made with, loaded by now."""
+
+    def candidates(
+        self, query: str, vector: FloatArray, n: int, *, mode: Mode = "hybrid", filters: Filters | None = None
+    ) -> list[Candidate]:
+        """The chunks that are nearest to a query's vector and those that have its words, `n` of each side at most."""
+
+    def windows(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
+        """For each chunk at most `n` chunks before and `n` after it in its document, in order, without itself."""
+
+    def check_names(self, filters: Filters) -> None:
+        """Raise DocumentError where there is nothing that a name in the filters means."""
+
+    def count_chunks(self) -> int:
+        """How many chunks can be found."""

@@ -19,12 +19,12 @@ class IndexModel:
     """What the vectors of an index are made with. Safe to use from many threads."""
 
     def __init__(
-        self, folder: Path, fingerprint: Fingerprint, embedder: Embedder | EmbedderLoader | None = None
+        self, place: Path | str, fingerprint: Fingerprint, embedder: Embedder | EmbedderLoader | None = None
     ) -> None:
         """Load nothing yet.
 
         Args:
-            folder: That of the index, for messages.
+            place: The index's folder or address, for messages.
             fingerprint: What the model must have.
             embedder: The model, or what loads it; None loads it by the name in the fingerprint.
 
@@ -32,7 +32,7 @@ class IndexModel:
             FingerprintMismatchError: `embedder` is a model, and another one.
         """
         self.fingerprint = fingerprint
-        self._folder = folder
+        self._place = place
         self._lock = Lock()
         self._given = embedder if isinstance(embedder, Embedder) else None
         self._load = embedder if callable(embedder) else lambda: load_by_name(fingerprint)
@@ -65,7 +65,7 @@ class IndexModel:
         """
         self.fingerprint.check(
             made_with,
-            where=f"The index {self._folder}, rebuilt since it was opened,",
+            where=f"The index {self._place}, rebuilt since it was opened,",
             remedy="Open it again with the model that it has now.",
         )
 
@@ -79,9 +79,9 @@ class IndexModel:
         made_with = self.fingerprint
         embedder.fingerprint.check(
             made_with,
-            where=f"The index {self._folder}",
+            where=f"The index {self._place}",
             remedy=f"Open it with its own model ({made_with.model}, {made_with.quantization}, "
-            f"{made_with.dimensions} dimensions), or change its model with `jina-rag rebuild`.",
+            f"{made_with.dimensions} dimensions), or make one with the other model.",
         )
 
 

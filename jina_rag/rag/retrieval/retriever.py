@@ -8,11 +8,15 @@ from threading import Lock
 from typing import Self, TypeAlias
 
 from jina_rag.closeable import Closeable
+from jina_rag.rag.indexing.candidates import SearchIndex
 from jina_rag.rag.indexing.index import DocumentIndex, load_index_embedder
+from jina_rag.rag.indexing.index_model import load_by_name
 from jina_rag.rag.retrieval.rerank import Reranker, make_reranker
 from jina_rag.rag.retrieval.search import SearchOptions, SearchResult, search
+from jina_rag.rag.vector_stores import is_store_address, open_store
+from jina_rag.rag.vector_stores.store_index import StoreIndex
 
-_Parts: TypeAlias = tuple[DocumentIndex, Reranker | None]
+_Parts: TypeAlias = tuple[SearchIndex, Reranker | None]
 
 
 class Retriever(Closeable):
@@ -25,7 +29,7 @@ class Retriever(Closeable):
         ...     results = retriever.retrieve("When is the museum open?", SearchOptions(k=3))
     """
 
-    def __init__(self, index: DocumentIndex, reranker: Reranker | None = None) -> None:
+    def __init__(self, index: SearchIndex, reranker: Reranker | None = None) -> None:
         """Take ready parts, which stay open; `open` fetches them.
 
         Args:
@@ -35,25 +39,25 @@ class Retriever(Closeable):
         self._begin(lambda _: (index, reranker))
 
     @classmethod
-    def open(cls, folder: Path | str, *, backend: str | None = None, reranker: str | None = None) -> Self:
-        """A retriever over an index folder, with the model that the index was made with.
+    def open(cls, index: Path | str, *, backend: str | None = None, reranker: str | None = None) -> Self:
+        """A retriever over an index folder or a vector store, with the model that it was made with.
 
         Nothing is opened, loaded or checked before the first use.
 
         Args:
-            folder: Where the index is.
+            index: The folder, or the address of a vector store as for `jina_rag.rag.vector_stores.open_store`.
             backend: Where the model runs, as for `Embedder.from_pretrained`; None is this process.
             reranker: What puts the passages in order, as for `make_reranker`; None leaves them as they were found.
         """
 
         def fetch(opened: ExitStack) -> _Parts:
-            load = (lambda: load_index_embedder(folder, backend=backend)) if backend else None
-            index = opened.enter_context(DocumentIndex.open(folder, load))
-            return index, opened.enter_context(closing(make_reranker(reranker))) if reranker else None
+            place = _open_store(str(index), backend, opened) if is_store_address(index) else _open(index, backend)
+            opened.enter_context(closing(place))
+            return place, opened.enter_context(closing(make_reranker(reranker))) if reranker else None
 
         retriever = cls.__new__(cls)
         retriever._begin(fetch)
-        retriever._arguments = folder, backend, reranker
+        retriever._arguments = index, backend, reranker
         return retriever
 
     def _begin(self, fetch: Callable[[ExitStack], _Parts]) -> None:
@@ -64,7 +68,7 @@ class Retriever(Closeable):
         self._lock = Lock()
 
     @property
-    def index(self) -> DocumentIndex:
+    def index(self) -> SearchIndex:
         """The documents, opened at the first use. Raises as `retrieve` does, but for what a query can do wrong."""
         return self._ready()[0]
 
@@ -77,6 +81,7 @@ class Retriever(Closeable):
 
         Raises:
             IndexFolderError: there is no index in the folder, or it is damaged.
+            StoreError: the vector store can't be used, or can't search like this.
             InputTooLongError: `query` is longer than the model reads. Lexical search takes it nevertheless.
             InvalidTextError: `query` is no text.
             BackendError: a model failed, or the reranker's setting names nothing.
@@ -93,9 +98,9 @@ class Retriever(Closeable):
 
     def __reduce__(self) -> tuple[Callable[[Path | str], Self], tuple[Path | str]]:
         if self._arguments is None:
-            raise TypeError("This retriever has ready parts, which stay here. Make it with Retriever.open(folder).")
-        folder, backend, reranker = self._arguments
-        return partial(type(self).open, backend=backend, reranker=reranker), (folder,)
+            raise TypeError("This retriever has ready parts, which stay here. Make it with Retriever.open(index).")
+        index, backend, reranker = self._arguments
+        return partial(type(self).open, backend=backend, reranker=reranker), (index,)
 
     def _ready(self) -> _Parts:
         with self._lock:
@@ -104,3 +109,12 @@ class Retriever(Closeable):
                     self._parts = self._fetch(opened)
                     self._opened = opened.pop_all()
             return self._parts
+
+
+def _open(folder: Path | str, backend: str | None) -> DocumentIndex:
+    return DocumentIndex.open(folder, (lambda: load_index_embedder(folder, backend=backend)) if backend else None)
+
+
+def _open_store(address: str, backend: str | None, opened: ExitStack) -> StoreIndex:
+    store = opened.enter_context(open_store(address))
+    return StoreIndex(store, lambda: load_by_name(store.fingerprint, backend))

@@ -10,8 +10,7 @@ import numpy as np
 from jina_rag.embedder import Embedder
 from jina_rag.errors import BackendError
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.indexing.candidates import Candidate, Mode, Rank
-from jina_rag.rag.indexing.index import DocumentIndex
+from jina_rag.rag.indexing.candidates import Candidate, Mode, Rank, SearchIndex
 from jina_rag.rag.retrieval.mmr import maximal_marginal_relevance
 from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.store.filters import Filters
@@ -106,7 +105,7 @@ class SearchOptions:
 
 
 def search(
-    index: DocumentIndex, query: str, options: SearchOptions, reranker: Reranker | None = None
+    index: SearchIndex, query: str, options: SearchOptions, reranker: Reranker | None = None
 ) -> list[SearchResult]:
     """The passages that answer `query` best, best first, as `Retriever.retrieve` gives them.
 
@@ -127,7 +126,7 @@ def search(
 
 
 def _ranked(
-    index: DocumentIndex, query: str, options: SearchOptions, reranker: Reranker | None, *, truncate: bool
+    index: SearchIndex, query: str, options: SearchOptions, reranker: Reranker | None, *, truncate: bool
 ) -> tuple[list[SearchResult], dict[str, FloatArray]]:
     """What one query finds, best first, and the vectors by the chunks' ids."""
     vector = _embed(index.embedder, query, truncate=truncate)
@@ -199,7 +198,7 @@ def _relevance(results: Sequence[SearchResult]) -> FloatArray:
     return scores / scores[0] if scores[0] > 0 else scores
 
 
-def _with_context(index: DocumentIndex, results: list[SearchResult], n: int) -> list[SearchResult]:
+def _with_context(index: SearchIndex, results: list[SearchResult], n: int) -> list[SearchResult]:
     """The same with `n` chunks before and after each."""
     if not n:
         return results

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _ROWS_AT_A_TIME = 250  # Chroma Cloud takes 300 in one request, and gives 300; larger batches were no faster
 
-_NO_WORDS = "Chroma has no BM25 outside of Chroma Cloud, so passages are found by meaning alone."
+_NO_WORDS = "Chroma has no BM25 outside of Chroma Cloud: passages are found by meaning alone."
 
 
 class ChromaStore(VectorStore):
@@ -178,6 +178,8 @@ def _rows(columns: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Chroma's columns as one dictionary for each row; raises whatever a wrong shape brings."""
     rows: list[dict[str, Any]] = [{} for _ in columns["ids"]]
     for name, values in columns.items():
+        if not isinstance(values, list | np.ndarray):
+            raise TypeError(f"{name} is no list")
         for row, value in zip(rows, values, strict=True):
             key = _COLUMNS[name]
             row.update(value if key is None else {key: value})

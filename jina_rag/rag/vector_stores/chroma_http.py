@@ -39,7 +39,7 @@ class ServerClient:
     def __init__(self, address: StoreAddress) -> None:
         """Connect to nothing yet."""
         self._api = _Api(address)
-        self._place = {"tenant": address.tenant, "database": address.database}
+        self._place: dict[str, Any] = {"tenant": address.tenant, "database": address.database}
 
     def get_collection(self, name: str, embedding_function: Any = None) -> Collection:  # noqa: ANN401 - as Chroma's
         """As Chroma's."""

@@ -126,8 +126,8 @@ class LanceStore(VectorStore):
     def nearest(self, vector: FloatArray, n: int, filters: Filters) -> list[Found]:
         """As `VectorStore.nearest`; the index finds candidates, which are compared exactly."""
         with foreign_errors(self.address):
-            query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
-            found = self._found(query.refine_factor(_REFINED), n, filters, "_distance")
+            query: Any = self._table.search(vector, vector_column_name="vector")
+            found = self._found(query.distance_type("cosine").refine_factor(_REFINED), n, filters, "_distance")
         exact = [each._replace(score=float(each.vector @ vector)) for each in found]
         return sorted(exact, key=lambda each: (-each.score, each.chunk.id))
 
@@ -136,7 +136,8 @@ class LanceStore(VectorStore):
         from lancedb.query import MatchQuery
 
         with foreign_errors(self.address):
-            return self._found(self._table.search(MatchQuery(query, "text"), query_type="fts"), n, filters, "_score")
+            words: Any = MatchQuery(query, "text")  # type: ignore[call-arg]  # its defaults are hidden from mypy
+            return self._found(self._table.search(words, query_type="fts"), n, filters, "_score")
 
     def around(self, chunk: Chunk, n: int) -> list[Chunk]:
         """As `VectorStore.around`."""

@@ -160,8 +160,9 @@ def check_vectors(vectors: FloatArray, dimensions: int, where: str) -> None:
     """Raise StoreError unless each is finite, of unit length and of this width."""
     if vectors.ndim != 2 or vectors.shape[1] != dimensions:
         raise StoreError(f"{where} has vectors of another width than {dimensions}. {_DAMAGED}")
-    # Not finite numbers compare as False.
-    if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) < _ALMOST).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+    if not (np.abs(lengths - 1) < _ALMOST).all():  # numbers that are not finite compare as False
         raise StoreError(f"{where} has a vector that is damaged. {_DAMAGED}")
 
 

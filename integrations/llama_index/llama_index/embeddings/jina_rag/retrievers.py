@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class JinaRagRetriever(BaseRetriever):
-    """Finds passages in an index folder, with the model that the index was made with. Needs `jina-rag[rag]`.
+    """Finds passages in an index, with the model that the index was made with. Needs `jina-rag[rag]`.
 
     Each node's metadata has the `source`, `title`, `position`, `start` and `end` of the passage, its `page` and
     `heading` where it has them, and its `similarity` (cosine); the node's score orders the passages of one search.
@@ -48,7 +48,7 @@ class JinaRagRetriever(BaseRetriever):
         """Open nothing yet. All settings but `index`, `reranker` and `backend` may be changed later.
 
         Args:
-            index: The folder that `jina-rag add` filled.
+            index: The folder that `jina-rag add` filled, or the address of a vector store that `jina-rag index` filled.
             similarity_top_k: How many passages to find.
             mode: By meaning and words, by meaning alone, or by words alone.
             mmr_lambda: Lambda of maximal marginal relevance: 1 orders by relevance alone, 0 by diversity alone.
