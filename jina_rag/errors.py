@@ -23,7 +23,8 @@ JinaRagError
 ├── ServerSettingsError         a server that must not start as it is set
 └── MissingDependencyError      an optional package is not installed
 
-Each message says what happened and ends with what to do next.
+Each message says what happened and ends with what to do next; `docs_url` is the page that says more, and stands below
+the message of a traceback.
 """
 
 from collections.abc import Iterator
@@ -32,9 +33,21 @@ from typing import Any
 
 from jina_rag.formatting import escaped
 
+DOCS = "https://jina-rag.github.io/jina_rag"
+
 
 class JinaRagError(Exception):
     """The base of all errors here; catching it catches every mistake that a message explains."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(f"More: {self.docs_url}")
+
+    @property
+    def docs_url(self) -> str:
+        """The address of the documentation of this error: of the nearest class of this module."""
+        name = next(kind.__name__ for kind in type(self).__mro__ if kind.__module__ == __name__)
+        return f"{DOCS}/errors/#{name.lower()}"
 
     def __str__(self) -> str:
         """The message, in which names that are not UTF-8 are escaped."""

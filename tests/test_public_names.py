@@ -1,5 +1,9 @@
+import pickle
+import re
 import subprocess
 import sys
+import traceback
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +57,24 @@ def test_every_error_is_a_jina_rag_error() -> None:
     for name in jina_rag.__all__:
         if name.endswith("Error"):
             assert issubclass(getattr(jina_rag, name), jina_rag.JinaRagError)
+
+
+def test_every_error_has_its_part_of_the_documentation() -> None:
+    headings = re.findall(
+        r"^#+ (\w+Error)$", (Path(__file__).parents[1] / "docs" / "errors.md").read_text(), re.MULTILINE
+    )
+    assert sorted(headings) == [name for name in jina_rag.__all__ if name.endswith("Error")]
+
+
+def test_an_error_names_the_documentation_of_its_nearest_public_class() -> None:
+    class OwnError(jina_rag.BackendError):
+        """What a module of ours or of others derives."""
+
+    error = pickle.loads(pickle.dumps(jina_rag.ModelNotFoundError("It is gone.")))
+    assert str(error) == "It is gone."
+    assert OwnError("x").docs_url.endswith("/errors/#backenderror")
+    for raised in (error, jina_rag.InputTooLongError(3, 900, 512)):
+        assert traceback.format_exception_only(raised)[-1] == f"More: {raised.docs_url}\n"
 
 
 def test_import_loads_nothing_heavy() -> None:
