@@ -106,6 +106,13 @@ def test_command(line: str) -> None:
         command.make_context(name, arguments)
 
 
+def test_every_extra_that_is_named_exists() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    pages = "".join(page.read_text() for page in PAGES)
+    named = {name for names in re.findall(r"(?:\.|jina-rag)\[([\w,-]+)\]", pages) for name in names.split(",")}
+    assert {"server", "office", "chroma"} <= named <= extras.keys()
+
+
 @pytest.mark.parametrize(("language", "block"), [*_blocks(*READERS)])
 def test_data(language: str, block: str) -> None:
     assert READERS[language](block)
