@@ -12,6 +12,7 @@ from pathlib import Path
 from jina_rag.backends.remote.address import BACKEND_VARIABLE, JUDGE_VARIABLE, RERANKER_VARIABLE
 from jina_rag.errors import ServerSettingsError
 from jina_rag.rag.indexing.index import DEFAULT_INDEX_FOLDER
+from jina_rag.rag.vector_stores import is_store_address
 
 HERE = "127.0.0.1"
 LOOPBACK = (HERE, "localhost", "::1")
@@ -125,7 +126,10 @@ def _parse(arguments: tuple[str, ...]) -> Options:
 def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog, description="Ask your documents.", parents=parents, allow_abbrev=False)
     parser.add_argument(
-        "--index", type=Path, default=DEFAULT_INDEX_FOLDER, help="the folder of the index (%(default)s, made if needed)"
+        "--index",
+        type=_index_folder,
+        default=DEFAULT_INDEX_FOLDER,
+        help="the folder of the index (%(default)s, made if needed)",
     )
     parser.add_argument(
         "--llm",
@@ -153,6 +157,14 @@ def _page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argum
     )
     parser.add_argument("--no-samples", dest="samples", action="store_false", help="begin without sample documents")
     return parser
+
+
+def _index_folder(text: str) -> Path:
+    if is_store_address(text):
+        raise argparse.ArgumentTypeError(
+            f"the app works on an index folder, and {text} is a vector store; search it with: jina-rag ask, or chat"
+        )
+    return Path(text)
 
 
 def _server_parser() -> argparse.ArgumentParser:

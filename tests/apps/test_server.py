@@ -334,7 +334,15 @@ def test_first_start_from_installed_wheels_in_any_folder(
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_command_line_mistakes_are_told_before_anything_starts() -> None:
-    run = subprocess.run([sys.executable, APP / "launcher.py", "--bogus"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--bogus",), "unrecognized arguments: --bogus"),
+        (("--index", "chroma://localhost/notes"), "chroma://localhost/notes is a vector store"),
+    ],
+)
+def test_command_line_mistakes_are_told_before_anything_starts(arguments: tuple[str, ...], problem: str) -> None:
+    command = [sys.executable, APP / "launcher.py", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert "unrecognized arguments: --bogus" in run.stderr
+    assert problem in run.stderr

@@ -1,6 +1,7 @@
 """Chroma's HTTP client over our connection: bounded in time and size, tried again, without redirects."""
 
 import math
+import os
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -77,23 +78,15 @@ class _Api(FastAPI):
         super().__init__(System(settings))
         self._where = str(address)
         self._at_most_s = FIRST_ANSWER_TIMEOUT_S  # a wrong address should be reported quickly
-        self._http = HttpConnection(
-            BackendAddress(
-                kind="http",
-                url=address.url,
-                key_env=address.key_env,
-                timeout=address.timeout,
-                retry_timeout=address.retry_timeout,
-            ),
-            n_connections=_CONNECTIONS,
-            key_header=address.key_header,
-            max_response_bytes=_MAX_RESPONSE_BYTES,
-        )
+        self._address = address
+        self._connect()
 
     @override
     def _make_request(self, method: str, path: str, **kwargs: Any) -> Any:  # noqa: ANN401 - as Chroma's
         content = orjson.dumps(kwargs["json"], option=orjson.OPT_SERIALIZE_NUMPY) if "json" in kwargs else None
         query = f"?{urlencode(kwargs['params'])}" if kwargs.get("params") else ""
+        if self._process != os.getpid():  # forked: connections are the parent's
+            self._connect()
         try:
             response = self._http.request(
                 method.upper(), f"{_BASE}{quote(path)}{query}", content, at_most_s=self._at_most_s
@@ -118,3 +111,20 @@ class _Api(FastAPI):
     def close(self) -> None:
         self._http.close()
         self._session.close()
+
+    def _connect(self) -> None:
+        address = self._address
+        engine = BackendAddress(
+            kind="http",
+            url=address.url,
+            key_env=address.key_env,
+            timeout=address.timeout,
+            retry_timeout=address.retry_timeout,
+        )
+        self._process = os.getpid()
+        self._http = HttpConnection(
+            engine,
+            n_connections=_CONNECTIONS,
+            key_header=address.key_header,
+            max_response_bytes=_MAX_RESPONSE_BYTES,
+        )

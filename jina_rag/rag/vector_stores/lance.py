@@ -3,6 +3,7 @@
 Rows are found as soon as they are written; until `optimize` those that no index has are compared one by one.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -36,7 +37,7 @@ _ROWS_AT_A_TIME = 8192
 _IDS_AT_A_TIME = 1000
 _LEAST_INDEXED = 20_000  # fewer vectors are compared exactly in some milliseconds
 _REFINED = 4  # times as many candidates are compared exactly as are asked for
-_KEPT = timedelta(minutes=10)  # versions of the table that a reader may still be at
+_KEPT = timedelta(minutes=1)  # versions of the table that a reader may still be at
 
 _OTHER_MODEL = "Open it with the model that it was made with, or fill a new table from the documents."
 
@@ -51,7 +52,8 @@ class LanceStore(VectorStore):
         """Take ready parts; `open` fetches them."""
         self.address = str(address)
         self.fingerprint = fingerprint
-        self._table = table
+        self._opened = table
+        self._process = os.getpid()
 
     @classmethod
     def open(cls, address: StoreAddress, fingerprint: Fingerprint | None, *, create: bool) -> Self:
@@ -152,6 +154,15 @@ class LanceStore(VectorStore):
 
     def close(self) -> None:
         """Nothing is open between two calls."""
+
+    @property
+    def _table(self) -> "Table":
+        if self._process != os.getpid():
+            raise StoreError(
+                f"{self.address} was opened before this process was forked, and LanceDB does not survive that. Open it "
+                'after the fork, or start processes with multiprocessing\'s "spawn".'
+            )
+        return self._opened
 
     def _found(self, query: Any, n: int, filters: Filters, score: str) -> list[Found]:  # noqa: ANN401 - LanceDB's
         if condition := as_sql(filters):

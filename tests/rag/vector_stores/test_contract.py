@@ -1,5 +1,6 @@
 """What every vector store must do: one test body for all of them, against real ones."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -213,3 +214,22 @@ def test_lancedb_finds_the_same_with_its_index(tmp_path: Path) -> None:
             best = np.argsort(-(vectors @ query))[:10].tolist()
             assert [each.chunk.position for each in store.nearest(query, 10, Filters())] == best
         assert nearest(store, "It has two moons.", 1) == ["It has two moons."]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["chroma", "lance"])
+def test_a_forked_process(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """It has its own connections to a server, and is told to open LanceDB itself instead of hanging."""
+    address = f"{request.getfixturevalue('chroma')}/forked" if kind == "chroma" else f"lance://{tmp_path}"
+    with open_store(address, FINGERPRINT, create=True) as store:
+        store.upsert(MARS)
+        child = os.fork()
+        if child == 0:
+            try:
+                said = str(store.count())
+            except StoreError as error:
+                said = str(error)
+            os._exit(0 if said == "3" or "Open it after the fork" in said else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert store.count() == 3
