@@ -77,7 +77,8 @@ class EmbedBatch:
             JinaRagError: the model can't be loaded, as from `Embedder.from_pretrained`.
         """
         vectors, errors = self.embed(_column(batch, self._text_column))
-        return _with_columns(batch, (self._vector_column, vectors), (self._error_column, errors))
+        embedded: Batch = _with_columns(batch, (self._vector_column, vectors), (self._error_column, errors))
+        return embedded
 
     def embed(self, texts: Sequence[str]) -> tuple[FloatArray, list[str | None]]:
         """The vectors of texts, shape (n, d), and what was wrong with those whose row is NaN. Raises as a call does.

@@ -1,16 +1,19 @@
 """Where the stages run: in this process, or in actors of a Ray cluster."""
 
+import logging
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from jina_rag.errors import BackendError, JinaRagError, MissingDependencyError
 from jina_rag.machine import available_cores
 
-Unit = TypeVar("Unit")
+_MOST_BLOCKS = 10_000  # of a Ray dataset; each has the work of one task
+
 Stage = Callable[[Any], Callable[[Any], int]]
 """A class: its constructor takes the settings in the worker, and its instances turn a unit of work into a count."""
 
@@ -80,7 +83,8 @@ class RayEngine:
         """
         if not units:
             return
-        with _cluster(self.address) as ray, _ray_errors(ray):
+        ray = _connect(self.address)
+        with _ray_errors(ray):
             total = int(ray.cluster_resources().get("CPU", 1))
             cpus = self.cpus if uses_model else 1
             actors = (self.actors if uses_model else None) or max(1, total // cpus)
@@ -93,27 +97,28 @@ class RayEngine:
                 num_gpus=self.gpus if uses_model and self.gpus else None,
             )
             for row in done.iter_rows():
+                if row["error"]:
+                    raise pickle.loads(row["error"])  # noqa: S301 - our own, through Ray
                 yield row["done"]
 
 
-_MOST_BLOCKS = 10_000
-
-
 class _Actor:
-    """A stage as Ray Data calls it: rows are dictionaries."""
+    """A stage as Ray Data calls it: rows are dictionaries. Errors are rows, too: Ray passes on their text alone."""
 
     def __init__(self, stage: Stage, settings: object) -> None:
-        self._work = stage(settings)
+        self._stage, self._settings = stage, settings
+        self._work: Callable[[Any], int] | None = None
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, int]:
-        return {"done": self._work(pickle.loads(row["unit"]))}  # noqa: S301 - our own, through Ray
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._work = self._work or self._stage(self._settings)
+            return {"done": self._work(pickle.loads(row["unit"])), "error": b""}  # noqa: S301 - our own, through Ray
+        except JinaRagError as error:
+            return {"done": 0, "error": pickle.dumps(error)}
 
 
-@contextmanager
-def _cluster(address: str | None) -> Iterator[Any]:
-    """Ray, connected; one that was started here is stopped in the end."""
-    import os
-
+def _connect(address: str | None) -> Any:  # noqa: ANN401 - a module
+    """Ray, connected; it stays so until this process ends, as Ray's own functions leave it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     try:
         import ray
@@ -121,34 +126,23 @@ def _cluster(address: str | None) -> Iterator[Any]:
     except ImportError as error:
         raise MissingDependencyError.for_extra("ray[data]", "ray") from error
 
-    is_ours = not ray.is_initialized()
-    if is_ours:
+    if not ray.is_initialized():
         with _ray_errors(ray):
-            ray.init(address=address, log_to_driver=False, logging_level="error")
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    try:
-        yield ray
-    finally:
-        if is_ours:
-            ray.shutdown()
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        for handler in logging.getLogger("ray.data").handlers:
+            if isinstance(handler, logging.StreamHandler):  # the terminal; its files keep everything
+                handler.setLevel(logging.CRITICAL)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+    return ray
 
 
 @contextmanager
 def _ray_errors(ray: Any) -> Iterator[None]:  # noqa: ANN401 - a module
-    """Raise what a stage has raised, and report in our words what Ray itself says."""
+    """Report in our words that Ray has failed."""
     try:
         yield
     except (ray.exceptions.RayError, ConnectionError) as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, JinaRagError):
-                raise cause from None
-            cause = getattr(cause, "cause", None) or cause.__cause__
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise BackendError(
-            f"Ray has ended the run ({_first_line(error)}). Run the same command again: it continues from there."
+            f"Ray has ended the run ({first_line}). Run the same command again: it continues from there."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -100,7 +100,8 @@ def index_documents(
     folder = ShardFolder(shards)
     model = embedder_of(embedder)
     fingerprint = model.fingerprint
-    model.close()  # this process hardly needs its memory
+    if not isinstance(engine, LocalEngine | None):
+        model.close()  # the work is done elsewhere
     settings = WorkerSettings(_settled(embedder, fingerprint), fingerprint, folder, shard_rows)
     report = IndexReport()
     with _one_run(folder):

@@ -16,12 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from jina_rag.distributed.sources import Listing, SourceFile, open_filesystem
 from jina_rag.errors import IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
+from jina_rag.rag.vector_stores.rows import read_fingerprint, row_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 DOCUMENTS_KEY = b"jina_rag_documents"
 """Where the metadata of a bundle lists its documents, as JSON."""
 
+_LISTING = "sources.parquet"
 _BUNDLE = re.compile(r"[0-9a-f]{32}")
 _SHARD = re.compile(r"([0-9a-f]{32})-([0-9]{5,9})")
 _FILES_AT_ONCE = 16  # an object store takes tens of milliseconds for each
@@ -95,7 +98,8 @@ class ShardFolder:
         Args:
             address: A path, or an address that fsspec opens, such as `s3://bucket/shards`. All workers must reach it.
         """
-        self.address = address
+        self.address = address if "://" in address else str(Path(address).absolute())
+        self._read: dict[str, Bundle] = {}  # they never change
 
     def __reduce__(self) -> tuple[type["ShardFolder"], tuple[str]]:
         return type(self), (self.address,)
@@ -128,8 +132,10 @@ class ShardFolder:
         Raises:
             FingerprintMismatchError, IndexFolderError: the record can't be read.
         """
-        name = "sources.parquet"
-        return self._stored_fingerprint(name) if self._exists(name) else None
+        if not self._exists(_LISTING):
+            return None
+        with self._opened(_LISTING) as file:
+            return read_fingerprint(file.schema_arrow, f"The folder {self.address}")
 
     def read_listing(self) -> Listing | None:
         """The documents that the sources had at the last run; None if there was none.
@@ -137,9 +143,9 @@ class ShardFolder:
         Raises:
             IndexFolderError: the record can't be read.
         """
-        if not self._exists("sources.parquet"):
+        if not self._exists(_LISTING):
             return None
-        with self._opened("sources.parquet") as file:
+        with self._opened(_LISTING) as file:
             roots = json.loads(file.schema_arrow.metadata[b"jina_rag_roots"])
             rows = file.read().to_pylist()
             return Listing({row["source"]: SourceFile(**row) for row in rows}, [str(root) for root in roots])
@@ -154,8 +160,8 @@ class ShardFolder:
                 [("source", pa.string()), ("version", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())]
             ),
         )
-        metadata = {"jina_rag_roots": json.dumps(listing.roots), "jina_rag_fingerprint": fingerprint.to_json()}
-        self._write_table("sources.parquet", table.replace_schema_metadata(metadata))
+        metadata = {**row_schema(fingerprint).metadata, b"jina_rag_roots": json.dumps(listing.roots).encode()}
+        self._write_table(_LISTING, table.replace_schema_metadata(metadata))
 
     def write_bundle(self, name: str, table: "pa.Table", documents: Sequence[DocumentRecord], group_rows: int) -> None:
         """Keep the chunks of some documents; `table` has rows without vectors, in row groups of `group_rows`."""
@@ -225,20 +231,18 @@ class ShardFolder:
                 system.rm_file(path)
 
     def _bundle(self, name: str, fingerprint: Fingerprint) -> Bundle:
-        path = f"chunks/{name}.parquet"
-        fingerprint.check(
-            self._stored_fingerprint(path),
-            where=f"The folder {self.address}",
-            remedy="Name another folder with --shards, or the model that it was made with.",
-        )
-        with self._opened(path) as file:
-            listed = json.loads(file.schema_arrow.metadata[DOCUMENTS_KEY])
-            rows = tuple(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
-            return Bundle(name, tuple(map(_record, listed)), tuple(n for n in rows if n))
+        if name not in self._read:
+            with self._opened(f"chunks/{name}.parquet") as file:
+                self._check(file, fingerprint)
+                listed = json.loads(file.schema_arrow.metadata[DOCUMENTS_KEY])
+                groups = (file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
+                self._read[name] = Bundle(name, tuple(map(_record, listed)), tuple(n for n in groups if n))
+        return self._read[name]
 
-    def _stored_fingerprint(self, path: str) -> Fingerprint:
-        with self._opened(path) as file:
-            return Fingerprint.from_json((file.schema_arrow.metadata or {})[b"jina_rag_fingerprint"].decode())
+    def _check(self, file: "pq.ParquetFile", fingerprint: Fingerprint) -> None:
+        where = f"The folder {self.address}"
+        remedy = "Name another folder with --shards, or the model that it was made with."
+        fingerprint.check(read_fingerprint(file.schema_arrow, where), where=where, remedy=remedy)
 
     def _names(self, folder: str, pattern: re.Pattern[str]) -> list[str]:
         system, root = self._place
@@ -317,7 +321,7 @@ def _read_errors(path: str) -> Iterator[None]:
         ) from error
 
 
-def _pyarrow() -> "tuple[pa, pq]":  # type: ignore[valid-type]
+def _pyarrow() -> "tuple[pa, pq]":
     try:
         import pyarrow
         from pyarrow import parquet

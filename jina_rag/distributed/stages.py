@@ -11,7 +11,7 @@ import numpy as np
 from jina_rag.distributed.embed_batch import EmbedBatch, EmbedderSource, embedder_of, vector_array
 from jina_rag.distributed.shards import DocumentRecord, FailedChunk, ShardFolder, shard_name
 from jina_rag.distributed.sources import SourceFile, read_source
-from jina_rag.errors import BackendUnavailableError, DocumentError, MissingDependencyError
+from jina_rag.errors import BackendUnavailableError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import split_document
 from jina_rag.rag.documents.reading import parse_document
@@ -42,11 +42,6 @@ class WorkerSettings:
     fingerprint: Fingerprint
     folder: ShardFolder
     shard_rows: int
-
-    @property
-    def embed_batch(self) -> EmbedBatch:
-        """The model, of which nothing is loaded yet."""
-        return EmbedBatch(self.embedder, fingerprint=self.fingerprint)
 
 
 class ReadBundle:
@@ -81,7 +76,7 @@ class ReadBundle:
             chunks = split_document(document, self._embedder)
         except BackendUnavailableError:  # no document's fault
             raise
-        except (*FAULTS_OF_A_DOCUMENT, DocumentError, MissingDependencyError) as error:
+        except (*FAULTS_OF_A_DOCUMENT, MissingDependencyError) as error:
             return replace(record, failure=str(error)), None
         record = replace(record, sha256=content.sha256, size=len(content.data), n_chunks=len(chunks))
         row = IndexedDocument(
@@ -95,8 +90,7 @@ class ReadBundle:
             kind=file_kind(file.source),
             metadata=document.metadata,
         )
-        none_yet = np.zeros((len(chunks), self._settings.fingerprint.dimensions), np.float32)
-        return record, make_rows(row, chunks, none_yet, self._settings.fingerprint).drop_columns("vector")
+        return record, make_rows(row, chunks, None, self._settings.fingerprint)
 
 
 class EmbedGroup:
@@ -105,7 +99,7 @@ class EmbedGroup:
     def __init__(self, settings: WorkerSettings) -> None:
         """Load the model, so that this worker is ready. Raises if it is another than it must be."""
         self._settings = settings
-        self._embed = settings.embed_batch
+        self._embed = EmbedBatch(settings.embedder, fingerprint=settings.fingerprint)
         self._embed.warm_up()
 
     def __call__(self, unit: tuple[str, int]) -> int:

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from jina_rag.machine import available_cores
+from jina_rag.rag.chunking import MAX_CHUNK_TOKENS
 
 ROOT = Path(__file__).parents[2]
 RUNS = Path(__file__).with_name("runs")
 DOCUMENTS = tuple(
-    ROOT / name for name in ("tests/benchmarks/RESULTS.md", "tests/apps/ANSWERS.md", "docs/evaluation.md")
+    ROOT / name
+    for name in ("tests/benchmarks/RESULTS.md", "tests/apps/ANSWERS.md", "docs/evaluation.md", "docs/growth.md")
 )
 
 BLOCK = re.compile(r"<!-- run (\S+) (\S+) -->\n.*?<!-- /run -->", re.DOTALL)
@@ -161,12 +163,59 @@ def precisions(run: dict[str, Any]) -> str:
     return _with_source(_table([*heads, "bytes in memory", "on disk"], cells), run)
 
 
+def costs(run: dict[str, Any]) -> str:
+    """What 1, 10 and 100 million chunks take, by arithmetic from `python -m tests.benchmarks.cluster FOLDER sizes`.
+
+    The rate is that of the run "peers", which has two threads.
+    """
+    peers = json.loads((RUNS / "peers.json").read_text("utf-8"))
+    rate = float(peers["rows"][0][2]) / 2
+    heads = ["chunks", "dimensions", "core-hours to embed", "shards", "Chroma on disk", "Chroma in memory"]
+    vectors = ["vectors alone in float32", "float16", "int8", "binary"]
+    rows = []
+    for millions in (1, 10, 100):
+        for store in run["result"]["stores"]:
+            measured = [store[f"{where}_bytes"] for where in ("shard", "chroma_disk", "chroma_memory")]
+            n_bytes = [*measured, *(store["dimensions"] * size for size in (4, 2, 1, 1 / 8))]
+            hours = MAX_CHUNK_TOKENS / rate * millions * 1e6 / 3600
+            cells = [f"{millions} million", f"{store['dimensions']:,}", f"{hours:,.0f}"]
+            rows.append([*cells, *(f"{each * millions / 1e3:,.1f} GB" for each in n_bytes)])
+    note = (
+        f"By arithmetic: a chunk of {MAX_CHUNK_TOKENS} tokens, the longest there is by default; {rate:,.0f} tokens "
+        f"in a second of one core, measured with a model of jina-v5-small's shape in Q4_K_M ({peers['processor']}, "
+        f"{peers['date']}); bytes of a chunk measured with {run['result']['rows']:,} rows."
+    )
+    return _with_source(f"{_table([*heads, *vectors], rows)}\n\n{note}", run)
+
+
+def pairs(run: dict[str, Any]) -> str:
+    """Two actors of Ray beside two processes: `python -m tests.benchmarks.cluster FOLDER pairs`."""
+    result = run["result"]
+    return _with_source(
+        f"Throughput of two one-CPU actors relative to two processes of one thread, {len(result['rounds'])} rounds of "
+        f"{result['chunks']:,} chunks in turn, start of the workers included: {result['throughput_of_processes']:.2f} "
+        f"({result['lowest']:.2f} to {result['highest']:.2f}); by processor time {result['by_processor_time']:.2f}.",
+        run,
+    )
+
+
+def level(run: dict[str, Any]) -> str:
+    """The cost of a chunk by their number: `python -m tests.benchmarks.cluster FOLDER level`."""
+    keys = ("reading_ms", "embedding_ms", "cpu_ms")
+    cells = [
+        [f"{row['chunks']:,}", *(f"{row[key]:.2f} ms" for key in keys), f"{row['peak_mb']:,} MB"]
+        for row in run["result"]["rows"]
+    ]
+    heads = ["chunks", "reading a chunk", "embedding it, without a model", "processor time of both", "most memory"]
+    return _with_source(_table(heads, cells), run)
+
+
 def _estimate(value: dict[str, float]) -> str:
     return f"{value['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
 
 
 VIEWS: dict[str, Callable[[dict[str, Any]], str]] = {
-    view.__name__: view for view in (recorded, output, search, answers, quantizations, precisions)
+    view.__name__: view for view in (recorded, output, search, answers, quantizations, precisions, costs, pairs, level)
 }
 
 

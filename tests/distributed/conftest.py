@@ -36,7 +36,8 @@ def contents(address: str) -> dict[str, tuple[dict[str, Any], FloatArray]]:
     found = client.get_collection(place.name, embedding_function=None).get(
         include=["embeddings", "metadatas", "documents"]
     )
-    rows = zip(found["ids"], found["metadatas"] or (), found["documents"] or (), found["embeddings"], strict=True)
+    columns: tuple[Any, ...] = found["ids"], found["metadatas"], found["documents"], found["embeddings"]
+    rows = zip(*columns, strict=True)
     return {id_: ({**metadata, "text": text}, np.asarray(vector, np.float32)) for id_, metadata, text, vector in rows}
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import dask
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -100,6 +99,7 @@ def test_engines_agree(minilm: Embedder) -> None:
     batches = [{"text": np.array(TEXTS[:2])}, {"text": np.array(TEXTS[2:])}]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         pooled = np.concatenate([batch["vector"] for batch in pool.imap(embed, batches)])
+    dask: Any = pytest.importorskip("dask")
     delayed = dask.compute(*(dask.delayed(embed)(batch) for batch in batches), scheduler="processes", num_workers=2)
     assert np.allclose(pooled, expected, atol=1e-6)
     assert np.allclose(np.concatenate([batch["vector"] for batch in delayed]), expected, atol=1e-6)

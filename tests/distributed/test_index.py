@@ -1,5 +1,6 @@
 """From documents to shards to a store, in this process."""
 
+import sys
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -8,9 +9,16 @@ from typing import Any
 import fsspec
 import pytest
 
-from jina_rag import BackendUnavailableError, DocumentError, Embedder, FingerprintMismatchError, IndexFolderError
+from jina_rag import (
+    BackendUnavailableError,
+    DocumentError,
+    Embedder,
+    FingerprintMismatchError,
+    IndexFolderError,
+    MissingDependencyError,
+)
 from jina_rag.backends.base import BackendResult
-from jina_rag.distributed import IndexReport, index_documents
+from jina_rag.distributed import IndexReport, RayEngine, index_documents
 from jina_rag.rag.vector_stores import open_store
 from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder
 from tests.distributed.conftest import assert_same, contents, write_documents
@@ -168,6 +176,14 @@ def test_objects_of_a_remote_store(to: str, shards: Path) -> None:
     assert [row["text"] for row, _ in contents(to).values()] == ["Another text."]
     with pytest.raises(DocumentError, match="nothing at"):
         index_documents(["memory://bucket/no"], None, shards=str(shards), embedder=fake_embedder)
+
+
+def test_without_ray_the_error_names_the_command(
+    documents: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'jina-rag\[ray\]'"):
+        run(documents, None, shards, engine=RayEngine())
 
 
 class GivesUp(FakeBackend):

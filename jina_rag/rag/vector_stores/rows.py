@@ -87,8 +87,10 @@ def make_rows(
         for field in schema
         if field.name != "vector"
     ]
-    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
     arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
+    if vectors is None:
+        return pa.Table.from_arrays(arrays, schema=schema.remove(len(schema) - 1))
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
     return pa.Table.from_arrays(
         [*arrays, pa.FixedSizeListArray.from_arrays(flat, fingerprint.dimensions)], schema=schema
     )

@@ -1,0 +1,211 @@
+"""What `jina-rag index` costs: on Ray beside bare processes, with the number of chunks, and in bytes.
+
+    python -m tests.benchmarks.cluster FOLDER pairs [--rounds 5]   # two one-CPU actors beside two processes
+    python -m tests.benchmarks.cluster FOLDER level                # time and memory from 1,000 to 100,000 chunks
+    python -m tests.benchmarks.cluster FOLDER sizes                # what the tables of docs/growth.md are computed from
+
+Each prints JSON. `level` has the fake engine: it measures all but the model.
+"""
+
+import argparse
+import json
+import logging
+import multiprocessing
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions
+from jina_rag.distributed import LocalEngine, RayEngine, index_documents
+from jina_rag.distributed.shards import ShardFolder
+from jina_rag.distributed.sources import list_sources
+from jina_rag.distributed.stages import EmbedGroup, ReadBundle, WorkerSettings, bundles_of
+from jina_rag.fingerprint import Fingerprint
+from jina_rag.machine import peak_memory_bytes
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.store.types import IndexedDocument
+from jina_rag.rag.vector_stores import open_store
+from jina_rag.rag.vector_stores.rows import make_rows
+from jina_rag.testing import fake_embedder, random_texts
+from tests.backends.processes import free_port
+from tests.chroma_server import start_chroma
+from tests.distributed.conftest import write_documents
+
+CHUNKS_IN_A_DOCUMENT = 25
+LEVELS = (1_000, 10_000, 100_000)
+WIDTHS = (256, 512, 1024)
+ROWS, ROWS_AT_A_TIME = 20_000, 250
+WORDS = 150  # of a chunk: two don't fit into one
+ONE_THREAD = LlamaCppOptions(n_threads=1)
+MINILM = EmbedderConfig(model="all-MiniLM-L6-v2", options=ONE_THREAD)
+
+
+class TimedGroup(EmbedGroup):
+    """Leaves the seconds of processor time that its process has taken."""
+
+    def __call__(self, unit: tuple[str, int]) -> int:
+        """Embed a group."""
+        n_embedded = super().__call__(unit)
+        pid = multiprocessing.current_process().pid
+        Path(self._settings.folder.address, f"cpu-{pid}").write_text(str(time.process_time()))
+        return n_embedded
+
+
+def pairs(folder: Path, rounds: int) -> dict[str, Any]:
+    """Rounds in which both ways embed the same chunks, in turn the one first and the other; each starts its workers."""
+    import ray
+
+    write_documents(folder / "documents", 240)
+    model = Embedder.from_config(MINILM)
+    read = ShardFolder(str(folder / "read"))
+    settings = WorkerSettings(MINILM, model.fingerprint, read, 50)
+    files = list(list_sources([str(folder / "documents")]).files.values())
+    list(LocalEngine().run(ReadBundle, settings, bundles_of(files), uses_model=False))
+    bundles = read.bundles(model.fingerprint)
+    units = [(bundle.name, group) for bundle in bundles for group in range(len(bundle.group_rows))]
+    n_chunks = sum(sum(bundle.group_rows) for bundle in bundles)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    turns: list[dict[str, Any]] = []
+    for turn in range(rounds):
+        turns.append({})
+        for way in ("ray", "processes")[:: 1 if turn % 2 else -1]:
+            here = folder / f"{way}-{turn}"
+            shutil.copytree(folder / "read", here)
+            started = time.monotonic()
+            _embed(way, replace(settings, folder=ShardFolder(str(here))), units)
+            seconds = time.monotonic() - started
+            cpu = sum(float(file.read_text()) for file in here.glob("cpu-*"))
+            turns[-1][way] = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2)}
+    ratios = [turn["processes"]["seconds"] / turn["ray"]["seconds"] for turn in turns]
+    of_cpu = [turn["processes"]["cpu_seconds"] / turn["ray"]["cpu_seconds"] for turn in turns]
+    return {
+        "chunks": n_chunks,
+        "rounds": turns,
+        "throughput_of_processes": round(statistics.median(ratios), 3),
+        "lowest": round(min(ratios), 3),
+        "highest": round(max(ratios), 3),
+        "by_processor_time": round(statistics.median(of_cpu), 3),
+    }
+
+
+def _embed(way: str, settings: WorkerSettings, units: Sequence[tuple[str, int]]) -> None:
+    if way == "ray":
+        list(RayEngine(actors=2).run(TimedGroup, settings, units, uses_model=True))
+        return
+    spawn = multiprocessing.get_context("spawn").Process
+    processes = [spawn(target=_embed_here, args=(settings, units[half::2])) for half in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+def _embed_here(settings: WorkerSettings, units: Sequence[tuple[str, int]]) -> None:
+    list(LocalEngine().run(TimedGroup, settings, units, uses_model=True))
+
+
+def level(folder: Path) -> dict[str, Any]:
+    """Seconds for a chunk and the most memory, each number of chunks in a process of its own."""
+    rows = []
+    for n_chunks in LEVELS:
+        documents = folder / f"documents-{n_chunks}"
+        documents.mkdir(parents=True)
+        for number in range(n_chunks // CHUNKS_IN_A_DOCUMENT):
+            (documents / f"{number}.txt").write_text("\n\n".join(_texts(CHUNKS_IN_A_DOCUMENT, seed=number)))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            rows.append(pool.apply(_level, (documents, folder / f"shards-{n_chunks}")))
+    return {"rows": rows}
+
+
+def _level(documents: Path, shards: Path) -> dict[str, float]:
+    started = time.process_time()
+    report = index_documents([str(documents)], None, shards=str(shards), embedder=fake_embedder)
+    cpu = time.process_time() - started
+    return {
+        "chunks": report.n_chunks,
+        "reading_ms": round(1000 * report.seconds["Reading"] / report.n_chunks, 3),
+        "embedding_ms": round(1000 * report.seconds["Embedding"] / report.n_chunks, 3),
+        "cpu_ms": round(1000 * cpu / report.n_chunks, 3),
+        "peak_mb": round((peak_memory_bytes() or 0) / 1e6),
+    }
+
+
+def sizes(folder: Path) -> dict[str, Any]:
+    """Bytes of a chunk by width: in shards, in Chroma's folder and in its server's memory."""
+    return {"rows": ROWS, "stores": [_sizes(folder, width) for width in WIDTHS]}
+
+
+def _sizes(folder: Path, width: int) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    texts = _texts(ROWS_AT_A_TIME)
+    fingerprint = replace(fake_embedder().fingerprint, dimensions=width)
+    port, place = free_port(), folder / f"chroma-{width}"
+    server = start_chroma(place, port)
+    held = psutil.Process(server.pid).memory_info().rss
+    written = 0
+    with open_store(f"chroma://127.0.0.1:{port}/sizes", fingerprint, create=True) as store:
+        for document in range(ROWS // ROWS_AT_A_TIME):
+            vectors = rng.standard_normal((ROWS_AT_A_TIME, width), np.float32)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            rows = _rows(f"/documents/{document}.txt", [f"{document} {text}" for text in texts], vectors, fingerprint)
+            store.upsert(rows)
+            written += _parquet_bytes(rows)
+    used = psutil.Process(server.pid).memory_info().rss - held
+    server.terminate()
+    server.wait()
+    return {
+        "dimensions": width,
+        "shard_bytes": round(written / ROWS),
+        "chroma_disk_bytes": round(sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) / ROWS),
+        "chroma_memory_bytes": round(used / ROWS),
+    }
+
+
+def _texts(n: int, *, seed: int = 0) -> list[str]:
+    words = random_texts(n * WORDS, words=1, seed=seed)
+    return [" ".join(words[start : start + WORDS]) for start in range(0, len(words), WORDS)]
+
+
+def _rows(source: str, texts: Sequence[str], vectors: np.ndarray, fingerprint: Fingerprint) -> pa.Table:
+    chunks = [
+        Chunk(f"{source}-{position}", source, "Title", position, None, None, 0, len(text), text)
+        for position, text in enumerate(texts)
+    ]
+    document = IndexedDocument(source, "Title", "0" * 64, 10_000, 0, len(chunks), "", kind=".txt")
+    return make_rows(document, chunks, vectors, fingerprint)
+
+
+def _parquet_bytes(rows: pa.Table) -> int:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    return int(sink.tell())
+
+
+def main() -> None:
+    """Print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where everything is written to")
+    parser.add_argument("part", choices=("pairs", "level", "sizes"))
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "pairs": lambda: pairs(arguments.folder, arguments.rounds),
+        "level": lambda: level(arguments.folder),
+        "sizes": lambda: sizes(arguments.folder),
+    }
+    sys.stdout.write(json.dumps(parts[arguments.part]()) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Index runs in processes of their own, in which something is killed.
+
+    python -m tests.distributed.kills FOLDER [--moments 10] [--documents 300] [--victims actor driver server]
+
+An actor, the driver and the Chroma server of a run on Ray are killed with SIGKILL at random moments; the command is run
+again until it succeeds. Then the collection must be the same as that of an undisturbed run, and what was in a shard
+must not have been embedded again.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import chromadb
+import psutil
+import pyarrow.parquet as pq
+
+from tests.backends.processes import free_port
+from tests.chroma_server import start_chroma
+from tests.distributed.conftest import assert_same, write_documents
+
+Victim = Literal["actor", "driver", "server"]
+SHARD_ROWS = 20
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+class Server:
+    """A Chroma server that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process = start_chroma(folder, self._port)
+        self.address = f"chroma://127.0.0.1:{self._port}"
+
+    def count(self, name: str) -> int:
+        """How many rows a collection has; 0 where there is none."""
+        client = chromadb.HttpClient("127.0.0.1", self._port)
+        names = [collection.name for collection in client.list_collections()]
+        return client.get_collection(name, embedding_function=None).count() if name in names else 0
+
+    def restart(self) -> None:
+        """Kill it with SIGKILL, and start it again."""
+        self.kill()
+        self._process = start_chroma(self._folder, self._port)
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
+
+@dataclass(frozen=True)
+class Run:
+    """`jina-rag index` with everything that it needs.
+
+    Attributes:
+        documents: The source.
+        shards: The folder of shards.
+        to: The store.
+        engine: The options of the engine.
+    """
+
+    documents: Path
+    shards: Path
+    to: str
+    engine: tuple[str, ...] = ("--engine", "local")
+
+    @property
+    def command(self) -> list[str]:
+        """The command line."""
+        options = {"--source": self.documents, "--shards": self.shards, "--to": self.to, "--shard-size": SHARD_ROWS}
+        arguments = [str(part) for option in options.items() for part in option]
+        return [
+            sys.executable,
+            "-m",
+            "jina_rag.cli",
+            "index",
+            *arguments,
+            *self.engine,
+            "--model",
+            "all-MiniLM-L6-v2",
+            "--json",
+        ]
+
+    def start(self) -> "subprocess.Popen[str]":
+        """Start it."""
+        return subprocess.Popen(
+            self.command,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def finish(self) -> dict[str, Any]:
+        """Run it to its end; gives the report."""
+        done = subprocess.run(self.command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        report: dict[str, Any] = json.loads(done.stdout)
+        return report
+
+    def rows_in_shards(self) -> int:
+        """How many chunks have been embedded for good."""
+        return sum(pq.read_metadata(file).num_rows for file in (self.shards / "shards").glob("*.parquet"))
+
+
+def kill_once(run: Run, victim: Victim, server: Server, is_time: Callable[[], bool]) -> str:
+    """Kill something of a run once it is time, run it again until it succeeds, and check what it has embedded.
+
+    Returns:
+        What happened, in a line.
+    """
+    process = run.start()
+    while process.poll() is None and not is_time():
+        time.sleep(0.02)
+    killed = process.poll() is None and _kill(victim, process, server)
+    process.wait()
+    n_rows = run.rows_in_shards()
+    report = run.finish()
+    assert report["n_embedded"] == report["n_chunks"] - n_rows, "what was in a shard was embedded again"
+    what = f"killed with {n_rows} of {report['n_chunks']} chunks in shards" if killed else "it was too late to kill"
+    return f"{victim}: {what}; the run {'went on to its end' if process.returncode == 0 else 'was run again'}"
+
+
+def _kill(victim: Victim, process: "subprocess.Popen[str]", server: Server) -> bool:
+    """Kill it with SIGKILL; whether there was anything to kill."""
+    if victim == "server":
+        server.restart()
+    elif victim == "driver":
+        for each in [psutil.Process(process.pid), *_children(process.pid)]:  # with the cluster that it has started
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+    else:
+        actors = [child for child in _children(process.pid) if "_Actor" in _title(child)]
+        if not actors:
+            return False
+        random.choice(actors).kill()
+    return True
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+def kill_often(run: Run, victim: Victim, server: Server, n_kills: int) -> str:
+    """Kill something of a run again and again, at random moments, run it until it succeeds, and check what it has done.
+
+    Returns:
+        What happened, in a line.
+    """
+    kills = starts = 0
+    while kills < n_kills:
+        process, starts = run.start(), starts + 1
+        while kills < n_kills and process.poll() is None:
+            time.sleep(random.uniform(1, 12))
+            kills += process.poll() is None and _kill(victim, process, server)
+        if process.wait() == 0:
+            break
+    n_rows = run.rows_in_shards()
+    report = run.finish()
+    assert report["n_embedded"] == report["n_chunks"] - n_rows, "what was in a shard was embedded again"
+    return f"{victim}: {kills} kills in {starts} runs; {n_rows} of {report['n_chunks']} chunks in shards after the last"
+
+
+def main() -> None:
+    """Print a line for each kill."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where everything is written to")
+    parser.add_argument("--moments", type=int, default=10, help="how many kills for each victim")
+    parser.add_argument("--documents", type=int, default=300, help="how many documents of two to three chunks")
+    parser.add_argument("--victims", nargs="*", choices=get_args(Victim), help="which; all by default")
+    arguments = parser.parse_args()
+    folder = arguments.folder
+    write_documents(folder / "documents", arguments.documents)
+    server = Server(folder / "chroma")
+    ray = ("--engine", "ray", "--actors", "2")
+    undisturbed = Run(folder / "documents", folder / "undisturbed", f"{server.address}/undisturbed", ray)
+    undisturbed.finish()
+    for victim in arguments.victims or get_args(Victim):
+        run = replace(undisturbed, shards=folder / victim, to=f"{server.address}/{victim}-killed")
+        line = kill_often(run, victim, server, arguments.moments)
+        assert_same(run.to, undisturbed.to)
+        sys.stdout.write(f"{line}; same collection\n")
+        sys.stdout.flush()
+    server.kill()
+
+
+if __name__ == "__main__":
+    main()
