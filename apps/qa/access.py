@@ -1,10 +1,12 @@
 """Who may use the app: its owner, those who sign in, and those who were given a link."""
 
 import hashlib
+import os
 import secrets
+import sys
 
 import streamlit as st
-from door import admit, browser_cookie_name, cookie_name, role_of
+from door import OWNER_TOKEN, TOKEN_VARIABLE, VISITOR_TOKEN, admit, browser_cookie_name, cookie_name, role_of
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from jina_rag.machine import is_loopback
@@ -54,3 +56,16 @@ def reader() -> str:
 def has_login() -> bool:
     """Whether Streamlit's secrets have a section [auth]."""
     return st.secrets.load_if_toml_exists() and "auth" in st.secrets
+
+
+def print_addresses() -> None:
+    """Print where the app is, with the token that opens it."""
+    host = st.get_option("server.address") or "127.0.0.1"
+    host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    token = f"${TOKEN_VARIABLE}" if os.environ.get(TOKEN_VARIABLE) else OWNER_TOKEN
+    lines = [f"Ask your documents: http://{host}:{st.get_option('server.port')}/?token={token}"]
+    if not has_login():
+        names = [name for name in st.get_option("server.allowedHosts") if not is_loopback(name)]
+        lines += [f"For others, after the address of {name}: /?token={VISITOR_TOKEN}" for name in names]
+    sys.stdout.write("\n" + "".join(f"  {line}\n" for line in lines) + "\n")
+    sys.stdout.flush()

@@ -2,11 +2,9 @@
 
 import streamlit as st
 from index_work import start_upload
-from service import service
+from service import draw_kept_error, errors_kept, service
 
-from jina_rag.errors import JinaRagError
-
-_KINDS = "PDF, Word, PowerPoint, Excel, EPUB, HTML, Markdown, text, CSV, JSON or source code"
+_KINDS = "PDF, Word, PowerPoint, Excel, EPUB, HTML, Markdown, text, CSV, JSON, mail, pictures or source code"
 
 
 def draw_uploader(collection: str = "default") -> None:
@@ -15,15 +13,12 @@ def draw_uploader(collection: str = "default") -> None:
     st.file_uploader(
         f"Drop files here: {_KINDS}", accept_multiple_files=True, key=key, on_change=_add, args=(key, collection)
     )
-    if "refused_files" in st.session_state:
-        st.error(st.session_state.pop("refused_files"), icon=":material/error:")
+    draw_kept_error()
 
 
 def _add(key: str, collection: str) -> None:
     files = st.session_state[key]
     st.session_state.n_drops += 1
-    try:
+    with errors_kept():
         if files:
-            start_upload(service(), [(file.name, file) for file in files], collection)
-    except JinaRagError as error:
-        st.session_state.refused_files = str(error)
+            start_upload(service(), service().tasks, [(file.name, file) for file in files], collection)

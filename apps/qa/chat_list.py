@@ -3,11 +3,11 @@
 import streamlit as st
 from chats import Chat
 from escaping import escape
-from service import errors_shown, service
-from session import show_chat, show_chat_in_address
+from service import errors_kept, errors_shown, service
+from session import show_chat
 
-from jina_rag.errors import JinaRagError
-from jina_rag.rag import Conversation
+from jina_rag.errors import IndexFolderError
+from jina_rag.rag.answering.conversation import answer_as_markdown
 
 _SHOWN, _FEW = 30, 4
 
@@ -57,8 +57,7 @@ def draw_chat_menu(chat: Chat) -> None:
                 service().chats.rename(chat, title)
                 st.rerun()
         with st.container(horizontal=True):
-            # The pipeline is not needed to write turns down.
-            text = Conversation(None, chat.answers).as_markdown()  # type: ignore[arg-type]
+            text = "\n\n".join(map(answer_as_markdown, chat.answers))
             st.download_button(
                 "Download", text, "conversation.md", "text/markdown", on_click="ignore", icon=":material/download:",
                 key="download",
@@ -67,31 +66,21 @@ def draw_chat_menu(chat: Chat) -> None:
 
 
 def _open(reader: str, id_: str) -> None:
-    chat = service().chats.open(reader, id_)
-    if chat is None:
-        st.session_state.refused = "This conversation can't be read any more."
-    else:
+    with errors_kept():
+        chat = service().chats.open(reader, id_)
+        if chat is None:
+            raise IndexFolderError("This conversation can't be read any more.")
         show_chat(chat)
-        show_chat_in_address()
 
 
 def _delete(chat: Chat) -> None:
     service().runs.stop(chat)
-    try:
-        content = service().chats.delete(chat)
-    except JinaRagError as error:
-        st.session_state.refused = str(error)
-        return
-    st.session_state.deleted = chat.heading.title, chat.id, content
-    show_chat(Chat(chat.reader))
-    show_chat_in_address()
+    with errors_kept():
+        st.session_state.deleted = chat.heading.title, chat.id, service().chats.delete(chat)
+        show_chat(Chat(chat.reader))
 
 
 def _restore(reader: str, id_: str, content: bytes) -> None:
-    try:
+    with errors_kept():
         show_chat(service().chats.restore(reader, id_, content))
-    except JinaRagError as error:
-        st.session_state.refused = str(error)
-        return
-    del st.session_state.deleted
-    show_chat_in_address()
+        del st.session_state.deleted

@@ -2,17 +2,15 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import RLock, Thread
-from time import monotonic, sleep
+from time import sleep
 
-from chats import Chat, Chats, Pending, shortened
+from chats import Chat, Chats, Pending, Run, shortened
 from tasks import Tasks
 
 from jina_rag.errors import DocumentError, GenerationError, JinaRagError
 from jina_rag.rag import Answer, Conversation, RagPipeline
-from jina_rag.rag.answering.run import Event, Found, Stage
-from jina_rag.rag.citations.marks import CitationMark, Text
 
 MAX_RUNS, MAX_RUNS_OF_READER = 40, 8
 """How many answers may be on their way at once: of all readers, and of one."""
@@ -24,40 +22,6 @@ STOPPED = "Stopped before the answer began."
 _SECONDS_BETWEEN_CHECKS = 0.2
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class Run:
-    """An answer on its way, for pages that show it.
-
-    Attributes:
-        waits_for: The task on whose documents the question is.
-        stage: What happens now.
-        times: The stages before, each with the seconds that it took.
-        text: What is written.
-        rewritten: How a follow-up was understood.
-        is_stopping: Whether the reader stopped it.
-    """
-
-    waits_for: str | None = None
-    stage: Stage | None = None
-    times: list[tuple[Stage, float]] = field(default_factory=list)
-    text: str = ""
-    rewritten: str | None = None
-    is_stopping: bool = False
-    _began: float = 0.0
-
-    def take(self, event: Event) -> None:
-        """Keep what has happened."""
-        if isinstance(event, Stage):
-            now = monotonic()
-            if self.stage:
-                self.times.append((self.stage, now - self._began))
-            self.stage, self._began = event, now
-        elif isinstance(event, Found):
-            self.rewritten = event.rewritten
-        elif isinstance(event, Text | CitationMark):
-            self.text += event.text
 
 
 class ChatRuns:

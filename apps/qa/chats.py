@@ -15,16 +15,16 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import Any
 from weakref import WeakValueDictionary
 
 from private_files import disk_errors, open_private, private_folder, write_private
 
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag import Answer, SearchOptions
-
-if TYPE_CHECKING:
-    from chat_runs import Run
+from jina_rag.rag.answering.run import Event, Found, Stage
+from jina_rag.rag.citations.marks import CitationMark, Text
 
 MAX_BYTES = 8_000_000
 """Of one conversation: hundreds of answers with their passages."""
@@ -76,6 +76,40 @@ class Heading:
 
 
 @dataclass(eq=False)
+class Run:
+    """An answer on its way, for pages that show it.
+
+    Attributes:
+        waits_for: The task on whose documents the question is.
+        stage: What happens now.
+        times: The stages before, each with the seconds that it took.
+        text: What is written.
+        rewritten: How a follow-up was understood.
+        is_stopping: Whether the reader stopped it.
+    """
+
+    waits_for: str | None = None
+    stage: Stage | None = None
+    times: list[tuple[Stage, float]] = field(default_factory=list)
+    text: str = ""
+    rewritten: str | None = None
+    is_stopping: bool = False
+    _began: float = 0.0
+
+    def take(self, event: Event) -> None:
+        """Keep what has happened."""
+        if isinstance(event, Stage):
+            now = monotonic()
+            if self.stage:
+                self.times.append((self.stage, now - self._began))
+            self.stage, self._began = event, now
+        elif isinstance(event, Found):
+            self.rewritten = event.rewritten
+        elif isinstance(event, Text | CitationMark):
+            self.text += event.text
+
+
+@dataclass(eq=False)
 class Chat:
     """A conversation. Every page and thread that has it open has the same object.
 
@@ -92,7 +126,7 @@ class Chat:
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     heading: Heading = Heading()
     answers: tuple[Answer, ...] = ()
-    run: "Run | None" = None
+    run: Run | None = None
     is_deleted: bool = False
 
     @property

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import streamlit as st
 from access import only_this_machine
 from escaping import escape
-from llm_trial import LlmTrial
 from model_list import chat_models_here, recommended_chat_model, typed_setting
 from service import errors_shown, service
 from task_view import draw_tasks
@@ -19,12 +18,16 @@ LM_STUDIO = "lms server start"
 
 def draw_connecting() -> None:
     """What writes the answers, and the ways to another model."""
-    use_what_was_tested()
-    owner = only_this_machine()
-    found = models_found() if owner else {}
-    draw_in_use(found, can_change=owner)
+    owner, found = only_this_machine(), models_found()
+    if service().llm == "auto" and found:  # what was started after the first question is used, too
+        with errors_shown():
+            service().use(llm=next(iter(found)))
+    in_use = st.container()
     if owner:
-        draw_trial()
+        draw_latest(Kind.TEST)
+    with in_use:  # what the test has changed is known by now
+        draw_in_use(found, can_change=owner)
+    if owner:
         draw_found(found)
         draw_recommended()
         draw_programs()
@@ -41,59 +44,31 @@ def models_found() -> dict[str, str]:
 def draw_in_use(found: dict[str, str], *, can_change: bool) -> None:
     """What writes the answers."""
     setting = service().llm
-    if setting == "auto":
-        setting = next(iter(found), service().chosen_llm or "none")
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="in-use"):
-        if setting in ("none", "no language model"):
+        if setting in ("none", "auto"):
             st.markdown(
                 ":material/link_off: **No language model is connected.** You see the passages that fit your question."
             )
             return
         st.markdown(f":material/check_circle: **{escape(found.get(setting, setting))}** writes the answers.")
         if can_change and st.button("Disconnect", type="tertiary", key="disconnect"):
-            service().use_llm("none")
-            st.session_state.pop("trial", None)
+            service().use(llm="none")
+            end_test()
             st.rerun()
 
 
-def use_what_was_tested() -> None:
-    """Let the model that has passed its test write the answers."""
-    trial: LlmTrial | None = st.session_state.get("trial")
-    if trial and trial.is_over and trial.problem is None and st.session_state.get("used") is not trial:
-        st.session_state.used = trial
-        with errors_shown():
-            service().use_llm(trial.setting, trial.api_key)
-
-
-def draw_trial() -> None:
-    """The test that runs, or what came of it."""
-    trial: LlmTrial | None = st.session_state.get("trial")
-    if trial is None:
-        return
-    if not trial.is_over:
-        follow_trial(trial)
-    elif trial.problem:
-        st.error(escape(trial.problem), icon=":material/error:")
-    else:
-        st.success(f"Connected. It answered after {trial.seconds:.1f} seconds.", icon=":material/check_circle:")
-
-
-@st.fragment(run_every=0.3)
-def follow_trial(trial: LlmTrial) -> None:
-    """How long the test has taken, and the way to end it."""
-    if trial.is_over:
-        st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(trial.share, f"Testing the model, at most {trial.limit:.0f} seconds")
-        st.button("Cancel", icon=":material/close:", type="tertiary", key="cancel-trial", on_click=trial.cancel)
-
-
 def use(setting: str, api_key: str | None = None) -> None:
-    """Test a model, and use it if it answers."""
-    if (before := st.session_state.get("trial")) is not None:
-        before.cancel()
-    st.session_state.trial = LlmTrial(setting, api_key)
+    """Test a model, which is used if it answers."""
+    end_test()
+    service().tasks.start(Kind.TEST, model=setting, api_key=api_key)
     st.rerun()
+
+
+def end_test() -> None:
+    """End the test of a model and forget the last one."""
+    if test := service().tasks.latest(Kind.TEST):
+        service().tasks.cancel(test.id)
+        service().tasks.dismiss(test.id)
 
 
 def draw_found(found: dict[str, str]) -> None:

@@ -33,7 +33,7 @@ def draw_filters(index: DocumentIndex) -> None:
 def draw_settings() -> None:
     """How many passages an answer rests on, and the reranker, which all readers share."""
     st.slider("Passages for an answer", 1, MOST_PASSAGES, DEFAULT_K, key=_N_PASSAGES)
-    now = service().reranker
+    now = service().chosen.reranker or "none"
     there = [row.name for row in list_rerankers() if is_on_this_machine(row)]
     rerankers = list(dict.fromkeys(["none", *there, now]))
     chosen = st.selectbox(
@@ -42,7 +42,7 @@ def draw_settings() -> None:
     )  # fmt: skip
     if chosen != now:
         with errors_shown():
-            service().use_reranker(chosen)
+            service().use(reranker=chosen)
 
 
 def search_options(filters: Filters | None = None) -> SearchOptions:

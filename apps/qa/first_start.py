@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 from adding import draw_uploader
 from escaping import escape
-from launcher import options
+from options import options
 from service import SAMPLES_COLLECTION, errors_shown, is_sample, service
 from tasks import State, Task
 
@@ -76,6 +76,11 @@ def draw_nothing_yet() -> None:
     if tasks and tasks[0].state is State.FAILED:
         st.error(escape(tasks[0].error), icon=":material/error:")
     draw_uploader()
+    draw_samples_button()
+
+
+def draw_samples_button() -> None:
+    """The way to the sample documents."""
     if st.button("Try the sample documents", icon=":material/auto_stories:", key="samples"):
         with errors_shown():
             service().add_samples()

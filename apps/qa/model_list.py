@@ -1,6 +1,6 @@
 """The models that there are, those that are on this machine, and what can write answers; nothing here draws."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jina_rag.errors import GenerationError
@@ -15,7 +15,6 @@ JUDGES = {
     "none": "No judge: only quotations are checked, and whether numbers and names are in the passages",
     "llm": "The answer model reads its claims and the passages once more, which takes longer",
 }
-"""What may check claims that are not quoted, and what the page calls it; a command line may name another."""
 
 _MEMORY_PER_BYTE = 1.5
 """Of a model's file: the file itself, and what it computes with."""
@@ -40,8 +39,16 @@ def chat_models_here() -> dict[str, str]:
         for server in discover()
         for setting, model in zip(server.settings, server.models, strict=True)
     }
-    rows = [row for row in list_chat_models() if is_on_this_machine(row)]
-    return served | {row.name: f"{row.name} (downloaded)" for row in rows}
+    return served | _downloaded(list_chat_models())
+
+
+def judges_here() -> dict[str, str]:
+    """What may check claims that are not quoted, by setting, with labels."""
+    return JUDGES | _downloaded([*list_chat_models(), *list_rerankers()])
+
+
+def _downloaded(rows: Sequence[DownloadableModel]) -> dict[str, str]:
+    return {row.name: f"{row.name} (downloaded)" for row in rows if is_on_this_machine(row)}
 
 
 def recommended_chat_model() -> ChatModelSpec | None:
@@ -54,22 +61,7 @@ def recommended_chat_model() -> ChatModelSpec | None:
     return next(fitting, rows[-1])
 
 
-def answering_rows() -> list[dict[str, object]]:
-    """The chat models and rerankers to download, a row for each."""
-    return [
-        {
-            "Model": row.name,
-            "Made": _KINDS[row.kind],
-            "On this computer": is_on_this_machine(row),
-            "Licence": row.license,
-            "Max tokens": row.max_input_tokens,
-            "Size": size_label(row, row.default_quantization),
-        }
-        for row in (*list_chat_models(), *list_rerankers())
-    ]
-
-
-def on_this_machine(spec: ModelSpec) -> list[str]:
+def on_this_machine(spec: DownloadableModel) -> list[str]:
     """The quantisations of a model that need no download, as its card orders them, then those that were made here."""
     offered = [file.quantization for file in spec.files]
     made = [name for name in QUANTIZABLE if spec.quantized_from and spec.repo_id and name not in offered]
@@ -83,23 +75,28 @@ def models_here() -> Iterator[str]:
 
 def rows(in_use: str | None) -> list[dict[str, object]]:
     """The catalogue, a row for each model; `in_use` is the name of the one that the index has."""
-    return [_row(spec, in_use) for spec in list_models()]
+    return [_row(spec, in_use) for spec in list_all_models()]
 
 
-def _row(spec: ModelSpec, in_use: str | None) -> dict[str, object]:
-    default = spec.file()
-    return {
+def _row(spec: DownloadableModel, in_use: str | None) -> dict[str, object]:
+    n_bytes = spec.file().size_bytes
+    row: dict[str, object] = {
         "Model": spec.name,
+        "Made": _KINDS[spec.kind],
         "In use": spec.name == in_use,
         "On this computer": ", ".join(on_this_machine(spec)),
         "Licence": spec.license,
-        "Made for": spec.task or "general",
-        "Dimensions": spec.dimensions,
-        "Truncates to": ", ".join(map(str, spec.matryoshka_dimensions[:-1])),
+        "Size": f"{file_size(n_bytes)} ({spec.default_quantization})" if n_bytes else "",
         "Max tokens": spec.max_input_tokens,
-        "Size": f"{file_size(default.size_bytes)} ({default.quantization})" if default.size_bytes else "",
         "Quantisations": ", ".join(file.quantization for file in spec.files),
     }
+    if isinstance(spec, ModelSpec):
+        row |= {
+            "Made for": spec.task or "general",
+            "Dimensions": spec.dimensions,
+            "Truncates to": ", ".join(map(str, spec.matryoshka_dimensions[:-1])),
+        }
+    return row
 
 
 def size_label(spec: DownloadableModel, quantization: str) -> str:

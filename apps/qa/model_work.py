@@ -1,26 +1,31 @@
-"""What each kind of task does to models: download one, or measure how fast it is here."""
+"""What each kind of task does with models: download one, measure how fast it is here, test whether it answers."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
+from threading import Thread
 from time import monotonic
-from typing import TYPE_CHECKING
 
-from tasks import Kind, RunningTask
+from tasks import RunningTask
 
-from jina_rag.bench import BenchProgress, measure
+from jina_rag.backends.base import Message
+from jina_rag.bench import BenchProgress, BenchResult, measure
 from jina_rag.download import published_size
-from jina_rag.errors import JinaRagError, ModelNotFoundError
+from jina_rag.errors import GenerationError, JinaRagError, ModelNotFoundError
 from jina_rag.formatting import duration, file_size
 from jina_rag.models import DownloadableModel, parse_model_name
+from jina_rag.rag import make_generator
+from jina_rag.rag.answering.chat_generator import ChatGenerator
 from jina_rag.rag_models import parse_any_model_name
 
-if TYPE_CHECKING:
-    from service import Service
+SECONDS_OF_SERVER, SECONDS_IN_PROCESS = 15.0, 60.0
+"""How long a test may take; a model in this process has to be loaded first."""
 
+_MESSAGES: list[Message] = [{"role": "user", "content": "Reply with one word: hello"}]
 _DOWNLOAD = (sys.executable, "-m", "jina_rag.cli", "download")
 _SECONDS_BETWEEN_CHECKS = 0.25
 _SECONDS_TO_END = 5.0
@@ -30,21 +35,59 @@ class CancelledError(JinaRagError):
     """Raised by a progress callback to end what calls it."""
 
 
-def measure_model(service: "Service", running: RunningTask) -> str:
-    """Measure a model as `jina-rag bench` does; the figures are in `service.measurement` then."""
+def measure_model(running: RunningTask) -> BenchResult:
+    """Measure a model as `jina-rag bench` does."""
 
     def report(progress: BenchProgress) -> None:
         if running.should_stop():
             raise CancelledError
         running.report(progress.stage, min(1.0, progress.done / max(1, progress.total)))
 
-    service.measurement = None
     spec, quantization = parse_model_name(running.task.model or "")
-    service.measurement = measure(spec.name, quantization=quantization, on_progress=report)
-    return "Done."
+    return measure(spec.name, quantization=quantization, on_progress=report)
 
 
-def download(service: "Service", running: RunningTask) -> str:  # noqa: ARG001 - as every work
+def try_llm(running: RunningTask) -> str:
+    """See whether a language model writes a word in time.
+
+    Raises:
+        GenerationError: it does not.
+        Otherwise as `make_generator` does.
+    """
+    setting = running.task.model or ""
+    generator = make_generator(setting, running.task.api_key)
+    if not isinstance(generator, ChatGenerator):
+        raise GenerationError("This is no language model.")
+    limit = SECONDS_OF_SERVER if setting.startswith(("http://", "https://")) else SECONDS_IN_PROCESS
+    began, has_answered = monotonic(), Future[bool]()
+    Thread(target=_ask, args=(generator, has_answered), name="jina-rag-llm-test", daemon=True).start()
+    try:
+        while not has_answered.done():
+            taken = monotonic() - began
+            if running.should_stop():
+                return ""
+            if taken > limit:
+                raise GenerationError(
+                    f"The model did not answer within {limit:.0f} seconds. It may still be loading: test it again. If "
+                    "that fails too, use a smaller model."
+                )
+            running.report(f"Testing the model, at most {limit:.0f} seconds", taken / limit)
+            wait([has_answered], _SECONDS_BETWEEN_CHECKS)
+        if not has_answered.result():
+            raise GenerationError(f"{generator.name} wrote an empty answer. Use another model.")
+        return f"Connected. It answered after {monotonic() - began:.1f} seconds."
+    finally:
+        Thread(target=generator.close, daemon=True).start()  # closing waits for a model that is being loaded
+
+
+def _ask(generator: ChatGenerator, has_answered: "Future[bool]") -> None:
+    try:
+        has_answered.set_result(any(piece.strip() for piece in generator.model.stream(_MESSAGES)))
+    except Exception as error:  # noqa: BLE001 - the task reports it
+        has_answered.set_exception(error)
+
+
+def download(running: RunningTask) -> str:
     """Download a model's file with `jina-rag download` in a process, which can be ended while a server is silent.
 
     Raises:
@@ -124,9 +167,3 @@ def _progress(n_bytes: int, total: int | None, seconds: float) -> tuple[str, flo
 def _message(stderr: str) -> str:
     """The message in what `jina-rag` wrote on stderr."""
     return stderr.rpartition("Error: ")[2].strip()
-
-
-WORK: dict[Kind, "Callable[[Service, RunningTask], str]"] = {
-    Kind.DOWNLOAD: download,
-    Kind.MEASURE: measure_model,
-}

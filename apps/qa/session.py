@@ -24,6 +24,7 @@ def show_chat(chat: Chat) -> None:
         if str(key).startswith("feedback-"):
             del st.session_state[key]
     st.session_state.chat = chat
+    show_chat_in_address()
 
 
 def show_chat_in_address() -> None:

@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
-from access import has_login, require_login, warn_if_exposed
+from access import has_login, print_addresses, require_login, warn_if_exposed
 from door import Door
 from first_start import begin_with_samples
 from headers import SafetyHeaders
-from launcher import print_addresses
 from service import errors_shown, running_service
 from session import show_chat_in_address
 from starlette.middleware import Middleware

@@ -21,6 +21,7 @@ _ICONS = {
     State.CANCELLED: ":material/cancel:",
     State.INTERRUPTED: ":material/pause_circle:",
 }
+_NOT_ALL = ":material/warning:"
 _MESSAGES = {
     State.QUEUED: "Queued",
     State.INTERRUPTED: "Interrupted when the app was closed. Finished documents are in the library; resume to go on.",
@@ -54,8 +55,8 @@ def _n_open(tasks: list[Task]) -> int:
 def _draw_task(task: Task) -> None:
     tasks = service().tasks
     with st.container(horizontal=True, vertical_alignment="center"):
-        icon = ":material/warning:" if task.state is State.DONE and task.failed else _ICONS[task.state]
-        st.markdown(f"{icon} **{escape(title(task))}**", width="stretch")
+        is_whole = task.state is not State.DONE or not (task.failed or task.withheld)
+        st.markdown(f"{_ICONS[task.state] if is_whole else _NOT_ALL} **{escape(title(task))}**", width="stretch")
         if not task.is_over:
             _button("Cancel", ":material/close:", task, tasks.cancel, disabled=task.is_stopping)
         elif task.state in _RETRY:
@@ -68,15 +69,24 @@ def _draw_task(task: Task) -> None:
         st.error(escape(task.error))
     else:
         st.caption(_MESSAGES.get(task.state) or escape(task.message))
+    _draw_not_done(task)
+
+
+def _draw_not_done(task: Task) -> None:
+    """Documents that could not be read, and those that were not removed with the way to do so."""
+    if task.withheld:
+        st.warning("  \n".join(map(escape, task.withheld)))
+        start = lambda _: service().tasks.start(Kind.REMOVE_GONE)  # noqa: E731
+        _button("Remove them from the library", ":material/delete:", task, start)
     if task.failed:
-        with st.expander(f"{counted(len(task.failed), 'document')} could not be read", icon=":material/warning:"):
+        with st.expander(f"{counted(len(task.failed), 'document')} could not be read", icon=_NOT_ALL):
             for source, why in task.failed[:_REASONS_SHOWN]:
                 st.text(reason(source, why))
             if len(task.failed) > _REASONS_SHOWN:
                 st.caption(f"And {len(task.failed) - _REASONS_SHOWN:,} more; all are in the list of documents.")
 
 
-def _button(label: str, icon: str, task: Task, act: Callable[[str], None], *, disabled: bool = False) -> None:
+def _button(label: str, icon: str, task: Task, act: Callable[[str], object], *, disabled: bool = False) -> None:
     if st.button(label, icon=icon, type="tertiary", key=f"{label}-{task.id}", disabled=disabled):
         with errors_shown():
             act(task.id)
@@ -91,10 +101,12 @@ def title(task: Task) -> str:
         Kind.UPLOAD: f"Add {documents}",
         Kind.ADD: f"Add {documents}",
         Kind.SYNC: "Update all documents",
+        Kind.REMOVE_GONE: "Remove documents whose files are gone",
         Kind.RETRY: "Retry failed documents",
         Kind.REMOVE: f"Remove {documents}",
         Kind.REMOVE_COLLECTION: f"Remove the collection {task.collection}",
         Kind.REBUILD: f"Switch to {task.model}" if task.model else "Rebuild the index",
         Kind.DOWNLOAD: f"Download {task.model}",
         Kind.MEASURE: f"Measure {task.model}",
+        Kind.TEST: f"Test {(task.model or '').rpartition('#')[2]}",
     }[task.kind]

@@ -1,28 +1,31 @@
 """The task table: work on the index and on models, which goes on whatever pages are open.
 
-Tasks on the index run one after the other in one thread, those on models in another; questions are answered meanwhile.
+Tasks on the index run one after the other in one thread, each kind on models in another; questions are answered
+meanwhile.
 Tasks on the index are kept in a file beside it, so that the next server shows what the end of this one interrupted.
 """
 
-import json
 import logging
 import os
 import re
 import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import RLock, Thread
-from typing import Any
+from typing import TYPE_CHECKING
 
 import uploads
 from filelock import FileLock, Timeout
 from private_files import open_private, write_private
 
 from jina_rag.errors import IndexFolderError, JinaRagError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _FINISHED_KEPT = 20
 _FILE, _LOCK = "tasks.json", ".tasks.lock"
@@ -36,15 +39,17 @@ class Kind(StrEnum):
     UPLOAD = "upload"
     ADD = "add"
     SYNC = "sync"
+    REMOVE_GONE = "remove_gone"
     RETRY = "retry"
     REMOVE = "remove"
     REMOVE_COLLECTION = "remove_collection"
     REBUILD = "rebuild"
     DOWNLOAD = "download"
     MEASURE = "measure"
+    TEST = "test"
 
 
-_ON_MODELS = (Kind.DOWNLOAD, Kind.MEASURE)
+_ON_MODELS = (Kind.DOWNLOAD, Kind.MEASURE, Kind.TEST)
 
 
 class State(StrEnum):
@@ -67,12 +72,14 @@ class Task:
         kind: What it does.
         paths: Files, folders and patterns that it is about; for an upload, the names of the files.
         collection: The collection that it is about.
-        model: The model that it is about; None for the one in use.
+        model: The model that it is about, of a test the setting for `make_generator`; None for the one in use.
+        api_key: The key of the server that is tested; tasks on models are in memory alone.
         state: How far it is.
         progress: How much is done while it runs, from 0 to 1; None if that is unknown.
         message: What happens now or, once it is over, what was done.
         error: Why it failed, and what to do next.
         failed: Documents that could not be added, each with the reason.
+        withheld: Folders from which so many files are gone that nothing was removed, each with what to think of.
         is_stopping: Whether it was cancelled and still runs.
     """
 
@@ -81,11 +88,13 @@ class Task:
     paths: tuple[str, ...] = ()
     collection: str = "default"
     model: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     state: State = State.QUEUED
     progress: float | None = None
     message: str = ""
     error: str = ""
     failed: tuple[tuple[str, str], ...] = ()
+    withheld: tuple[str, ...] = ()
     is_stopping: bool = False
 
     @property
@@ -106,9 +115,9 @@ class RunningTask:
         """Say what happens now, and how much is done."""
         self.task = self._change(message=message, progress=progress)
 
-    def report_failed(self, documents: Iterable[tuple[str, str]]) -> None:
-        """Name documents that could not be added, each with the reason."""
-        self.task = self._change(failed=(*self.task.failed, *documents))
+    def report_failed(self, documents: Iterable[tuple[str, str]], withheld: Iterable[str] = ()) -> None:
+        """Name documents that could not be added, each with the reason, and why some were not removed."""
+        self.task = self._change(failed=(*self.task.failed, *documents), withheld=tuple(withheld))
 
 
 class Tasks:
@@ -126,7 +135,7 @@ class Tasks:
         self._lock = RLock()
         self._file_lock = FileLock(folder / _LOCK, blocking=False, thread_local=False)
         self._tasks: dict[str, Task] = {}
-        self._threads: dict[bool, Thread] = {}  # by whether they work on models
+        self._threads: dict[Kind | None, Thread] = {}  # None is the one on the index
         self._is_closing = False
 
     def all(self) -> list[Task]:
@@ -155,6 +164,8 @@ class Tasks:
         paths: Iterable[str] = (),
         collection: str = "default",
         model: str | None = None,
+        *,
+        api_key: str | None = None,
         task_id: str | None = None,
     ) -> Task:
         """Put a task at the end of the queue.
@@ -167,12 +178,12 @@ class Tasks:
                 raise IndexFolderError(
                     f"Another server of this app has {self._folder} open. Use that one, or end it and try again."
                 )
-            task = Task(task_id or new_id(), kind, tuple(paths), collection, model)
+            task = Task(task_id or new_id(), kind, tuple(paths), collection, model, api_key)
             self._tasks[task.id] = task
             for old in [other.id for other in self._tasks.values() if other.is_over][:-_FINISHED_KEPT]:
                 self.dismiss(old)
             self._save()
-            self._start_thread(on_models=kind in _ON_MODELS)
+            self._start_thread(_lane(kind))
             return task
 
     def cancel(self, task_id: str) -> None:
@@ -190,7 +201,7 @@ class Tasks:
             task = self._tasks.get(task_id)
             if task and task.is_over:
                 del self._tasks[task_id]
-                self.start(task.kind, task.paths, task.collection, task.model, task_id)
+                self.start(task.kind, task.paths, task.collection, task.model, api_key=task.api_key, task_id=task_id)
 
     def dismiss(self, task_id: str) -> None:
         """Remove a task that is over from the table, and uploads of it that were never added."""
@@ -209,16 +220,16 @@ class Tasks:
             thread.join()
         self._file_lock.release()
 
-    def _start_thread(self, *, on_models: bool) -> None:
-        if on_models in self._threads or self._is_closing:
+    def _start_thread(self, lane: Kind | None) -> None:
+        if lane in self._threads or self._is_closing:
             return
         # A daemon: a server that is told to end does so at once. The index bears that.
-        thread = Thread(target=self._run_all, args=(on_models,), name="jina-rag-tasks", daemon=True)
-        self._threads[on_models] = thread
+        thread = Thread(target=self._run_all, args=(lane,), name="jina-rag-tasks", daemon=True)
+        self._threads[lane] = thread
         thread.start()
 
-    def _run_all(self, on_models: bool) -> None:
-        while (task := self._next(on_models=on_models)) is not None:
+    def _run_all(self, lane: Kind | None) -> None:
+        while (task := self._next(lane)) is not None:
             running = RunningTask(task, partial(self._change, task.id), partial(self._should_stop, task.id))
             try:
                 self._finish(task.id, self._work(running))
@@ -229,12 +240,12 @@ class Tasks:
                 why = f"It failed unexpectedly ({type(error).__name__}). Try again; the server's log has the details."
                 self._finish(task.id, error=why)
 
-    def _next(self, *, on_models: bool) -> Task | None:
+    def _next(self, lane: Kind | None) -> Task | None:
         with self._lock:
             queued = (task for task in self._tasks.values() if task.state is State.QUEUED)
-            task = next((task for task in queued if (task.kind in _ON_MODELS) is on_models), None)
+            task = next((task for task in queued if _lane(task.kind) is lane), None)
             if task is None or self._is_closing:
-                del self._threads[on_models]
+                del self._threads[lane]
                 return None
             return self._change(task.id, state=State.RUNNING, message="Starting")
 
@@ -278,11 +289,11 @@ class Tasks:
 
     def _save(self) -> None:
         if self._claim() and self._file_lock.is_locked:
-            tasks = [asdict(task) for task in self._tasks.values() if task.kind not in _ON_MODELS]
+            tasks = [task for task in self._tasks.values() if task.kind not in _ON_MODELS]
             try:
-                write_private(self._folder / _FILE, json.dumps(tasks).encode())
-            except OSError as error:
-                _log.warning("the list of tasks in %s can't be written (%s)", self._folder, error.strerror)
+                write_private(self._folder / _FILE, _rows().dump_json(tasks))
+            except (OSError, ValueError) as error:
+                _log.warning("the list of tasks in %s can't be written (%s)", self._folder, error)
 
 
 def new_id() -> str:
@@ -290,29 +301,37 @@ def new_id() -> str:
     return secrets.token_hex(6)
 
 
+def _lane(kind: Kind) -> Kind | None:
+    """Which thread does tasks of a kind."""
+    return kind if kind in _ON_MODELS else None
+
+
 def _load(folder: Path) -> list[Task]:
     try:
         with open_private(folder / _FILE, os.O_RDONLY) as file:
-            return [_task_from_json(row) for row in json.load(file)]
+            return [_checked(task) for task in _rows().validate_json(file.read())]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError):
         # The list is worth less than an app that starts; the index itself knows what it has.
         _log.warning("the list of tasks in %s can't be read; a new one is begun", folder)
         return []
 
 
-def _task_from_json(row: dict[str, Any]) -> Task:
-    """A task as `asdict` and JSON have made it. Raises ValueError, TypeError or KeyError for anything else."""
-    kind = Kind(row["kind"])
-    paths, failed = tuple(map(str, row["paths"])), tuple((str(source), str(reason)) for source, reason in row["failed"])
-    if not re.fullmatch("[0-9a-f]{12}", row["id"]) or kind in _ON_MODELS:
-        raise ValueError(row["id"])
-    if kind is Kind.UPLOAD and any(re.search(r"[/\\\0]|^\.", name) for name in paths):
-        raise ValueError(paths)
-    model = None if row["model"] is None else str(row["model"])
-    state, message, error = State(row["state"]), str(row["message"]), str(row["error"])
-    return Task(row["id"], kind, paths, str(row["collection"]), model, state, None, message, error, failed)
+@cache
+def _rows() -> "TypeAdapter[list[Task]]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(list[Task])
+
+
+def _checked(task: Task) -> Task:
+    """A task of the file. Raises ValueError for one that names files elsewhere, or is of no kind that is kept."""
+    if not re.fullmatch("[0-9a-f]{12}", task.id) or task.kind in _ON_MODELS:
+        raise ValueError(task.id)
+    if task.kind is Kind.UPLOAD and any(re.search(r"[/\\\0]|^\.", name) for name in task.paths):
+        raise ValueError(task.paths)
+    return replace(task, progress=None, is_stopping=False)
 
 
 def _interrupted(task: Task) -> Task:

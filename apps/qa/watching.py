@@ -3,17 +3,15 @@
 from pathlib import Path
 from threading import Event, Thread
 from time import sleep
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tasks import Kind, State
+from shared_index import SharedIndex
+from tasks import Kind, State, Tasks
 
 from jina_rag.errors import JinaRagError
 from jina_rag.rag.indexing.index import SyncReport
 from jina_rag.rag.indexing.watch import watch
 from jina_rag.rag.store.types import TrackedPath
-
-if TYPE_CHECKING:
-    from service import Service
 
 _SECONDS_BETWEEN_CHECKS = 0.5
 
@@ -25,8 +23,9 @@ class Watching:
         problem: Why it does not work.
     """
 
-    def __init__(self, service: "Service") -> None:
-        self._service = service
+    def __init__(self, shared: SharedIndex, tasks: Tasks) -> None:
+        self._shared = shared
+        self._tasks = tasks
         self._stop: Event | None = None
         self.problem = ""
 
@@ -47,7 +46,7 @@ class Watching:
 
     def _watch(self, stop: Event) -> None:
         try:
-            watch(_SyncedByTasks(self._service, stop), stop)  # type: ignore[arg-type]  # all that is used of an index
+            watch(_SyncedByTasks(self._shared, self._tasks, stop), stop)  # type: ignore[arg-type]  # all that is used of an index
         except JinaRagError as error:
             self.problem, self._stop = str(error), None
 
@@ -55,20 +54,20 @@ class Watching:
 class _SyncedByTasks:
     """An index for `watch`, whose `sync` is a task like those that a reader starts."""
 
-    def __init__(self, service: "Service", stop: Event) -> None:
-        self._service = service
+    def __init__(self, shared: SharedIndex, tasks: Tasks, stop: Event) -> None:
+        self.folder: Path = shared.folder
+        self._shared = shared
+        self._tasks = tasks
         self._stop = stop
-        self.folder: Path = service.folder
 
     def tracked_paths(self) -> list[TrackedPath]:
-        return self._service.index.tracked_paths()
+        return self._shared.index.tracked_paths()
 
     def sync(self, **_: Any) -> SyncReport:  # noqa: ANN401 - what is reported goes to the task
-        tasks = self._service.tasks
-        task = tasks.start(Kind.SYNC)
+        task = self._tasks.start(Kind.SYNC)
         while not task.is_over and not self._stop.is_set():
             sleep(_SECONDS_BETWEEN_CHECKS)
-            task = tasks.get(task.id) or task
-        if task.state is State.DONE and not task.failed:
-            tasks.dismiss(task.id)  # the list of documents shows what has changed
+            task = self._tasks.get(task.id) or task
+        if task.state is State.DONE and not (task.failed or task.withheld):
+            self._tasks.dismiss(task.id)  # the list of documents shows what has changed
         return SyncReport()

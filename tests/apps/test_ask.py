@@ -427,6 +427,22 @@ def test_a_question_is_edited_and_answered_by_another_model(chat: AppTest) -> No
     assert NO_LANGUAGE_MODEL in texts(chat)
 
 
+def test_a_visitor_asks_again_with_another_model_of_this_computer(
+    chat: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import connect
+
+    monkeypatch.setattr("access.only_this_machine", lambda: False)
+    monkeypatch.setattr(connect, "chat_models_here", lambda: {"http://localhost:1/v1#other": "other (Ollama)"})
+    connect.models_found.clear()
+    ask(chat, E7)
+    checked(chat.button(key="edit-0").click().run())
+    chat.selectbox(key="answered-by-0").select("other (Ollama)")
+    press(chat, "ask-edited")
+    assert "Answered by: other" in captions(chat)
+    connect.models_found.clear()
+
+
 def test_an_answer_that_fails_replaces_nothing(chat: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(chat, E7)
     with monkeypatch.context() as patch:

@@ -293,6 +293,28 @@ def test_update_brings_in_what_has_changed(page: AppTest) -> None:
     assert "3 unchanged." in said(settled(page))
 
 
+def test_documents_whose_files_are_gone_all_at_once_are_removed_at_a_click(page: AppTest, tmp_path: Path) -> None:
+    """A disk may not be there, so that an update alone keeps them."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for number in range(12):
+        (notes / f"{number}.md").write_text(f"The tide table of harbour {number}.")
+    page.text_input(key="path").set_value(str(notes))
+    press(page, "add-button")
+    settled(page)
+    for number in range(11):
+        (notes / f"{number}.md").unlink()
+    press(page, "sync")
+    settled(page)
+    assert titles(page)[0] == ":material/warning: **Update all documents**"
+    assert "11 documents of " in said(page)
+    assert "could not be read" not in said(page)
+    assert len(table(page)) == 15
+    press(page, button_of(page, "Remove them from the library"))
+    assert "11 removed, 4 unchanged." in said(settled(page))
+    assert len(table(page)) == 4
+
+
 @pytest.mark.usefixtures("written_here")
 def test_check_finds_nothing(page: AppTest) -> None:
     press(page, "check")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -81,7 +82,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ollama]:
 
 def when_tested(app: AppTest) -> AppTest:
     """The page when the test of a model is over."""
-    return until(app, lambda: not [button for button in app.button if button.key == "cancel-trial"])
+    return until(app, lambda: not cancel_buttons(app))
+
+
+def cancel_buttons(app: AppTest) -> list[Any]:
+    return [button for button in app.button if button.label == "Cancel"]
 
 
 def plainly(text: str) -> str:
@@ -120,7 +125,7 @@ def test_page_says_what_is_in_use_and_why(page: AppTest) -> None:
 
 def test_catalogue_has_every_model_with_its_licence(page: AppTest) -> None:
     table = page.dataframe[0].value.set_index("Model")
-    assert list(table.index) == [spec.name for spec in list_models()]
+    assert list(table.index) == [spec.name for spec in (*list_models(), *list_chat_models(), *list_rerankers())]
     assert table.loc[MODEL, "Licence"] == "CC-BY-NC-4.0"
     assert table.loc[MODEL, "Dimensions"] == 768
     assert table.loc[MODEL, "On this computer"] == ""
@@ -128,16 +133,14 @@ def test_catalogue_has_every_model_with_its_licence(page: AppTest) -> None:
     assert table.loc["all-MiniLM-L6-v2", "In use"]
     assert table["In use"].sum() == 1
     assert table.loc["jina-embeddings-v5-text-small-retrieval", "Size"] == "396.7 MB (Q4_K_M)"
-
-
-def test_models_to_answer_and_rerank_are_listed_and_can_be_downloaded(page: AppTest) -> None:
-    table = page.dataframe[1].value.set_index("Model")
-    assert list(table.index) == [row.name for row in (*list_chat_models(), *list_rerankers())]
-    assert table.loc["Qwen3.5-2B", "Size"] == "Q4_K_M, 1.3 GB"
+    assert table.loc["Qwen3.5-2B", "Size"] == "1.3 GB (Q4_K_M)"
     assert table.loc["jina-reranker-v2-base-multilingual", "Licence"] == "CC-BY-NC-4.0"
+
+
+def test_a_model_of_a_free_licence_needs_no_consent(page: AppTest) -> None:
     page.selectbox(key="download-model").set_value(list_chat_models()[0])
     checked(page.run())
-    assert not page.button(key="download").disabled  # a free licence needs no consent
+    assert not page.button(key="download").disabled
 
 
 def test_a_model_on_this_computer_is_tested_and_then_used(open_app: OpenApp, folder: Path, server: Ollama) -> None:
@@ -155,6 +158,14 @@ def test_a_model_on_this_computer_is_tested_and_then_used(open_app: OpenApp, fol
     assert "**quick (Ollama)** writes the answers" in told(page)  # what failed the test is not taken
     checked(page.button(key="disconnect").click().run())
     assert "No language model is connected" in told(page)
+
+
+@pytest.mark.usefixtures("server")
+def test_a_server_that_is_started_after_the_first_page_writes_the_answers(open_app: OpenApp, folder: Path) -> None:
+    app = open_app(folder)  # "auto" finds none yet
+    assert "No language model is connected" in told(app)
+    assert "**quick (Ollama)** writes the answers" in told(go(app, "models"))
+    assert "No language model is connected" not in told(go(app, "ask"))
 
 
 @pytest.mark.parametrize(
@@ -181,9 +192,9 @@ def test_the_test_of_a_silent_model_ends_and_can_be_cancelled(
     page = go(open_app(folder, "--llm", "none"), "models")
     page.selectbox(key="llm-here").set_value(server.llm("silent"))
     checked(page.button(key="llm-use").click().run())
-    checked(page.button(key="cancel-trial").click().run())
+    checked(cancel_buttons(page)[0].click().run())
     assert "Cancelled." in told(when_tested(page))
-    monkeypatch.setattr("llm_trial.SECONDS_OF_SERVER", 0.1)
+    monkeypatch.setattr("model_work.SECONDS_OF_SERVER", 0.1)
     when_tested(checked(page.button(key="llm-use").click().run()))
     assert "did not answer within" in told(page)
 
@@ -231,8 +242,7 @@ def test_download_shows_how_far_it_is_and_can_be_cancelled(page: AppTest, hub: H
     download(page)
     until(page, lambda: bool(page.get("progress")) and " of " in plainly(page.get("progress")[0].proto.text))
     until(page, lambda: page.get("progress")[0].proto.value > 0)
-    (cancel,) = [button for button in page.button if button.label == "Cancel"]
-    checked(cancel.click().run())
+    checked(cancel_buttons(page)[0].click().run())
     until(page, lambda: "Cancelled." in told(page))
     assert not is_on_this_machine(get_model_spec(MODEL))
     assert not list(own_cache.rglob("*.incomplete"))
@@ -328,7 +338,6 @@ def test_measurement_shows_its_progress_then_its_figures(page: AppTest, monkeypa
 def test_measurement_can_be_cancelled(page: AppTest) -> None:
     checked(page.button(key="bench").click().run())
     until(page, lambda: bool(page.get("progress")))
-    (cancel,) = [button for button in page.button if button.label == "Cancel"]
-    checked(cancel.click().run())
+    checked(cancel_buttons(page)[0].click().run())
     until(page, lambda: "Cancelled." in told(page))
     assert not page.metric

@@ -98,7 +98,7 @@ def upload(owner: Any, files: dict[str, Any] | list[tuple[str, Any]], **collecti
 
     pairs = files.items() if isinstance(files, dict) else files
     contents = [(name, io.BytesIO(text.encode() if isinstance(text, str) else text)) for name, text in pairs]
-    return start_upload(owner, contents, **collection)
+    return start_upload(owner, owner.tasks, contents, **collection)
 
 
 @pytest.fixture

@@ -4,23 +4,21 @@ from dataclasses import replace
 from typing import Any
 
 import streamlit as st
-from access import only_this_machine
 from answer_view import ASSISTANT, draw_answer, draw_question
 from chat_list import draw_chat_list, draw_chat_menu
-from chat_runs import STOPPED, Run
-from chats import Chat, Pending
+from chat_runs import STOPPED
+from chats import Chat, Pending, Run
+from connect import models_found
 from escaping import escape
 from filters import chosen_filters, draw_filters, draw_settings, filter_by_documents, filters_in_words, search_options
 from first_start import draw_beginning, is_ready
 from index_work import start_upload
-from model_list import chat_models_here
 from passages import seconds, stage_label
 from rendering import unfinished_html
-from service import errors_shown, service
+from service import draw_kept_error, errors_kept, errors_shown, service
 from session import show_chat_in_address, this_chat
 from uploads import stored_path
 
-from jina_rag.errors import JinaRagError
 from jina_rag.rag import Filters
 
 SECONDS_BETWEEN_DRAWINGS = 0.4
@@ -44,8 +42,7 @@ def main() -> None:
         )
         draw_header(chat)
         draw_chat(chat, run)
-    if "refused" in st.session_state:
-        st.error(escape(st.session_state.pop("refused")), icon=":material/error:")
+    draw_kept_error()
 
 
 def draw_header(chat: Chat) -> None:
@@ -152,28 +149,26 @@ def edit(chat: Chat, number: int, question: str) -> None:
 def ask_edited(chat: Chat, number: int) -> None:
     """Ask what was edited."""
     question, llm = st.session_state[f"edited-{number}"], st.session_state[f"answered-by-{number}"]
+    llm = llm if llm in answer_models() else ""  # a browser may send any address
     start(chat, Pending(question.strip(), search_options(), llm or None, number))
 
 
 def answer_models() -> dict[str, str]:
-    """What may answer a question, by setting, with labels. Visitors must not name this computer's models."""
-    models = {"": "The answer model in use", "none": "Passages only (no language model)"}
-    return models | chat_models_here() if only_this_machine() else models
+    """What may answer a question, by setting, with labels."""
+    return {"": "The answer model in use", "none": "Passages only (no language model)", **models_found()}
 
 
 def submit() -> None:
     """Ask what was typed; files that were dropped are added first, and are what the question is about."""
     given: Any = st.session_state.question
     chat, question, filters, task_id = this_chat(), given.text.strip(), None, None
-    try:
+    with errors_kept():
         if given.files:
-            task = start_upload(service(), [(file.name, file) for file in given.files])
+            task = start_upload(service(), service().tasks, [(file.name, file) for file in given.files])
             task_id = task.id
             filters = Filters(sources=[stored_path(service().folder, name) for name in task.paths])
         if question:
             start(chat, Pending(question, search_options(filters), place=len(chat.answers)), task_id)
-    except JinaRagError as error:
-        st.session_state.refused = str(error)
 
 
 def ask(question: str) -> None:
@@ -185,10 +180,8 @@ def ask(question: str) -> None:
 def start(chat: Chat, pending: Pending, waits_for: str | None = None) -> None:
     """Begin to answer; the page says so if that can't be."""
     st.session_state.pop(f"feedback-{pending.place}", None)
-    try:
+    with errors_kept():
         service().runs.start(chat, pending, waits_for)
-    except JinaRagError as error:
-        st.session_state.refused = str(error)
     show_chat_in_address()
 
 

@@ -24,7 +24,6 @@ from jina_rag.models import BUNDLED_MODEL
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.text.cleaning import remove_invisible
-from jina_rag.vectors import FloatArray
 
 N_HITS = 10
 MOST_TEXTS, LONGEST_TEXT = 12, 500
@@ -57,7 +56,7 @@ def draw_map(index: DocumentIndex) -> None:
     version = index_version(index)
     sample, plane = mapped(version)
     question = question_field("Mark what a question finds")
-    query = embedded(index.embedder.fingerprint.digest, question) if question else None
+    query = index.embedder.embed_query(question) if question else None
     hits = [chunk for chunk, _ in index.nearest(query, N_HITS)] if query is not None else []
     points = map_points(sample.chunks, plane.place(sample.vectors))
     marked = map_points(hits, plane.place(index.vectors([chunk.id for chunk in hits]))) if hits else []
@@ -200,7 +199,8 @@ def draw_texts(index: DocumentIndex) -> None:
     if len(texts) < 2:
         st.info("Write at least two texts, each on a line of its own.")
         return
-    cosines = cosines_of(index.embedder.fingerprint.digest, texts)
+    vectors = index.embedder.embed_documents(texts)
+    cosines = index.embedder.similarity(vectors, vectors)
     st.altair_chart(
         heat_map(cosines), alt=f"The cosine similarity of each of {len(texts)} texts with each.", key="heat"
     )
@@ -218,7 +218,7 @@ def question_field(label: str) -> str:
     return (question or "").strip()
 
 
-# What takes time is kept for all sessions. `version` and `model` only tell indexes and models apart.
+# What takes time is kept for all sessions. `version` only tells indexes apart.
 
 
 @st.cache_resource(max_entries=2, show_spinner="Drawing the map")
@@ -238,22 +238,8 @@ def sample_to_search(version: str) -> Sample:  # noqa: ARG001
 def compared(version: str, question: str) -> list[Trial]:
     """A trial of each way for a question."""
     embedder = service().embedder
-    query, vectors = embedded(embedder.fingerprint.digest, question), sample_to_search(version).vectors
+    query, vectors = embedder.embed_query(question), sample_to_search(version).vectors
     return compare(query, vectors, trained_widths(embedder.spec.matryoshka_dimensions, embedder.dimensions), N_HITS)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def embedded(model: str, question: str) -> FloatArray:  # noqa: ARG001
-    """The vector of a question."""
-    return service().embedder.embed_query(question)
-
-
-@st.cache_data(max_entries=64, show_spinner="Comparing")
-def cosines_of(model: str, texts: tuple[str, ...]) -> FloatArray:  # noqa: ARG001
-    """The cosine of each text with each."""
-    embedder = service().embedder
-    vectors = embedder.embed_documents(texts)
-    return embedder.similarity(vectors, vectors)
 
 
 main()

@@ -1,6 +1,6 @@
 """Library: add documents, update and remove them, see what could not be read, check and repair the index."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -8,11 +8,11 @@ from access import only_this_machine
 from adding import draw_uploader
 from escaping import escape
 from filters import filter_by_documents
-from launcher import options
+from first_start import draw_samples_button
 from library_rows import Entry, entries, reason
 from passage_view import draw_original
 from rendering import text_html
-from service import errors_shown, service
+from service import draw_kept_error, errors_kept, errors_shown, service
 from task_view import draw_tasks
 from tasks import Kind
 from uploads import folder_size
@@ -31,8 +31,7 @@ REPAIRS = {"jina-rag rebuild": "“Rebuild…” repairs it.", "jina-rag sync": 
 def main() -> None:
     """Draw the page."""
     st.title("Library", anchor=False)
-    if "refused" in st.session_state:
-        st.error(escape(st.session_state.pop("refused")), icon=":material/error:")
+    draw_kept_error()
     index, status = open_index()
     if index and status:
         draw_overview(index, status)
@@ -54,20 +53,12 @@ def open_index() -> tuple[DocumentIndex | None, IndexStatus | None]:
         if service().has_index():
             return service().index, service().index.status()
         if not service().tasks.running():
-            draw_nothing_yet()
+            st.info("There are no documents yet. Add your own below, or try the sample documents.")
+            draw_samples_button()
     except JinaRagError as error:
         st.session_state.cannot_open = True
         st.error(escape(str(error)), icon=":material/error:")
     return None, None
-
-
-def draw_nothing_yet() -> None:
-    """What to do while there is no document."""
-    st.info("There are no documents yet. Add your own below, or try the sample documents.")
-    if options().samples and st.button("Try the sample documents", icon=":material/lighthouse:", key="samples"):
-        with errors_shown():
-            service().add_samples()
-            st.rerun()
 
 
 def draw_overview(index: DocumentIndex, status: IndexStatus) -> None:
@@ -154,8 +145,11 @@ def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
     # The choice is by row, so another list must not take over the old one's.
     key = f"documents-{hash(tuple(entry.source for entry in shown))}"
     state = st.dataframe(
-        [entry.row() for entry in shown],
+        [{"Read": "Open", **entry.row()} for entry in shown],
         column_config={
+            "Read": st.column_config.ButtonColumn(
+                "", type="tertiary", on_click=open_clicked, args=(shown,), key="clicked"
+            ),
             "Name": st.column_config.TextColumn(width="medium"),
             "Size": st.column_config.NumberColumn(format="bytes"),
             "Added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
@@ -165,14 +159,21 @@ def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
         key=key,
         alt="The documents of the library, one a row; choose rows to read, ask about or remove them",
     )
+    if "opened" in st.session_state:
+        show_document(st.session_state.pop("opened"))
     draw_chosen([shown[row] for row in state.selection.rows if row < len(shown)])
     draw_notes([entry for entry in found if entry.note])
+
+
+def open_clicked(shown: list[Entry]) -> None:
+    """Let the document open whose button was clicked."""
+    st.session_state.opened = shown[st.session_state.clicked.row]
 
 
 def draw_chosen(chosen: list[Entry]) -> None:
     """What can be done with chosen documents."""
     if not chosen:
-        st.caption("Choose rows to read documents, to ask about them or to remove them.")
+        st.caption("Choose rows to ask about documents or to remove them.")
         return
     with st.container(horizontal=True):
         if len(chosen) == 1 and st.button("Open", icon=":material/description:", key="open"):
@@ -227,14 +228,16 @@ def draw_notes(noted: list[Entry]) -> None:
                     st.text(reason(entry.source, entry.note))
 
 
-@st.dialog("Remove documents?")
 def confirm_removing(chosen: list[Entry]) -> None:
     """Ask before documents are removed."""
-    st.write("Answers will not use them any more. Uploaded files are deleted; all other files stay where they are.")
-    st.text("\n".join(str(entry.row()["Name"]) for entry in chosen))
-    st.caption("They stay out when the library is updated. Name a file itself to add it again.")
-    sources = [entry.source for entry in chosen]
-    confirm_button("Remove", ":material/delete:", lambda: service().tasks.start(Kind.REMOVE, sources))
+    confirm(
+        "Remove documents?",
+        "Answers will not use them any more. Uploaded files are deleted; all other files stay where they are, and stay "
+        "out when the library is updated. Name a file itself to add it again.",
+        "Remove",
+        lambda: service().tasks.start(Kind.REMOVE, [entry.source for entry in chosen]),
+        [str(entry.row()["Name"]) for entry in chosen],
+    )
 
 
 def draw_collections(status: IndexStatus) -> None:
@@ -249,15 +252,15 @@ def draw_collections(status: IndexStatus) -> None:
                     confirm_removing_collection(name, n_documents)
 
 
-@st.dialog("Remove the collection?")
 def confirm_removing_collection(name: str, n_documents: int) -> None:
     """Ask before a collection is removed."""
-    st.markdown(
+    confirm(
+        "Remove the collection?",
         f"**{escape(name)}** with {counted(n_documents, 'document')}. Uploaded files are deleted; all other files stay "
-        "where they are."
+        "where they are.",
+        "Remove",
+        lambda: service().tasks.start(Kind.REMOVE_COLLECTION, collection=name),
     )
-    start = lambda: service().tasks.start(Kind.REMOVE_COLLECTION, collection=name)  # noqa: E731
-    confirm_button("Remove", ":material/delete:", start)
 
 
 def draw_care() -> None:
@@ -277,28 +280,33 @@ def draw_care() -> None:
             st.caption(REPAIRS.get(command, "Rename the folder of the index, then add your documents again."))
 
 
-@st.dialog("Rebuild the index?")
 def confirm_rebuild() -> None:
     """Ask before the vectors are made again."""
-    st.write(
-        "All passages are put into a new search index, from the text that is stored; documents are not read again. "
-        "The old index is searched until the new one is complete. It needs as much room again while it runs."
+    confirm(
+        "Rebuild the index?",
+        "All passages are put into a new search index, from the text that is stored; documents are not read again. The "
+        "old index is searched until the new one is complete. It needs as much room again while it runs.",
+        "Rebuild",
+        lambda: service().tasks.start(Kind.REBUILD),
     )
-    confirm_button("Rebuild", ":material/construction:", lambda: service().tasks.start(Kind.REBUILD))
 
 
-def confirm_button(label: str, icon: str, start: Callable[[], object]) -> None:
-    """A dialog's button; the page below says so if the task can't be started."""
+def confirm(title: str, explanation: str, label: str, start: Callable[[], object], names: Sequence[str] = ()) -> None:
+    """A dialog before a task is started; the page below says so if it can't be."""
 
-    def confirm() -> None:
-        try:
+    def start_and_close() -> None:
+        with errors_kept():
             start()
             st.session_state.pop("problems", None)  # they may be repaired
-        except JinaRagError as error:
-            st.session_state.refused = str(error)
 
-    if st.button(label, type="primary", icon=icon, key="confirm", on_click=confirm):
-        st.rerun()
+    def draw() -> None:
+        st.write(explanation)
+        if names:
+            st.text("\n".join(names))
+        if st.button(label, type="primary", key="confirm", on_click=start_and_close):
+            st.rerun()
+
+    st.dialog(title)(draw)()
 
 
 def task_button(label: str, icon: str, kind: Kind, explanation: str) -> None:

@@ -4,7 +4,8 @@ import model_list
 import streamlit as st
 from connect import draw_connecting, draw_latest, start_on_model
 from escaping import escape
-from service import errors_shown, model_at_hand, service
+from service import errors_shown, service
+from shared_index import model_at_hand
 from tasks import Kind
 
 from jina_rag.bench import BenchResult
@@ -50,18 +51,21 @@ def draw_embedding_model() -> Fingerprint | None:
 
 def draw_judge() -> None:
     """The choice of what checks claims that are not quoted."""
-    now = service().judge
-    judges = {**model_list.JUDGES, now: model_list.JUDGES.get(now, now)}
-    chosen = st.radio("Judge", judges, list(judges).index(now), format_func=judges.__getitem__, key="judge",
-                      help="Checks claims that are not quoted word for word. How often a judge is right depends on the "
-                      "model; a small one is often wrong.")  # fmt: skip
+    now = service().chosen.judge or "none"
+    judges = model_list.judges_here()
+    judges.setdefault(now, now)
+    chosen = st.radio(
+        "Judge", judges, list(judges).index(now), format_func=judges.__getitem__, key="judge",
+        help="Checks claims that are not quoted word for word. How often a judge is right depends on the model; a "
+        "small one is often wrong.",
+    )  # fmt: skip
     if chosen and chosen != now:
         with errors_shown():
-            service().use_judge(chosen)
+            service().use(judge=chosen)
 
 
 def draw_all_models(in_use: str | None) -> None:
-    """All models in tables, and the licence that most of them are under."""
+    """All models in a table, and the licence that most of them are under."""
     st.subheader("All models", anchor=False)
     st.warning(
         "Jina's models are under CC BY-NC 4.0: free for non-commercial use only. For anything else, ask Jina AI for a "
@@ -73,19 +77,12 @@ def draw_all_models(in_use: str | None) -> None:
         hide_index=True,
         column_config={
             "Dimensions": st.column_config.NumberColumn(format="localized", help="Of each vector"),
-            "Max tokens": st.column_config.NumberColumn(format="localized", help="Of one text"),
+            "Max tokens": st.column_config.NumberColumn(
+                format="localized", help="Of one text; of question and passages where it is made to answer or rerank"
+            ),
             "Size": st.column_config.TextColumn(help="Of the usual file, where it is known before the download"),
         },
         alt="The models with licence, size and dimensions, and whether they are on this machine.",
-    )
-    st.caption("Models to answer and rerank")
-    st.dataframe(
-        model_list.answering_rows(),
-        hide_index=True,
-        column_config={
-            "Max tokens": st.column_config.NumberColumn(format="localized", help="Of question and passages")
-        },
-        alt="Chat models and rerankers with licence and size, and whether they are on this machine.",
     )
 
 

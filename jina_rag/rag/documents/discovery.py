@@ -245,7 +245,8 @@ def check_kind(path: Path) -> None:
             raise MissingDependencyError.for_extra("rapidocr", "ocr")
         raise DocumentError(
             f"{path} isn't a supported file type. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), "
-            "OpenDocument (.odt, .ods), RTF, EPUB, HTML, Markdown, text, CSV, JSON, mail (.eml) or source code."
+            "OpenDocument (.odt, .ods), RTF, EPUB, HTML, Markdown, text, CSV, JSON, mail (.eml), source code or "
+            "pictures (PNG, JPEG, TIFF, WebP)."
         )
 
 
