@@ -12,7 +12,7 @@ from jina_rag.rag.answering.chat_servers import discover
 from jina_rag.rag_models import ChatModelSpec, list_all_models, list_chat_models, list_rerankers
 
 JUDGES = {
-    "none": "No judge: only quotations are checked, and whether numbers and names are in the passages",
+    "none": "No judge: only quotations are checked, and whether numbers are in the passages",
     "llm": "The answer model reads its claims and the passages once more, which takes longer",
 }
 

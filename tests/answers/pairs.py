@@ -1,7 +1,7 @@
 """How well the check of claims tells what a passage states from what it does not, on labelled pairs of both.
 
 `python -m tests.answers.pairs` prints precision and recall of string comparison alone, the share of each kind of claim
-that is quoted, and the share that has a number, name or quotation which is missing in its passage.
+that is quoted, and the share that has a number or quotation which is missing in its passage.
 
 With `--judge` it prints how well a judge reads the claims that are not quoted.
 
@@ -64,7 +64,7 @@ def is_quoted(pair: Pair) -> bool:
 
 
 def has_missing(pair: Pair) -> bool:
-    """Whether the claim has a number, name or quotation that the passage has not."""
+    """Whether the claim has a number or quotation that the passage has not."""
     return bool(find_missing(pair.claim, [pair.passage]))
 
 

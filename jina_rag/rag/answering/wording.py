@@ -38,6 +38,6 @@ def describe_claim(claim: Claim) -> str:
 def describe_judge(answer: Answer) -> str:
     """What read the claims that are not quoted, and how many of them, or that nothing did."""
     if not answer.judge:
-        return "No judge: only quotations are checked, and whether numbers and names are in the passages."
+        return "No judge: only quotations are checked, and whether numbers are in the passages."
     n_read = sum(claim.probability is not None for claim in answer.claims)
     return f"Judge: {answer.judge}, which read {counted(n_read, 'claim')} with the passages."

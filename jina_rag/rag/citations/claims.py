@@ -2,7 +2,8 @@
 
 import re
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -18,10 +19,11 @@ Verdict: TypeAlias = Literal["quoted", "supported", "not found", "unchecked"]
 """What was found out about a claim.
 
 "quoted": a cited passage has it word for word as a whole sentence, line or clause. "supported": a judge read the claim
-and a cited passage and found it there. "not found": a judge did not, or no cited passage has one of its numbers, names
-or quotations. "unchecked": it cites no passage, or nobody read it.
+and a cited passage and found it there. "not found": a judge did not, or no cited passage has one of its numbers or
+quotations. "unchecked": it cites no passage, or nobody read it.
 """
 
+_LABEL = re.compile(r"([\W_]{0,9}[^\W\d_]{0,30}[\W_]?)(\d{1,2})[\W_]?[:.)：）、](?!\d)")
 _WEAKEST_FIRST: tuple[Verdict, ...] = ("not found", "unchecked", "supported", "quoted")
 
 
@@ -34,7 +36,7 @@ class Claim:
         numbers: The passages that it cites, from 1; empty if it cites none.
         verdict: What was found out about it.
         sources: Those of the numbers whose passages quote or support it.
-        missing: Its numbers, names and quotations that no cited passage has, by `find_missing`.
+        missing: Its numbers and quotations that no cited passage has, by `find_missing`.
         probability: That the best cited passage states it, says the judge; None if no judge read it.
     """
 
@@ -86,7 +88,9 @@ class ClaimChecker:
         Args:
             answer: With its marks.
         """
-        return [self._checked(text, numbers) for text, numbers in split_claims(answer)]
+        claims = split_claims(answer)
+        labels = _counted_labels(text for text, _ in claims)
+        return [self._checked(text, numbers, label) for (text, numbers), label in zip(claims, labels, strict=True)]
 
     def judge(self, answer: str, judge: Judge) -> Iterator[None]:
         """Let a judge read the cited claims that are neither quoted nor miss anything, passage by passage.
@@ -127,13 +131,15 @@ class ClaimChecker:
             self._quoting[claim, number] = self._quotable[number].find(claim) is not None
         return self._quoting[claim, number]
 
-    def _checked(self, text: str, numbers: tuple[int, ...]) -> Claim:
+    def _checked(self, text: str, numbers: tuple[int, ...], label: str) -> Claim:
         known = self._known(numbers)
         if sources := self.quoting(text, known):
             return Claim(text, numbers, "quoted", sources)
         if not (known and text):
             return Claim(text, numbers, "unchecked")
-        missing = find_missing(text, [_with_headings(self.passages[number - 1]) for number in known])
+        missing = find_missing(
+            text.removeprefix(label), [_with_headings(self.passages[number - 1]) for number in known]
+        )
         if missing:
             return Claim(text, numbers, "not found", missing=missing)
         read = {number: p for number in known if (p := self._probabilities.get((text, number))) is not None}
@@ -193,6 +199,21 @@ def find_claim_spans(answer: str) -> list[tuple[int, int]]:
     """Where each claim of `split_claims` is in the answer, (start, end) in characters, marks within it included."""
     text = _apart(answer)
     return [(text.places[start], text.places[end - 1] + 1) if end > start else (0, 0) for start, end, _ in _split(text)]
+
+
+def _counted_labels(texts: Iterable[str]) -> Iterator[str]:
+    """The labels of an answer that only count, as "Step 1:" and "Step 2:": what each text begins with, or nothing.
+
+    They begin with 1 and go on by one. "Room 12:" counts nothing.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        found = _LABEL.match(text)
+        if found and int(found[2]) == counts[found[1]] + 1:
+            counts[found[1]] += 1
+            yield found[0]
+        else:
+            yield ""
 
 
 def _verdict_on(claim: Claim, number: int) -> Verdict:

@@ -13,14 +13,15 @@ _SENTENCE_END = re.compile(r"[.!?…。！？؟۔।][\"'”’»)\]*_]*$")
 _CELL_END = re.compile(r"(?<!\\)\|")
 
 _SentenceKind: TypeAlias = Literal["sentence", "row", "header", "heading"]
-_Kind: TypeAlias = Literal["blank", "rule", "underline", "heading", "header", "row", "item", "prose"]
+_Kind: TypeAlias = Literal["blank", "rule", "underline", "heading", "header", "row", "item", "number", "prose"]
 _KINDS: dict[_Kind, re.Pattern[str]] = {
     "blank": re.compile(r"\s*$"),
     "rule": re.compile(r"\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-*+:?[ \t]*+)+$"),  # below a table's header
     "underline": re.compile(r"(?:-{3,}|={3,}|\*{3,}|_{3,})[ \t]*$"),
     "heading": re.compile(r"#{1,6}(?:[ \t]+|$)"),
     "row": re.compile(r"(?=\|)"),
-    "item": re.compile(r"(?:[-*+•>]|\d{1,2}[.)])[ \t]+"),  # a longer number is a year, wrapped onto this line
+    "item": re.compile(r"[-*+•>][ \t]+"),
+    "number": re.compile(r"(?:\d{1,2}[.)]){1,6}[ \t]+"),  # a longer number is a year, wrapped onto this line
 }
 """How lines begin behind white space; what is none of these is prose."""
 
@@ -34,7 +35,8 @@ class Sentence:
         end: Where it ends.
         text: It, on one line; a row as its cells, each behind the name of its column: "Ticket: Adult; Price: £9".
         kind: "heading" is one of Markdown, or a line of prose without the mark that ends a sentence, in a text that has
-            sentences; "header" names the columns of a table.
+            sentences, which may have a number unless other numbers are above and below it; "header" names the columns
+            of a table.
     """
 
     start: int
@@ -49,7 +51,8 @@ def find_sentences(text: str) -> list[Sentence]:
     Raises:
         MissingDependencyError: the package sentencex is not installed.
     """
-    found = [(sentence, block) for block in _blocks(text) for sentence in _sentences_of(block, text)]
+    blocks = _with_numbered_headings(list(_blocks(text)), text)
+    found = [(sentence, block) for block in blocks for sentence in _sentences_of(block, text)]
     if any(sentence.kind in ("sentence", "row") for sentence, _ in found):
         return [sentence for sentence, _ in found]
     return [replace(sentence, kind="sentence") if block.kind == "prose" else sentence for sentence, block in found]
@@ -76,7 +79,7 @@ def _blocks(text: str) -> Iterator[_Block]:
         kind, indent = _kind_of(line[0])
         if kind == "prose" and columns is not None:
             kind = "row"
-        if block and kind == "prose" and block.kind in ("prose", "item"):
+        if block and kind == "prose" and block.kind in ("prose", "item", "number"):
             block = block._replace(end=line.end())
             continue
         if block:
@@ -89,6 +92,14 @@ def _blocks(text: str) -> Iterator[_Block]:
         block = _Block(kind, line.start() + indent, line.end(), columns or ()) if has_text else None
     if block:
         yield block
+
+
+def _with_numbered_headings(blocks: Sequence[_Block], text: str) -> Iterator[_Block]:
+    """Blocks, where a numbered line alone above a paragraph is taken for what it would be without the number."""
+    for before, block, behind in zip((None, *blocks), blocks, (*blocks[1:], None), strict=False):
+        is_alone = behind is not None and behind.kind == "prose" and text.count("\n", block.end, behind.start) > 1
+        is_item = block.kind != "number" or not is_alone or (before is not None and before.kind == "number")
+        yield block if is_item else block._replace(kind="prose")
 
 
 def _kind_of(line: str) -> tuple[_Kind, int]:

@@ -245,6 +245,14 @@ def test_each_claim_has_one_verdict(
     )
 
 
+def test_labels_that_only_count_are_no_numbers_of_a_claim() -> None:
+    answer = (
+        "**Step 1:** Open it. [1]\n**Step 2:** Shut it. [1]\nRoom 2: shut. [1]\nStep 7: Run. [1]\nStep 3) 3 go. [1]"
+    )
+    claims = ClaimChecker(passages("Open and shut it, then run.")).claims(answer)
+    assert [claim.missing for claim in claims] == [(), (), ("2",), ("7",), ("3",)]
+
+
 def test_a_judge_reads_once_what_is_cited_and_not_quoted() -> None:
     found = passages("Mars is red because of rust.", "Venus is hot.")
     judge = FixedJudge({"rust": 0.5})

@@ -118,22 +118,12 @@ def test_only_neighbouring_sentences_are_quoted(first: int, last: int) -> None:
         ("It was cast in 1887 and weighs 12.500 kg at 8:05.", ()),
         ("It was cast in 1888 and weighs 2,500 kg at 08:06.", ("1888", "2,500", "08:06")),
         ("٣٢ 鐘の重さは32キログラムです。", ("32",)),
-        ("The lamp was a gift of Queen Anne Stuart, said Mary Tarn.", ("Queen Anne Stuart",)),
-        ("Mary Tarns rang it", ()),
-        ("The keeper of the Tarn Point rang it", ()),
-        ("The bell rings on Sunday in Ostrel", ()),  # single words may be nouns, as in German
-        ("Museum Opening Hours And Other Things", ()),  # a title
-        ("Nobody rang it. Queen Anne did.", ()),
         ('The sign says "do not ring" and “Ring it twice”.', ("Ring it twice",)),
     ],
 )
 def test_what_no_passage_has_is_named(claim: str, missing: tuple[str, ...]) -> None:
     passages = ["The bell was cast in 1887.", "It weighs 12 500 kg. The sign says: Do not ring! 8.05, by Mary Tarn."]
     assert find_missing(claim, passages) == missing
-
-
-def test_names_are_not_compared_with_another_script() -> None:
-    assert find_missing("The bell was rung by Mary Tarn.", ["鐘の重さは31キログラムです。"]) == ()
 
 
 ADVERSARIAL = ("swapped", "negation", "qualifier", "number", "condition", "entity", "unstated")

@@ -14,6 +14,11 @@ from jina_rag.rag.text.sentences import find_sentences, sentence_spans
         pytest.param("A line that\n  goes on. Another.", ["A line that goes on.", "Another."], id="wrapped"),
         pytest.param("# Title\n\nText here.\n\nSet\n===\n\n---", ["# Title", "Text here.", "# Set"], id="headings"),
         pytest.param("- 2 kg of\n  fish\n- salt\n1. Boil it.", ["2 kg of fish", "salt", "Boil it."], id="lists"),
+        pytest.param(
+            "3.2. Wages\n\nThey rise.\n\n4. Breaks are short.\n\nYes.\n\n1. a\n2. b\n\nDone.",
+            ["# Wages", "They rise.", "Breaks are short.", "Yes.", "a", "b", "Done."],
+            id="numbered",
+        ),
         pytest.param("> Quoted words.", ["Quoted words."], id="quote"),
         pytest.param("VHF RADIO\n\nChannel 12 is ours.", ["# VHF RADIO", "Channel 12 is ours."], id="label"),
         pytest.param("channel 12 is ours\n\nask bob", ["channel 12 is ours", "ask bob"], id="no full stops"),
