@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _MOST_CHANGES = 10
 _MOST_NOTES = 20
+_MOST_FOLDERS = 5
 
 _RETRY = Annotated[bool, typer.Option("--retry-failed", help="Retry unchanged files that failed before.")]
 
@@ -252,12 +253,21 @@ def _print_all(report: "SyncReport", documents: "DocumentIndex", *, as_json: boo
 
 
 def _print_report(report: "SyncReport", folder: Path, n_chunks: int) -> None:
+    from jina_rag.rag.store.keeping import DAYS_KEPT
+
     names = ("added", "updated", "moved", "removed", "unchanged", "failed")
     counts = [f"{len(getattr(report, name))} {name}" for name in names if getattr(report, name)]
     place = one_line(relative(str(folder)))
     typer.echo(f"{', '.join(counts) or 'Nothing to do'}. The index {place} has {counted(n_chunks, 'chunk')}.")
     _print_regrouped(report)
     print_failures(report.failed)
+    if report.gone_folders:
+        shown = ", ".join(map(relative, report.gone_folders[:_MOST_FOLDERS]))
+        more = f" and {n_more:,} more" if (n_more := len(report.gone_folders) - _MOST_FOLDERS) > 0 else ""
+        print_notice(
+            f"Removed with all their documents, because they are gone from the disk: {shown}{more}. Should they come "
+            f"back within {DAYS_KEPT} days, the next sync adds them again without embedding anything."
+        )
     if report.withheld:
         print_notice("If they are gone for good, remove them with: jina-rag sync --yes")
     if report.skipped:
@@ -293,6 +303,7 @@ def _report_as_dict(report: "SyncReport", n_chunks: int, notes: list[tuple[str, 
         ],
         "moved": [{"from": old, "to": new} for old, new in report.moved],
         "removed": list(report.removed),
+        "gone_folders": list(report.gone_folders),
         "unchanged": list(report.unchanged),
         "failed": [asdict(failed) for failed in report.failed],
         "withheld": list(report.withheld),

@@ -58,6 +58,10 @@ def _print_status(state: "IndexStatus") -> None:
         lines.append(("Not read", str(state.skipped)))
     if state.n_with_notes:
         lines.append(("Notes", f"on {counted(state.n_with_notes, 'document')}; --documents shows them"))
+    if state.n_outdated:
+        lines.append(
+            ("Outdated", f"{counted(state.n_outdated, 'document')}, read by another version; sync reads them again")
+        )
     if state.removed:
         lines.append(("Removed", _some(state.removed)))
     if state.is_being_written:
@@ -84,6 +88,7 @@ def _status_as_dict(state: "IndexStatus", documents: "list[IndexedDocument] | No
         "tracked_paths": [asdict(path) for path in state.tracked_paths],
         "failed": [asdict(failed) for failed in state.failed],
         "documents_with_notes": state.n_with_notes,
+        "documents_outdated": state.n_outdated,
         "skipped": state.skipped.as_dict(),
         "removed": list(state.removed),
         "is_being_written": state.is_being_written,

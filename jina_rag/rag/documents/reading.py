@@ -10,7 +10,7 @@ from jina_rag.formatting import escaped
 from jina_rag.rag.documents.discovery import check_kind, local_path
 from jina_rag.rag.documents.headings import Heading
 from jina_rag.rag.documents.sandbox import ReadLimits, run_job
-from jina_rag.rag.documents.scans import scan_pages
+from jina_rag.rag.documents.scans import KeptScans, scan_pages
 from jina_rag.rag.documents.sources import source_of
 from jina_rag.rag.documents.types import Document, FileContent, Page
 
@@ -37,13 +37,20 @@ def read_document(
 
 
 def parse_document(
-    content: FileContent, limits: ReadLimits | None = None, *, scans: Collection[int] | None = None
+    content: FileContent,
+    limits: ReadLimits | None = None,
+    *,
+    scans: Collection[int] | None = None,
+    kept_scans: KeptScans | None = None,
 ) -> Document:
-    """Make a document of a file's content, in a child process. Arguments and errors as those of `read_document`."""
+    """Make a document of a file's content, in a child process. Arguments and errors as those of `read_document`.
+
+    Pages whose scans are in `kept_scans` are not read by OCR again; new scans are kept there.
+    """
     limits = limits or ReadLimits()
     result = run_job("read", content.path, content.data, limits)
     wanted = [number for number in result["scans"] if scans is None or number in scans]
-    scanned, notes = scan_pages(content, wanted, limits)
+    scanned, notes = scan_pages(content, wanted, limits, kept_scans)
     document = Document(
         source=source_of(content.path),
         title=result["title"] or escaped(content.path.stem),
@@ -55,7 +62,8 @@ def parse_document(
         notes=(*result["notes"], *notes),
         metadata=result["metadata"],
     )
-    if not any(page.text.strip() for page in document.pages):
+    is_blank = 0 < len(wanted) == len(scanned)  # a photograph, or empty sheets: OCR has seen all that there is
+    if not is_blank and not any(page.text.strip() for page in document.pages):
         reasons = " ".join(notes)
         raise DocumentError(f"{content.path} has no text. {reasons}{' ' * bool(reasons)}Leave it out.")
     return document

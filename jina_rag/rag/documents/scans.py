@@ -3,9 +3,10 @@
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from jina_rag.errors import DocumentError
 from jina_rag.formatting import counted
@@ -28,12 +29,13 @@ class PageScan:
         is_turned: Whether the page was not upright.
         n_unclear: How many lines were left out.
         boxes: Where the text is, four shares of the page for each character; negative where it is not on the page.
+            Scans that were kept have none.
     """
 
     page: Page
     is_turned: bool
     n_unclear: int
-    boxes: "array[float]"
+    boxes: "array[float]" = field(default_factory=lambda: array("f"))
 
     def line_boxes(self, start: int, end: int) -> list[Box]:
         """Where a span of the text is on the page as it is shown: a box for each line."""
@@ -49,6 +51,18 @@ class PageScan:
                     continue
             joined.append((left, top, right, bottom))
         return joined
+
+
+class KeptScans(Protocol):
+    """Scans of files, by SHA-256, that are kept for the next time that a file is read. Safe to call from threads."""
+
+    def scans(self, sha256: str) -> Mapping[int, PageScan | None]:
+        """The scans of a file's pages, by the page's number, as `scan_page` returned them."""
+        ...
+
+    def keep_scan(self, sha256: str, page: int, scan: PageScan | None) -> None:
+        """Keep the scan of a page."""
+        ...
 
 
 def scan_page(content: FileContent, number: int, limits: ReadLimits) -> PageScan | None:
@@ -76,8 +90,10 @@ def scan_page(content: FileContent, number: int, limits: ReadLimits) -> PageScan
     return scan
 
 
-def scan_pages(content: FileContent, numbers: Sequence[int], limits: ReadLimits) -> tuple[dict[int, Page], list[str]]:
-    """Read pages by OCR.
+def scan_pages(
+    content: FileContent, numbers: Sequence[int], limits: ReadLimits, kept: KeptScans | None = None
+) -> tuple[dict[int, Page], list[str]]:
+    """Read pages by OCR, those that are not kept from an earlier time.
 
     Returns:
         Those that have been read, by their number, and notes of how that went.
@@ -86,11 +102,18 @@ def scan_pages(content: FileContent, numbers: Sequence[int], limits: ReadLimits)
     scans: dict[int, PageScan] = {}
     notes: list[str] = []
 
+    known = kept.scans(content.sha256) if kept and asked else {}
+
     def read(number: int) -> PageScan | DocumentError | None:
+        if number in known:
+            return known[number]
         try:
-            return scan_page(content, number, limits)
+            scan = scan_page(content, number, limits)
         except DocumentError as error:
             return error
+        if kept:
+            kept.keep_scan(content.sha256, number, scan)
+        return scan
 
     with ThreadPoolExecutor(max(1, min(_MAX_AT_ONCE, available_cores() // 2))) as threads:
         for number, scan in zip(asked, threads.map(read, asked), strict=True):

@@ -16,6 +16,7 @@ from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.check import Problem, doctor
 from jina_rag.rag.indexing.export import ExportCallback, export_chunks
 from jina_rag.rag.indexing.opening import OWN_NAMES, find_catalog
+from jina_rag.rag.indexing.parsing import READING_VERSION
 from jina_rag.rag.indexing.reports import IndexStatus
 from jina_rag.rag.indexing.scan import as_sources, outermost
 from jina_rag.rag.store.catalog import Catalog
@@ -111,7 +112,8 @@ class IndexContents(Closeable):
             collections=self._catalog.collections(),
             tracked_paths=tuple(self._catalog.tracked_paths()),
             failed=tuple(self._catalog.failed()),
-            n_with_notes=self._catalog.count_documents(with_notes=True),
+            n_with_notes=self._catalog.count_documents_with_notes(),
+            n_outdated=self._catalog.count_documents_of_other_versions(READING_VERSION),
             skipped=outermost(self._catalog.skipped()),
             removed=tuple(sorted(self._catalog.removed())),
             is_being_written=is_being_written(self.folder),

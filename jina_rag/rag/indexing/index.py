@@ -310,7 +310,7 @@ class DocumentIndex(IndexContents):
         paths = as_sources(sources)
         with self._writing() as writer:
             gone = self._catalog.sources_below(paths)
-            writer.remove(gone)
+            writer.remove(gone, for_good=True)
             names = [item.path for item in self._catalog.tracked_paths()]
             names += [item.source for item in self._catalog.failed()]
             named = [name for name in names if any(is_below(name, path) for path in paths)]
@@ -337,7 +337,7 @@ class DocumentIndex(IndexContents):
             self._catalog.add_tracked_paths(
                 replace(item, collections=as_collections({*item.collections} - {name})) for item in others
             )
-            writer.remove(gone)
+            writer.remove(gone, for_good=True)
             self._keep_out(gone)
             self._catalog.set_collections(
                 {

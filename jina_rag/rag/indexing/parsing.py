@@ -15,6 +15,10 @@ from jina_rag.rag.documents.sources import source_of
 from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.types import FailedDocument, IndexedDocument, file_kind
 
+READING_VERSION = 1
+"""What documents are read with. It is raised when files become other chunks or other words: by a change of a reader, of
+the chunking or of full-text search. `sync` then reads all documents again, and embeds those chunks that are new."""
+
 _FILES_AHEAD = 64
 _BYTES_AHEAD = 32 * 2**20
 
@@ -115,9 +119,9 @@ class Parser:
         """What one file holds."""
         try:
             content = read_file(task.file.path)
-            if task.known and task.known.sha256 == content.sha256:
+            if task.known and (task.known.sha256, task.known.reading_version) == (content.sha256, READING_VERSION):
                 return UnchangedFile(task.source, len(content.data), content.mtime_ns)
-            document = parse_document(content)
+            document = parse_document(content, kept_scans=self._catalog)
         except (DocumentError, MissingDependencyError) as error:  # the package for this kind; others may be readable
             return task.failed(error)
         try:
@@ -137,6 +141,7 @@ class Parser:
             kind=file_kind(task.source),
             notes=document.notes,
             metadata=document.metadata,
+            reading_version=READING_VERSION,
         )
         return ParsedDocument(
             task=task,

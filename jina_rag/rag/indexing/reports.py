@@ -19,6 +19,7 @@ class SyncReport:
         unchanged: Sources that were left as they are.
         removed: Sources whose files are gone; `add` removes nothing.
         moved: Sources whose files were moved: before and now.
+        gone_folders: Folders that are gone as a whole with several documents, which are among the removed.
         failed: Sources that could not be read or embedded; what the index knew of them is kept. With them are the
             folders that could not be listed, and those from which too much is gone.
         withheld: Sources whose files are gone and that were kept, because too much is gone at once.
@@ -35,6 +36,7 @@ class SyncReport:
     unchanged: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     moved: tuple[tuple[str, str], ...] = ()
+    gone_folders: tuple[str, ...] = ()
     failed: tuple[FailedDocument, ...] = ()
     withheld: tuple[str, ...] = ()
     skipped: Skipped = field(default_factory=Skipped)
@@ -61,6 +63,7 @@ class IndexStatus:
         tracked_paths: The files and folders that `sync` searches.
         failed: Files that could not be added, and why.
         n_with_notes: How many documents have notes on how they were read.
+        n_outdated: How many documents another version of jina-rag has read; `sync` reads them again.
         skipped: What is in these folders and is not read, as of the last `add` or `sync`.
         removed: Files and folders in them that were removed from the index and stay out.
         is_being_written: Whether a process is writing at this moment.
@@ -75,6 +78,7 @@ class IndexStatus:
     tracked_paths: tuple[TrackedPath, ...]
     failed: tuple[FailedDocument, ...]
     n_with_notes: int
+    n_outdated: int
     skipped: Skipped
     removed: tuple[str, ...]
     is_being_written: bool

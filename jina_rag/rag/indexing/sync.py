@@ -10,7 +10,7 @@ from jina_rag.formatting import counted
 from jina_rag.rag.documents.sources import path_of, source_of
 from jina_rag.rag.indexing.index_model import IndexModel
 from jina_rag.rag.indexing.ingest import Ingestion, IngestionResult
-from jina_rag.rag.indexing.parsing import FileTask
+from jina_rag.rag.indexing.parsing import READING_VERSION, FileTask
 from jina_rag.rag.indexing.progress import AddProgressCallback, ProgressMeter, StopCallback
 from jina_rag.rag.indexing.reports import SyncReport
 from jina_rag.rag.indexing.scan import ScanResult, collections_by_place, covering, outermost
@@ -46,7 +46,7 @@ def make_plan(
     failed: Mapping[str, FailedDocument],
     collections_of: Callable[[str], tuple[str, ...]],
 ) -> Plan:
-    """Compare what was found with what the index knows, by sizes and times.
+    """Compare what was found with what the index knows, by sizes, times and the version that read it.
 
     Args:
         found: Files.
@@ -61,7 +61,7 @@ def make_plan(
         document, failure = known.get(source), failed.get(source)
         if failure and (failure.size, failure.mtime_ns) == state:
             plan.failed.append(failure)
-        elif not document or (document.size, document.mtime_ns) != state:
+        elif not document or (document.size, document.mtime_ns, document.reading_version) != (*state, READING_VERSION):
             plan.tasks.append(FileTask(file, collections, document))
         elif document.collections == collections:
             plan.unchanged.append(source)
@@ -114,7 +114,7 @@ class IndexWriter:
             result = Ingestion(self._catalog, self._model.embedder, self._follow, progress, should_stop).run(plan.tasks)
             self._catalog.add_failed(result.failed)
             if result.updated and not result.stopped:
-                self._catalog.forget_unused_vectors()
+                self._catalog.forget_unused()
         report = SyncReport(
             added=tuple(result.added),
             updated=tuple(sorted(result.updated)),
@@ -158,7 +158,7 @@ class IndexWriter:
             moved_from = {before for before, _ in _moved(duplicates, gone)}
             withheld = suspicious(below, gone - moved_from, places)
             gone -= {source for sources in withheld.values() for source in sources}
-        self.remove(sorted(gone))
+        self.remove(sorted(gone), for_good=False)
         failed = {item.source for item in self._catalog.failed()}
         gone_failed = {source for source in failed if source not in files and found.is_gone(source)}
         self._catalog.remove_tracked_paths(gone | gone_failed)
@@ -174,14 +174,15 @@ class IndexWriter:
             added=tuple(sorted(set(report.added) - {now for _, now in moved})),
             removed=tuple(sorted(gone - {before for before, _ in moved})),
             moved=moved,
+            gone_folders=_gone_folders(gone - {before for before, _ in moved}),
             withheld=tuple(sorted({source for sources in withheld.values() for source in sources})),
             failed=(*report.failed, *(_withheld(place, sources) for place, sources in withheld.items())),
         )
 
-    def remove(self, sources: Iterable[str]) -> None:
-        """Remove documents with their chunks and vectors."""
+    def remove(self, sources: Iterable[str], *, for_good: bool) -> None:
+        """Remove documents with their chunks, and with their vectors either at once or after some days."""
         if sources := list(sources):
-            self._catalog.remove(sources)
+            self._catalog.remove(sources, for_good=for_good)
             self._follow()
 
 
@@ -222,6 +223,16 @@ def _nearest_folder(source: str) -> str:
     return source_of(next(folder for folder in path_of(source).parents if folder.exists()))
 
 
+def _gone_folders(sources: Iterable[str]) -> tuple[str, ...]:
+    """The outermost folders that are not there any more and held at least `_FEWEST` of some documents."""
+    n_sources: Counter[str] = Counter()
+    for source in sources:
+        parents = path_of(source).parents
+        if gone := [folder for folder in parents if not os.path.lexists(folder)]:
+            n_sources[source_of(gone[-1])] += 1
+    return tuple(sorted(folder for folder, n in n_sources.items() if n >= _FEWEST))
+
+
 def _is_empty(folder: Path) -> bool:
     try:
         return not any(folder.iterdir())
@@ -232,8 +243,8 @@ def _is_empty(folder: Path) -> bool:
 def _withheld(folder: str, sources: Sequence[str]) -> FailedDocument:
     return FailedDocument(
         folder,
-        f"{counted(len(sources), 'document')} of {folder} are gone from the disk, which are kept in the index for now: "
-        "is a disk not mounted, or a folder renamed?",
+        f"{counted(len(sources), 'document')} of {folder} are gone from the disk. The index keeps them for now: a disk "
+        "may not be mounted, or a folder may have been moved.",
     )
 
 

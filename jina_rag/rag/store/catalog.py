@@ -18,7 +18,8 @@ import numpy as np
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.documents.discovery import Skipped
-from jina_rag.rag.store import faults, fulltext, journal, searching
+from jina_rag.rag.documents.scans import PageScan
+from jina_rag.rag.store import faults, fulltext, journal, keeping, searching
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.rows import (
     CHUNK_COLUMNS,
@@ -113,12 +114,17 @@ class Catalog:
             rows = connection.execute(f"SELECT source FROM documents WHERE {condition} ORDER BY source", parameters)  # noqa: S608 - ours
             return [source for (source,) in rows]
 
-    def count_documents(self, *, with_notes: bool = False) -> int:
-        """How many documents there are, or how many have notes."""
-        condition = "notes != '[]'" if with_notes else "TRUE"
-        with self._read() as connection:
-            count: int = connection.execute(f"SELECT count(*) FROM documents WHERE {condition}").fetchone()[0]  # noqa: S608 - ours
-            return count
+    def count_documents(self) -> int:
+        """How many documents there are."""
+        return self._count("documents")
+
+    def count_documents_with_notes(self) -> int:
+        """How many documents have notes on how they were read."""
+        return self._count("documents WHERE notes != '[]'")
+
+    def count_documents_of_other_versions(self, reading_version: int) -> int:
+        """How many documents were read with another version."""
+        return self._count("documents WHERE reading_version != ?", reading_version)
 
     def collections(self) -> dict[str, int]:
         """How many documents there are in each collection."""
@@ -287,12 +293,18 @@ class Catalog:
                 ids = (id_ for id_ in before | after if is_moved or before.get(id_) != after.get(id_))
                 journal.mark_dirty(connection, ids)
 
-    def remove(self, sources: Iterable[str]) -> None:
-        """Forget documents, their chunks and the vectors that nothing else has."""
+    def remove(self, sources: Iterable[str], *, for_good: bool) -> None:
+        """Forget documents and their chunks.
+
+        Args:
+            sources: The documents.
+            for_good: Forget the vectors and scans that nothing else has, too, and all others that are unused; else
+                they are kept for `keeping.DAYS_KEPT` days.
+        """
         with self._write() as connection:
             for source in sources:
                 journal.mark_dirty(connection, _delete(connection, source))
-            _forget_unused_vectors(connection)
+            keeping.forget_unused(connection, 0 if for_good else keeping.DAYS_KEPT)
 
     def set_collections(self, collections: Mapping[str, Sequence[str]]) -> None:
         """Put documents, named by source, into other collections."""
@@ -303,10 +315,20 @@ class Catalog:
                 ids = connection.execute("SELECT id FROM chunks WHERE source = ?", [source]).fetchall()
                 journal.mark_dirty(connection, [id_ for (id_,) in ids])
 
-    def forget_unused_vectors(self) -> None:
-        """Drop the vectors of texts that no chunk has any more."""
+    def forget_unused(self) -> None:
+        """Drop vectors and scans that nothing has had for `keeping.DAYS_KEPT` days."""
         with self._write() as connection:
-            _forget_unused_vectors(connection)
+            keeping.forget_unused(connection, keeping.DAYS_KEPT)
+
+    def scans(self, sha256: str) -> dict[int, PageScan | None]:
+        """What OCR has read on the pages of a file, without boxes, by page; None where the page's text says no less."""
+        with self._read() as connection:
+            return keeping.scans(connection, sha256)
+
+    def keep_scan(self, sha256: str, page: int, scan: PageScan | None) -> None:
+        """Keep what OCR has read on a page of a file."""
+        with self._write() as connection:
+            keeping.keep_scan(connection, sha256, page, scan)
 
     def touch(self, files: Iterable[tuple[str, int, int]]) -> None:
         """Note source, size and mtime of files that were written again with the same content."""
@@ -462,6 +484,11 @@ class Catalog:
         with self._write() as connection:
             faults.delete_orphans(connection)
 
+    def _count(self, rows: str, *parameters: int) -> int:
+        with self._read() as connection:
+            count: int = connection.execute(f"SELECT count(*) FROM {rows}", parameters).fetchone()[0]  # noqa: S608 - ours
+            return count
+
     def _read(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._database.transaction()
 
@@ -481,10 +508,7 @@ def _delete(connection: sqlite3.Connection, source: str) -> dict[str, Chunk]:
     query = f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE source = ?"  # noqa: S608
     chunks = [as_chunk(row) for row in connection.execute(query, [source])]
     fulltext.delete(connection, source)
+    keeping.date_scans(connection, source)
     connection.execute("DELETE FROM documents WHERE source = ?", [source])
     connection.execute("DELETE FROM chunks WHERE source = ?", [source])
     return {chunk.id: chunk for chunk in chunks}
-
-
-def _forget_unused_vectors(connection: sqlite3.Connection) -> None:
-    connection.execute("DELETE FROM vectors WHERE digest NOT IN (SELECT digest FROM chunks)")

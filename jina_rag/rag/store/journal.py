@@ -63,6 +63,7 @@ def swap_in(connection: sqlite3.Connection, fingerprint: Fingerprint, new_ids: M
     if _staged(connection) == fingerprint.to_json():
         connection.execute("DELETE FROM vectors")
         connection.execute("INSERT INTO vectors SELECT * FROM staged_vectors")
+        connection.execute("DELETE FROM unused_vectors")
     connection.execute("DELETE FROM staged_vectors")
     values = {"staged": "", "seal": "", "fingerprint": fingerprint.to_json()}
     connection.executemany("UPDATE meta SET value = ? WHERE key = ?", [(value, key) for key, value in values.items()])

@@ -11,6 +11,9 @@ import numpy as np
 
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.documents.discovery import Skipped
+from jina_rag.rag.documents.headings import Heading
+from jina_rag.rag.documents.scans import PageScan
+from jina_rag.rag.documents.types import Page
 from jina_rag.rag.store.types import IndexedDocument, StoredChunk, TrackedPath, text_digest
 from jina_rag.vectors import FloatArray
 
@@ -116,6 +119,25 @@ def as_metadata(text: str) -> dict[str, str]:
     if not (isinstance(values, dict) and all(isinstance(value, str) for value in values.values())):
         raise sqlite3.DatabaseError("metadata is damaged")
     return values
+
+
+def as_scan(number: int, text: str) -> PageScan | None:
+    """What OCR has read on a page, from its column."""
+    match _json(text):
+        case None:
+            return None
+        case [str() as content, list() as headings, bool() as is_turned, int() as n_unclear]:
+            if all(map(_is_heading, headings)):
+                page = Page(number, content, tuple(Heading(*heading) for heading in headings))
+                return PageScan(page, is_turned, n_unclear)
+    raise sqlite3.DatabaseError("a scan is damaged")
+
+
+def _is_heading(values: object) -> bool:
+    match values:
+        case [int(), str(), int(), int()]:
+            return True
+    return False
 
 
 def strings(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag.store import fulltext
 
-VERSION = 4
+VERSION = 5
 
 _TABLES = (
     # fingerprint, generation; seal: of the Chroma folder, see seal.py; staged: the fingerprint of a rebuild under way
@@ -16,7 +16,8 @@ _TABLES = (
     """CREATE TABLE documents (
         source TEXT PRIMARY KEY, title TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL, n_chunks INTEGER NOT NULL, added_at TEXT NOT NULL,
-        collections TEXT NOT NULL, kind TEXT NOT NULL, notes TEXT NOT NULL, metadata TEXT NOT NULL
+        collections TEXT NOT NULL, kind TEXT NOT NULL, notes TEXT NOT NULL, metadata TEXT NOT NULL,
+        reading_version INTEGER NOT NULL
     )""",
     """CREATE TABLE chunks (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, title TEXT NOT NULL,
@@ -25,6 +26,13 @@ _TABLES = (
     )""",
     "CREATE TABLE vectors (digest BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE staged_vectors (digest BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
+    # vectors that no chunk has any more, and since when, in seconds since 1970: see keeping.py
+    "CREATE TABLE unused_vectors (digest BLOB PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID",
+    # what OCR read on pages of files, as JSON, and when the file was last in the index
+    """CREATE TABLE scans (
+        sha256 TEXT NOT NULL, page INTEGER NOT NULL, model TEXT NOT NULL, content TEXT NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (sha256, page)
+    ) WITHOUT ROWID""",
     "CREATE TABLE dirty (id TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE tracked_paths (path TEXT PRIMARY KEY, collections TEXT NOT NULL, exclude TEXT NOT NULL)",
     # what lies in a tracked path and is not read, see discovery.Skipped

@@ -30,6 +30,7 @@ class IndexedDocument:
         kind: The ending of its name in lower case, such as ".pdf".
         notes: What people should know of how it was read, in sentences.
         metadata: What the file says about itself, such as "author" and "created" (ISO 8601).
+        reading_version: The `parsing.READING_VERSION` that it was read with; 0 if that is not known.
     """
 
     source: str
@@ -43,6 +44,7 @@ class IndexedDocument:
     kind: str = ""
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    reading_version: int = 0
 
 
 @dataclass(frozen=True)

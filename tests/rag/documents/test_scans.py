@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from jina_rag import Embedder
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.citations.source_context import Box, page_image, passage_boxes, read_source_context
 from jina_rag.rag.documents import ReadLimits, find_documents, read_document
 from jina_rag.rag.documents.formats.pdf import read_pdf
 from jina_rag.rag.documents.types import SourceFile
+from jina_rag.rag.retrieval.highlights import best_sentences
+from jina_rag.rag.retrieval.retriever import Retriever
+from tests.index_files import database
 from tests.rag.documents.pdf import PICTURE, draw_page, write_contents
 
 FIRST = ("The keeper climbed the stairs every evening.", "Edith Marrable rowed out in the gale.")
 SECOND = ("The pump of the lamp needs clean water.", "Admission is four pounds on Tuesdays.")
+QUESTIONS = (
+    ("How often did the keeper go up the stairs?", "Who went out in a boat during the storm?"),
+    ("What must the pump be filled with?", "How much is a ticket?"),
+)
 TEXT = "BT /F1 12 Tf 72 720 Td (Some text) Tj ET"
 
 
@@ -30,22 +38,43 @@ def scan(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_sentence_of_a_scan_is_found_and_marked_on_its_page(index: DocumentIndex, scan: Path) -> None:
+def test_each_sentence_of_a_scan_answers_its_question_and_is_marked_on_its_page(
+    tmp_path: Path, minilm: Embedder, scan: Path
+) -> None:
+    index = DocumentIndex.create_or_open(tmp_path / "index", minilm)
+    with Retriever(index) as retriever:
+        index.add([scan])
+        (document,) = index.documents()
+        assert document.notes[0].startswith(
+            "OCR (PP-OCRv6 small: Chinese, Japanese and languages in Latin letters) read"
+        )
+        assert document.notes[1:] == ("To be read, page 2 had to be turned.",)
+        for number, (sentences, questions) in enumerate(zip((FIRST, SECOND), QUESTIONS, strict=True), start=1):
+            for place, (sentence, question) in enumerate(zip(sentences, questions, strict=True)):
+                found = retriever.retrieve(question)
+                chunk, best = found[0].chunk, best_sentences(question, found, minilm)[0]
+                assert (chunk.page, best.number, chunk.text[best.start : best.end]) == (number, 1, sentence)
+                assert read_source_context(chunk).text == chunk.text
+                spans = [(chunk.start, chunk.end), (chunk.start + best.start, chunk.start + best.end)]
+                whole, (box,) = passage_boxes(scan, number, spans, chunk.text)
+                assert len(whole) == 2
+                assert box == pytest.approx(_place_of(sentence, number, place), abs=0.06)
+
+
+def test_a_page_is_read_by_ocr_once_as_long_as_its_file_is_known(index: DocumentIndex, scan: Path) -> None:
     index.add([scan])
-    (document,) = index.documents()
-    assert document.notes[0].startswith("OCR (PP-OCRv6 small: Chinese, Japanese and languages in Latin letters) read")
-    assert document.notes[1:] == ("To be read, page 2 had to be turned.",)
-    for number, sentences in enumerate((FIRST, SECOND), start=1):
-        for place, sentence in enumerate(sentences):
-            chunk = index.candidates(sentence, index.embedder.embed_query(sentence), 1)[0].chunk
-            assert (chunk.page, sentence in chunk.text) == (number, True)
-            assert read_source_context(chunk).text == chunk.text
-            start = chunk.start + chunk.text.index(sentence)
-            whole, (box,) = passage_boxes(
-                scan, number, [(chunk.start, chunk.end), (start, start + len(sentence))], chunk.text
-            )
-            assert len(whole) == 2
-            assert box == pytest.approx(_place_of(sentence, number, place), abs=0.06)
+    with database(index.folder) as connection:
+        connection.execute("UPDATE scans SET content = replace(content, 'lamp', 'kept scan')")
+        connection.execute("UPDATE documents SET reading_version = 0")
+    index.sync()
+    assert "The pump of the kept scan needs" in index.chunks_of(str(scan))[1].text
+    scan = scan.rename(scan.with_name("moved.pdf"))
+    assert index.sync().removed
+    index.add([scan])
+    assert "The pump of the kept scan needs" in index.chunks_of(str(scan))[1].text
+    index.remove([scan])
+    with database(index.folder) as connection:
+        assert connection.execute("SELECT * FROM scans").fetchall() == []
 
 
 def _place_of(sentence: str, number: int, place: int) -> Box:
@@ -94,17 +123,18 @@ def test_columns_are_read_one_after_the_other_and_rows_of_tables_across(tmp_path
         assert text == " ".join((*FIRST, *SECOND, "Part Width K0001 Twelve K0002 Fourteen"))
 
 
-def test_what_ocr_does_not_read_is_said(tmp_path: Path) -> None:
+def test_what_ocr_does_not_read_is_said(index: DocumentIndex, tmp_path: Path) -> None:
     path, blank = tmp_path / "a.pdf", draw_page([""])
     draw_page(FIRST).save(path, save_all=True, append_images=[blank, blank])
     assert read_document(path).notes[1:] == ("OCR found no text on pages 2 and 3.",)
     limit = "OCR reads at most 2 pages of a file: 1 more was not read."
     assert read_document(path, ReadLimits(max_scans=2)).notes[1:] == ("OCR found no text on page 2.", limit)
-    blank.save(tmp_path / "b.png")
+    blank.save(tmp_path / "photo.png")
     with pytest.raises(DocumentError, match=r"OCR could not read page 1: .*longer than 0\.01 seconds"):
-        read_document(tmp_path / "b.png", ReadLimits(scan_seconds=0.01))
-    with pytest.raises(DocumentError, match=r"b\.png has no text\. OCR found no text on page 1\."):
-        read_document(tmp_path / "b.png")
+        read_document(tmp_path / "photo.png", ReadLimits(scan_seconds=0.01))
+    report = index.add([tmp_path / "photo.png"])
+    (photo,) = index.documents()
+    assert (report.failed, photo.n_chunks, photo.notes) == ((), 0, ("OCR found no text on page 1.",))
 
 
 def test_without_ocr_the_note_says_how_to_get_it(tmp_path: Path, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from jina_rag.rag.documents.types import FileContent
 from jina_rag.rag.indexing import ingest as ingestion
 from jina_rag.rag.indexing import parsing
 from jina_rag.rag.indexing.index import DocumentIndex, SyncReport
+from jina_rag.rag.store import keeping
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
 from tests.index_files import chroma_collection, database, whole_contents
@@ -368,6 +369,50 @@ def test_a_folder_that_is_suddenly_empty_is_not_removed_either(index: DocumentIn
     assert _counts(index.sync()) == {"unchanged": 3, "failed": 1}
     (notes / "usb").rmdir()
     assert _counts(index.sync()) == {"unchanged": 3, "removed": 2}
+
+
+def test_a_folder_that_comes_back_is_not_embedded_again(
+    index: DocumentIndex, notes: Path, tmp_path: Path, embedder: CountingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (notes / "usb" / "deep").mkdir(parents=True)
+    for name in ("a.txt", "deep/b.txt"):
+        (notes / "usb" / name).write_text(f"The text of {name}.")
+    index.add([notes])
+    embedder.texts.clear()
+
+    def go_and_come_back() -> None:
+        (notes / "usb").rename(tmp_path / "away")
+        report = index.sync()
+        assert (len(report.removed), report.gone_folders) == (2, (str(notes / "usb"),))
+        (tmp_path / "away").rename(notes / "usb")
+        assert _counts(index.sync()) == {"added": 2, "unchanged": 3}
+
+    go_and_come_back()
+    assert embedder.texts == []
+    monkeypatch.setattr(keeping, "MOST_VECTORS", 1)
+    go_and_come_back()
+    assert len(embedder.texts) == 1
+    embedder.texts.clear()
+    monkeypatch.setattr(keeping, "DAYS_KEPT", -1)
+    go_and_come_back()
+    assert len(embedder.texts) == 2
+
+    embedder.texts.clear()
+    index.remove([notes / "mars.md"])  # at the user's wish: nothing is kept
+    index.add([notes / "mars.md"])
+    assert len(embedder.texts) == 1
+
+
+def test_what_another_version_has_read_is_read_again(
+    index: DocumentIndex, notes: Path, embedder: CountingEmbedder
+) -> None:
+    index.add([notes])
+    with database(index.folder) as connection:
+        connection.execute("UPDATE documents SET reading_version = 0 WHERE kind = '.txt'")
+    assert index.status().n_outdated == 2
+    embedder.texts.clear()
+    assert _counts(index.sync()) == {"updated": 2, "unchanged": 1}
+    assert (index.status().n_outdated, embedder.texts) == (0, [])
 
 
 def test_files_that_move_are_not_lost(index: DocumentIndex, notes: Path) -> None:

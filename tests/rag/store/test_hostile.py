@@ -232,7 +232,7 @@ def test_sources_are_found_with_the_separator_of_windows(
     monkeypatch.setattr(filters, "SEPARATOR", "\\")
     condition, parameters = Filters(sources=[source]).condition()
     with Database(tmp_path / "index.sqlite3").transaction(create=True) as connection:
-        row = ["C:\\notes\\mars.md", "", "", 0, 0, 0, "", "", "", "[]", "{}"]
+        row = ["C:\\notes\\mars.md", "", "", 0, 0, 0, "", "", "", "[]", "{}", 0]
         connection.execute(f"INSERT INTO documents VALUES ({', '.join('?' * len(row))})", row)
         found = connection.execute(f"SELECT source FROM documents WHERE {condition}", parameters).fetchall()
     assert bool(found) == expected
