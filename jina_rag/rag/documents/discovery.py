@@ -245,7 +245,7 @@ def check_kind(path: Path) -> None:
             raise MissingDependencyError.for_extra("rapidocr", "ocr")
         raise DocumentError(
             f"{path} isn't a supported file type. Add PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), "
-            "OpenDocument (.odt, .ods), RTF, EPUB, HTML, Markdown, text, CSV, JSON, mail (.eml), source code or "
+            "OpenDocument (.odt, .ods, .odp), RTF, EPUB, HTML, Markdown, text, CSV, JSON, mail (.eml), source code or "
             "pictures (PNG, JPEG, TIFF, WebP)."
         )
 

@@ -109,6 +109,11 @@ class SourceFile:
             yield item
             self.n_characters += count(item)
 
+    def note_left_out(self, left_out: Mapping[str, int]) -> None:
+        """Add a note on what was left out: how many things of each kind, by what it is called there."""
+        if counts := ", ".join(f"{name} ({n:,})" for name, n in sorted(left_out.items()) if n > 0):
+            self.notes.append(f"Left out: {counts}.")
+
 
 Reader = Callable[[SourceFile], Document]
 """Turns the content of a file into a document."""

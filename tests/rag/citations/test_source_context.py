@@ -70,7 +70,7 @@ def test_a_passage_and_a_part_of_it_are_found_together(pdf: Path) -> None:
 
 
 def test_what_is_cited_is_marked_more_strongly_than_its_passage(pdf: Path) -> None:
-    passage = read_document(pdf).pages[0].text.split("\n\n")[0]
+    passage = next(part for part in read_document(pdf).pages[0].text.split("\n\n") if "Place 1." in part)
     boxes, (cited,) = _boxes_of(pdf, 1, passage), _boxes_of(pdf, 1, "Place 1.")
     picture = Image.open(io.BytesIO(page_image(pdf, 1, boxes, cited=[cited], width=600))).convert("RGB")
 

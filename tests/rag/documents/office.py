@@ -140,6 +140,6 @@ def write_odt(path: Path, body: str, styles: str = "", parts: Mapping[str, str] 
 
 def odf(content: str) -> str:
     """A part of an OpenDocument file."""
-    names = ("office", "style", "text", "table", "draw", "svg", "xlink", "chart", "meta", "dc")
+    names = ("office", "style", "text", "table", "draw", "svg", "xlink", "chart", "meta", "dc", "presentation")
     spaces = " ".join(f'xmlns:{name}="urn:{name}"' for name in names)
     return f"<office:document {spaces}>{content}</office:document>"

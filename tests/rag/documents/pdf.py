@@ -1,6 +1,6 @@
 """PDF files made by hand, small enough to read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +84,82 @@ def write_objects(path: Path, objects: Sequence[str], *, encryption: str = "") -
     xref = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}startxref\n{len(body)}\n%%EOF\n"
     path.write_bytes(body + xref.encode())
     return path
+
+
+PDF_PRINT = {
+    "running header": "BT /F1 10 Tf 72 800 Td (%s) Tj ET",
+    "body": "BT /F1 12 Tf 72 720 Td (%s) Tj ET",
+    "rotated": "BT /F1 12 Tf 0 1 -1 0 50 300 Tm (%s) Tj ET",
+    "invisible": "BT /F1 12 Tf 3 Tr 72 600 Td (%s) Tj ET 0 Tr /X1 Do",
+    "form XObject": "BT /F1 12 Tf 2 2 Td (%s) Tj ET",
+    "stamps": "BT /F1 12 Tf 2 2 Td (%s) Tj ET",
+    "optional content": "/OC /MC0 BDC BT /F1 12 Tf 72 500 Td (%s) Tj ET EMC",
+    "footnote": "BT /F1 8 Tf 72 80 Td (%s) Tj ET",
+    "attached file": "%s",
+    "checkbox": "/%s",
+}
+"""Parts of a page that Latin-1 can be written in."""
+PDF_STRINGS = {
+    **{name: f"/{name.capitalize()} %s" for name in ("title", "author", "subject", "keywords")},
+    "bookmark": "/Title %s",
+    "field": "/V %s",
+    **dict.fromkeys(("comment", "free text", "highlight"), "/Contents %s"),
+    "alternative text": "/Alt %s",
+}
+"""Parts that anything can be written in."""
+
+
+def write_full_pdf(path: Path, words: Mapping[str, str]) -> Path:
+    """A PDF of three pages with a word in each part of `PDF_PRINT` and `PDF_STRINGS`."""
+    text = {name: part % words[name] for name, part in PDF_PRINT.items()}
+    text |= {name: part % f"<FEFF{words[name].encode('utf-16-be').hex()}>" for name, part in PDF_STRINGS.items()}
+    shown = " ".join(text[name] for name in ("body", "rotated", "invisible", "optional content", "footnote"))
+    contents = [shown, *(f"BT /F1 12 Tf 72 720 Td (Page {number}) Tj ET" for number in (2, 3))]
+    resources = "/Font << /F1 3 0 R >> /Properties << /MC0 26 0 R >> /XObject << /X1 24 0 R >>"
+    page = f"/Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Resources << {resources} >>"
+    widget = "/Type /Annot /Subtype /Widget"
+    form = f"/Type /XObject /Subtype /Form /BBox [0 0 200 50] /Resources << {resources} >>"
+    entries = [
+        "/Type /Catalog /Pages 2 0 R /Outlines 11 0 R /MarkInfo << /Marked true >> /StructTreeRoot 13 0 R "
+        "/AcroForm << /Fields [17 0 R 18 0 R 19 0 R] /DA (/F1 12 Tf) >> "
+        "/Names << /EmbeddedFiles << /Names [(attachment.txt) 15 0 R] >> >> "
+        "/OCProperties << /OCGs [26 0 R] /D << /OFF [26 0 R] >> >>",
+        "/Type /Pages /Count 3 /Kids [5 0 R 6 0 R 7 0 R]",
+        "/Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding",
+        f"{' '.join(text[name] for name in ('title', 'author', 'subject', 'keywords'))} "
+        "/CreationDate (D:20240131120000+01'00') /ModDate (D:2024)",
+        f"{page} /Contents 8 0 R /StructParents 0 /Annots [17 0 R 18 0 R 19 0 R]",
+        f"{page} /Contents 9 0 R /Annots [20 0 R 21 0 R 22 0 R 23 0 R]",
+        f"{page} /Contents 10 0 R",
+        *(f"stream {text['running header']} {content}" for content in contents),
+        "/Type /Outlines /First 12 0 R /Last 12 0 R /Count 1",
+        f"{text['bookmark']} /Parent 11 0 R /Dest [6 0 R /Fit]",
+        "/Type /StructTreeRoot /K 14 0 R /ParentTree << /Nums [0 [14 0 R]] >>",
+        f"/Type /StructElem /S /Figure /P 13 0 R /Pg 5 0 R {text['alternative text']} /K 0",
+        "/Type /Filespec /F (attachment.txt) /UF (attachment.txt) /EF << /F 16 0 R >>",
+        f"/Type /EmbeddedFile stream {text['attached file']}",
+        f"{widget} /FT /Tx /T (f1) /TU (Your name) {text['field']} /Rect [72 400 272 420]",
+        f"{widget} /FT /Btn /T (agreed) /V {text['checkbox']} /AS {text['checkbox']} /Rect [72 370 92 390] "
+        f"/AP << /N << {text['checkbox']} 24 0 R /Off 24 0 R >> >>",
+        f"{widget} /FT /Tx /T (pin) /Ff 8192 /V (secret) /Rect [72 340 272 360]",
+        f"/Type /Annot /Subtype /Text {text['comment']} /T (Ann) /Rect [300 700 320 720]",
+        f"/Type /Annot /Subtype /FreeText {text['free text']} /DA (/F1 12 Tf) /Rect [300 600 400 620]",
+        "/Type /Annot /Subtype /Stamp /AP << /N 25 0 R >> /Rect [300 500 500 550]",
+        f"/Type /Annot /Subtype /Highlight {text['highlight']} /QuadPoints [72 730 99 730 72 718 99 718] "
+        "/Rect [72 718 99 730]",
+        f"{form} stream {text['form XObject']}",
+        f"{form} stream {text['stamps']}",
+        "/Type /OCG /Name (Layer)",
+    ]
+    return write_objects(path, [_object(entry) for entry in entries])
+
+
+def _object(entry: str) -> str:
+    """A dictionary, with the stream that stands behind it."""
+    dictionary, is_stream, content = entry.partition("stream ")
+    if not is_stream:
+        return f"<< {dictionary} >>"
+    return f"<< {dictionary} /Length {len(content.encode('latin-1'))} >>\nstream\n{content}\nendstream"
 
 
 def draw_page(lines: Sequence[str], *, size: int = 22) -> Image.Image:

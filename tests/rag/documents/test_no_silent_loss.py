@@ -19,6 +19,7 @@ from tests.rag.documents.office import (
     write_odt,
     write_pptx,
 )
+from tests.rag.documents.pdf import PDF_PRINT, PDF_STRINGS, write_full_pdf
 
 Words = Mapping[str, str]
 
@@ -107,6 +108,19 @@ ODT_META = {
     **{name: f"<dc:{name}>%s</dc:{name}>" for name in ("title", "subject", "description")},
 }
 
+ODP_BODY = {
+    "title": '<draw:frame presentation:class="title"><draw:text-box><text:p>%s</text:p></draw:text-box></draw:frame>',
+    "cell": "<draw:frame><table:table><table:table-row><table:table-cell/><table:table-cell><text:p>%s</text:p>"
+    "</table:table-cell></table:table-row></table:table></draw:frame>",
+    "group": "<draw:g><draw:custom-shape><text:p>%s</text:p></draw:custom-shape></draw:g>",
+    **{name: ODT_BODY[name] for name in ("comment", "box on the page")},
+    "alternative text": "<draw:frame><draw:image/><svg:desc>%s</svg:desc></draw:frame>",
+    "speaker": "<presentation:notes><draw:page-thumbnail/><draw:frame presentation:class='notes'><draw:text-box>"
+    "<text:p>%s</text:p></draw:text-box></draw:frame></presentation:notes>",
+}
+ODP_MASTER = {"master": "<draw:custom-shape><text:p>%s</text:p></draw:custom-shape>"}
+ODP_FOOTERS = {"footer": "<presentation:footer-decl presentation:name='f'>%s</presentation:footer-decl>"}
+
 RTF = {
     "title": r"{\info{\title %s}}",
     "author": r"{\info{\author %s}}",
@@ -150,6 +164,14 @@ def _write_odt(path: Path, words: Words) -> object:
     return write_odt(path, _all(ODT_BODY, words), _all(ODT_PAGES, words), {"meta.xml": odf(_all(ODT_META, words))})
 
 
+def _write_odp(path: Path, words: Words) -> object:
+    page = f'<draw:page draw:master-page-name="M">{_all(ODP_BODY, words)}</draw:page>'
+    content = f"<office:presentation>{_all(ODP_FOOTERS, words)}{page}{page}</office:presentation>"
+    master = f'<style:master-page style:name="M">{_all(ODP_MASTER, words)}</style:master-page>'
+    parts = {"content.xml": odf(f"<office:body>{content}</office:body>"), "meta.xml": odf(_all(ODT_META, words))}
+    return write_odt(path, "", master, parts)
+
+
 def _write_rtf(path: Path, words: Words) -> object:
     units = {name: memoryview(word.encode("utf-16-le")).cast("H") for name, word in words.items()}
     escaped = {name: "".join(f"\\u{unit - 65536 * (unit > 32767)}?" for unit in word) for name, word in units.items()}
@@ -157,12 +179,15 @@ def _write_rtf(path: Path, words: Words) -> object:
 
 
 FORMATS: dict[str, tuple[Callable[[Path, Words], object], list[str]]] = {
+    ".pdf": (write_full_pdf, [*PDF_PRINT, *PDF_STRINGS]),
     ".docx": (_write_docx, [*DOCX_BODY, *DOCX_PARTS, *PROPERTIES]),
     ".pptx": (_write_pptx, [*PPTX_SHAPES, *PPTX_PARTS, *PROPERTIES]),
     ".odt": (_write_odt, [*ODT_BODY, *ODT_PAGES, *ODT_META]),
+    ".odp": (_write_odp, [*ODP_BODY, *ODP_MASTER, *ODP_FOOTERS, *ODT_META]),
     ".rtf": (_write_rtf, list(RTF)),
 }
 WILD = st.text(st.characters(categories=["L", "Nd"]), max_size=12)
+PRINTABLE = st.text(st.characters(categories=["L", "Nd"], max_codepoint=255), max_size=12)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -170,7 +195,9 @@ WILD = st.text(st.characters(categories=["L", "Nd"]), max_size=12)
 @given(data=st.data())
 def test_every_word_is_found_or_noted(tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject) -> None:
     write, parts = FORMATS[kind]
-    words = {name: f"q{number}x{data.draw(WILD)}q" for number, name in enumerate(dict.fromkeys(parts))}
+    narrow = PDF_PRINT if kind == ".pdf" else ()
+    drawn = {name: data.draw(PRINTABLE if name in narrow else WILD) for name in parts}
+    words = {name: f"q{number}x{word}q" for number, (name, word) in enumerate(drawn.items())}
     path = tmp_path_factory.mktemp("lost") / f"a{kind}"
     write(path, words)
     document = read_document(path)

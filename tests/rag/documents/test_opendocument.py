@@ -163,3 +163,24 @@ def test_encrypted_and_other_files_are_refused(tmp_path: Path) -> None:
         read_document(write_zip(tmp_path / "a.odt", encrypted))
     with pytest.raises(DocumentError, match="has no content"):
         read_document(write_zip(tmp_path / "b.odt", {"mimetype": "x"}))
+
+
+def test_the_slides_of_a_presentation_are_pages(tmp_path: Path) -> None:
+    style = "<style:drawing-page-properties presentation:visibility='hidden'/>"
+    frame = "<draw:frame {}><draw:text-box><text:p>{}</text:p></draw:text-box></draw:frame>"
+    notes = f"<presentation:notes><draw:page-thumbnail/>{frame.format('', 'Say it slowly')}</presentation:notes>"
+    comment = "<office:annotation><dc:creator>Ann</dc:creator><text:p>Too long</text:p></office:annotation>"
+    title = frame.format('presentation:class="title"', "The lamp")
+    slides = (
+        f"<draw:page>{comment}{frame.format('', 'Oil')}{title}{notes}</draw:page>"
+        f"<draw:page draw:style-name='H'>{frame.format('', 'Spare')}</draw:page>"
+    )
+    content = odf(
+        f"<office:automatic-styles><style:style style:name='H'>{style}</style:style></office:automatic-styles>"
+        f"<office:body><office:presentation>{slides}</office:presentation></office:body>"
+    )
+    document = read_document(write_odt(tmp_path / "a.odp", "", parts={"content.xml": content}))
+    texts = [page.text for page in document.pages]
+    assert texts == ["# The lamp\n\nComment by Ann: Too long\n\nOil\n\nNotes: Say it slowly", "Spare"]
+    assert document.title == "The lamp"
+    assert document.notes == ("Slides that are hidden in the show were read: 2.",)

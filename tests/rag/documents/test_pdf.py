@@ -7,12 +7,14 @@ import pytest
 from jina_rag.rag.citations.source_context import passage_boxes
 from jina_rag.rag.documents import Document, read_document
 from tests.rag.documents.pdf import (
+    PDF_PRINT,
+    PDF_STRINGS,
     PICTURE,
     PdfLine,
     paragraph,
     write_contents,
+    write_full_pdf,
     write_laid_out_pdf,
-    write_objects,
     write_pdf,
 )
 
@@ -58,7 +60,7 @@ def test_where_most_letters_are_large_there_are_no_headings(tmp_path: Path) -> N
     assert not _read(tmp_path, [lines]).pages[0].headings
 
 
-def test_running_headers_and_page_numbers_are_left_out(tmp_path: Path) -> None:
+def test_running_headers_and_page_numbers_are_kept_once(tmp_path: Path) -> None:
     pages = [
         [
             PdfLine("Ostrel Light" if number % 2 else "The Museum", bottom=810, size=9),
@@ -67,10 +69,13 @@ def test_running_headers_and_page_numbers_are_left_out(tmp_path: Path) -> None:
         ]
         for number in range(1, 7)
     ]
-    document = _read(tmp_path, pages)
-    for number, page in enumerate(document.pages, start=1):
-        assert page.text.startswith("The keeper")
-        assert page.text.endswith(f"This is number {number}.")
+    texts = [page.text for page in _read(tmp_path, pages).pages]
+    assert texts[0].startswith("Ostrel Light\n\nThe keeper")
+    assert texts[0].endswith("This is number 1.\n\nPage 1 of 6")
+    assert texts[1].startswith("The Museum\n\nThe keeper")
+    for number, text in enumerate(texts[2:], start=3):
+        assert text.startswith("The keeper")
+        assert text.endswith(f"This is number {number}.")
 
 
 def test_what_only_looks_like_a_running_header_stays(tmp_path: Path) -> None:
@@ -98,59 +103,19 @@ def test_a_book_is_read_within_the_limits(tmp_path: Path) -> None:
     assert len(document.pages) == 500
 
 
-# Objects of a PDF with something in every place that can hold text; %s are two pages of content.
-_FORM_XOBJECT = "<< /Type /XObject /Subtype /Form /BBox [0 0 200 50] /Resources << /Font << /F1 3 0 R >> >>"
-_STAMP = "BT /F1 12 Tf 2 2 Td (stampword) Tj ET"
-EVERYTHING = [
-    "<< /Type /Catalog /Pages 2 0 R /Outlines 9 0 R /AcroForm << /Fields [13 0 R 14 0 R 15 0 R] /DA (/F1 12 Tf) >> "
-    "/Names << /EmbeddedFiles << /Names [(attachment.txt) 11 0 R] >> >> "
-    "/OCProperties << /OCGs [20 0 R] /D << /OFF [20 0 R] >> >> >>",
-    "<< /Type /Pages /Count 2 /Kids [5 0 R 6 0 R] >>",
-    "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
-    "<< /Title (tmp81ab.tmp) /Author (authorword) /Subject (subjectword) /Keywords (keyword1) "
-    "/CreationDate (D:20240131120000+01'00') /ModDate (D:2024) >>",
-    "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 7 0 R /Annots [13 0 R 14 0 R 15 0 R] "
-    "/Resources << /Font << /F1 3 0 R >> /Properties << /MC0 20 0 R >> /XObject << /X1 18 0 R >> >> >>",
-    "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 8 0 R /Annots [16 0 R 17 0 R 21 0 R 22 0 R] "
-    "/Resources << /Font << /F1 3 0 R >> >> >>",
-    "%s",
-    "%s",
-    "<< /Type /Outlines /First 10 0 R /Last 10 0 R /Count 1 >>",
-    "<< /Title (bookmarkword) /Parent 9 0 R /Dest [6 0 R /Fit] >>",
-    "<< /Type /Filespec /F (attachment.txt) /UF (attachment.txt) /EF << /F 12 0 R >> >>",
-    "<< /Type /EmbeddedFile /Length 4 >>\nstream\ntext\nendstream",
-    "<< /Type /Annot /Subtype /Widget /FT /Tx /T (f1) /TU (Your name) /V (fieldword) /Rect [72 400 272 420] >>",
-    "<< /Type /Annot /Subtype /Widget /FT /Btn /T (agreed) /V /Yesword /AS /Yesword /Rect [72 370 92 390] "
-    "/AP << /N << /Yesword 18 0 R /Off 18 0 R >> >> >>",
-    "<< /Type /Annot /Subtype /Widget /FT /Tx /T (pin) /Ff 8192 /V (secretword) /Rect [72 340 272 360] >>",
-    "<< /Type /Annot /Subtype /Text /Contents (noteword) /T (Ann) /Rect [300 700 320 720] >>",
-    "<< /Type /Annot /Subtype /FreeText /Contents (freeword) /DA (/F1 12 Tf) /Rect [300 600 400 620] >>",
-    f"{_FORM_XOBJECT} /Length 44 >>\nstream\nBT /F1 12 Tf 2 2 Td (xobjectword   ) Tj ET\nendstream",
-    f"{_FORM_XOBJECT} /Length {len(_STAMP)} >>\nstream\n{_STAMP}\nendstream",
-    "<< /Type /OCG /Name (Layer) >>",
-    "<< /Type /Annot /Subtype /Stamp /AP << /N 19 0 R >> /Rect [300 500 500 550] >>",
-    "<< /Type /Annot /Subtype /Highlight /Contents (highlightword) /QuadPoints [72 730 99 730 72 718 99 718] "
-    "/Rect [72 718 99 730] >>",
-]
-
-
-def test_no_text_of_a_pdf_is_lost_without_a_note(tmp_path: Path) -> None:
-    contents = (
-        "BT /F1 12 Tf 72 720 Td (bodyword) Tj ET BT /F1 12 Tf 0 1 -1 0 50 300 Tm (rotatedword) Tj ET "
-        "BT /F1 12 Tf 3 Tr 72 600 Td (invisibleword) Tj ET /X1 Do "
-        "/OC /MC0 BDC BT /F1 12 Tf 72 500 Td (layerword) Tj ET EMC",
-        "BT /F1 12 Tf 72 720 Td (second) Tj ET",
-    )
-    streams = (f"<< /Length {len(content)} >>\nstream\n{content}\nendstream" for content in contents)
-    path = write_objects(tmp_path / "a.pdf", [each if each != "%s" else next(streams) for each in EVERYTHING])
+def test_what_is_beside_the_print_of_a_pdf_has_its_order_and_place(tmp_path: Path) -> None:
+    words = {name: f"{name} word".replace(" ", "") for name in (*PDF_PRINT, *PDF_STRINGS)}
+    path = write_full_pdf(tmp_path / "a.pdf", words)
     document = read_document(path)
-    first, second = (page.text for page in document.pages)
-    for word in ("bodyword", "rotatedword", "invisibleword", "xobjectword", "layerword"):
-        assert word in first
-    assert first.endswith("Your name: fieldword\n\nagreed: Yesword")
+    first, second, third = (page.text for page in document.pages)
+    assert first.startswith("runningheaderword\n\nbodyword")
+    assert first.endswith("footnoteword\n\nalternativetextword\n\nYour name: fieldword\n\nagreed: checkboxword")
     assert second == (
-        "second\n\nComment by Ann: noteword\n\nComment: freeword\n\nComment: highlightword\n\nBookmark: bookmarkword"
+        "Page 2\n\nComment by Ann: commentword\n\nComment: freetextword\n\nComment: highlightword\n\n"
+        "Bookmark: bookmarkword"
     )
+    assert third == "Page 3"
+    assert "secret" not in first
     assert document.notes == (
         "Text that is not shown on page 1 was read: it was put under a scan by OCR, or hidden.",
         "The layers of page 1 were all read, including those that are not shown.",
@@ -158,16 +123,9 @@ def test_no_text_of_a_pdf_is_lost_without_a_note(tmp_path: Path) -> None:
         "1 attached file was not read: attachment.txt.",
     )
     assert document.title == "a"
-    assert document.metadata == {
-        "title": "tmp81ab.tmp",
-        "author": "authorword",
-        "subject": "subjectword",
-        "keywords": "keyword1",
-        "created": "2024-01-31T12:00:00",
-        "modified": "2024",
-    }
-    start = second.index("noteword")
-    ((box,),) = passage_boxes(path, 2, [(start, start + 8)], "noteword")
+    assert (document.metadata["created"], document.metadata["modified"]) == ("2024-01-31T12:00:00", "2024")
+    start = second.index("commentword")
+    ((box,),) = passage_boxes(path, 2, [(start, start + 11)], "commentword")
     assert box == pytest.approx((300 / 595, 1 - 720 / 842, 320 / 595, 1 - 700 / 842), abs=0.001)
 
 

@@ -9,6 +9,7 @@ from jina_rag.rag.documents.formats.markdown import MARKDOWN_KINDS, read_markdow
 from jina_rag.rag.documents.formats.notebooks import read_ipynb
 from jina_rag.rag.documents.formats.opendocument import read_odt
 from jina_rag.rag.documents.formats.opendocument_sheets import read_ods
+from jina_rag.rag.documents.formats.opendocument_slides import read_odp
 from jina_rag.rag.documents.formats.pdf import read_pdf
 from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS, read_picture
 from jina_rag.rag.documents.formats.rtf import read_rtf
@@ -29,6 +30,7 @@ READERS: dict[str, Reader] = {
     ".json": read_json,
     ".jsonl": read_json_lines,
     ".ndjson": read_json_lines,
+    **dict.fromkeys((".odp", ".otp"), read_odp),
     **dict.fromkeys((".ods", ".ots"), read_ods),
     **dict.fromkeys((".odt", ".ott"), read_odt),
     ".pdf": read_pdf,

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats.archives import open_archive
 from jina_rag.rag.documents.formats.decoding import decode
-from jina_rag.rag.documents.formats.html import html_to_markdown, note_left_out
+from jina_rag.rag.documents.formats.html import html_to_markdown
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def read_epub(file: SourceFile) -> Document:
     left_out: Counter[str] = Counter()
     texts = _texts(file, archive, [name for name in chapters.values() if name], left_out)
     text = "\n\n".join(text for text in file.up_to_limit(texts, len) if text.strip())
-    note_left_out(file, left_out)
+    file.note_left_out(left_out)
     if missing := [href for href, name in chapters.items() if name is None]:
         file.notes.append(
             f"Chapters that the book lists and does not hold ({len(missing):,}): {', '.join(missing)[:200]}."

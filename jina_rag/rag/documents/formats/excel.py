@@ -3,10 +3,9 @@
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING
+from xml.parsers.expat import ParserCreate
 from zipfile import ZipFile
 
 from jina_rag.errors import MissingDependencyError
@@ -49,7 +48,6 @@ def read_xlsx(file: SourceFile) -> Document:
     return Document(str(file.path), title, pages, is_markdown=True, metadata=metadata)
 
 
-@dataclass
 class _Layout:
     """What a sheet's XML says and openpyxl does not, when it reads cell by cell.
 
@@ -61,34 +59,56 @@ class _Layout:
         page_lines: What is printed above and below each page.
     """
 
-    merged: list[str] = field(default_factory=list)
-    uncomputed: list[str] = field(default_factory=list)
-    hidden_columns: list[tuple[int, int]] = field(default_factory=list)
-    n_hidden_rows: int = 0
-    page_lines: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.merged: list[str] = []
+        self.uncomputed: list[str] = []
+        self.hidden_columns: list[tuple[int, int]] = []
+        self.n_hidden_rows = 0
+        self.page_lines: list[str] = []
+        self._text: list[str] = []
+        self._cell = ""
+        self._has_formula = self._has_value = False
+        self._is_row_hidden = False  # and has had no cell yet
 
-    def add(self, element: Element) -> None:
-        """Take what an element says that has just ended."""
-        name = element.tag.rpartition("}")[2]
-        if name == "row":
-            self.n_hidden_rows += len(element) > 0 and _is_on(element.get("hidden"))
-            self.uncomputed += [cell.get("r", "") for cell in element if _is_uncomputed(cell)]
-            element.clear()
-        elif name == "col" and _is_on(element.get("hidden")):
-            self.hidden_columns.append((int(element.get("min", "1")), int(element.get("max", "1"))))
+    def read(self, stream: IO[bytes]) -> None:
+        """Take what the XML of a sheet says, which is read element by element, for it may be large."""
+        parser = ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text.append
+        parser.ParseFile(stream)
+
+    def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        name = tag.rpartition(" ")[2]
+        self._text.clear()
+        if name == "c":
+            self.n_hidden_rows += self._is_row_hidden
+            self._is_row_hidden = self._has_formula = self._has_value = False
+            self._cell = attributes.get("r", "")
+        elif name == "f":
+            self._has_formula = True
+        elif name == "row":
+            self._is_row_hidden = _is_on(attributes.get("hidden"))
+        elif name == "col" and _is_on(attributes.get("hidden")):
+            self.hidden_columns.append((int(attributes.get("min", "1")), int(attributes.get("max", "1"))))
         elif name == "mergeCell":
-            self.merged.append(element.get("ref", ""))
-        elif name.endswith(("Header", "Footer")) and (words := _LAYOUT_CODE.sub(" ", element.text or "").split()):
+            self.merged.append(attributes.get("ref", ""))
+
+    def _end(self, tag: str) -> None:
+        name = tag.rpartition(" ")[2]
+        if name == "v":
+            self._has_value = bool(self._text)
+        elif name == "c":
+            if self._has_formula and not self._has_value:
+                self.uncomputed.append(self._cell)
+        elif name.endswith(("Header", "Footer")) and (words := _LAYOUT_CODE.sub(" ", "".join(self._text)).split()):
             self.page_lines.append(f"{name[-6:]}: {' '.join(words)}")
+            self._text.clear()  # the element around it ends next
 
 
 def _is_on(value: str | None) -> bool:
     return value in ("1", "true")
-
-
-def _is_uncomputed(cell: Element) -> bool:
-    """Whether a cell has a formula, which comes first in it, and no value."""
-    return len(cell) > 0 and cell[0].tag.endswith("}f") and (len(cell) == 1 or not cell[1].text)
 
 
 class _WorkbookReader:
@@ -150,12 +170,9 @@ class _WorkbookReader:
         return "\n\n".join([f"# {name}", *filter(None, [table, *others])]) if table or others else ""
 
     def _layout(self, part: str) -> _Layout:
-        from xml.etree.ElementTree import iterparse
-
         layout = _Layout()
         with self._archive.open(part) as stream:
-            for _, element in iterparse(stream):  # noqa: S314 - no file with entities comes this far
-                layout.add(element)
+            layout.read(stream)
         return layout
 
     def _rows(self, rows: Iterable[Sequence["ReadOnlyCell"]], layout: _Layout) -> list[SheetRow]:

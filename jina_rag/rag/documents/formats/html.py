@@ -1,7 +1,7 @@
 """Web pages, and what else comes as HTML on its way to Markdown."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from jina_rag.rag.documents.headings import first_heading
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
 if TYPE_CHECKING:
-    from bs4 import BeautifulSoup
+    from bs4 import BeautifulSoup, Tag
 
 _NO_TEXT = ("script", "style")
 _LEFT_OUT = {
@@ -35,6 +35,7 @@ _METADATA = {
 """Names of `<meta>` (HTML standard, Open Graph, Dublin Core), and of the document's metadata."""
 
 _HIDING_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_ADDRESSES = ("href", "src", "poster")
 _DATA_URI = re.compile(r"\s*data:", re.IGNORECASE)
 
 
@@ -58,7 +59,7 @@ class HtmlPage:
 def read_html(file: SourceFile) -> Document:
     """A web page as Markdown, its scripts, menus and hidden parts left out."""
     page = html_to_markdown(decode(file), file)
-    note_left_out(file, page.left_out)
+    file.note_left_out(page.left_out)
     title = page.title or first_heading(page.text) or file.path.stem
     return Document(str(file.path), title, (Page(None, page.text),), is_markdown=True, metadata=page.metadata)
 
@@ -90,57 +91,70 @@ def _metadata(soup: "BeautifulSoup") -> dict[str, str]:
     return {_METADATA[name]: str(content) for name, content in named if name in _METADATA and content}
 
 
-def note_left_out(file: SourceFile, left_out: Counter[str]) -> None:
-    """Add a note on what `html_to_markdown` has left out."""
-    if left_out:
-        counts = ", ".join(f"{name} ({n:,})" for name, n in sorted(left_out.items()))
-        file.notes.append(f"Left out: {counts}.")
-
-
 def _take_out(soup: "BeautifulSoup") -> Counter[str]:
     """Remove what is no text of the page; says how many things with text were among that, by name."""
-    from bs4 import CData, Comment
+    from bs4 import CData, Comment, Tag
     from bs4.element import PreformattedString
 
     counts: Counter[str] = Counter()
-    for special in soup.find_all(string=lambda string: isinstance(string, PreformattedString)):
-        if not isinstance(special, CData):
+    parts = [*soup.descendants]
+    for special in parts:
+        if isinstance(special, PreformattedString) and not isinstance(special, CData):
             counts["comments"] += isinstance(special, Comment) and bool(special.strip())
             special.extract()
-    for element in soup(_NO_TEXT):
-        element.decompose()
-    hidden = [*soup.find_all(hidden=True), *soup.find_all(style=_HIDING_STYLE), *soup("input", type="hidden")]
-    for name, elements in [("hidden parts", hidden), *((label, soup(tag)) for tag, label in _LEFT_OUT.items())]:
-        for element in elements:
-            if not element.decomposed:
-                counts[name] += bool(element.get_text(strip=True) or element.get("value"))
-                element.decompose()
+    elements = [each for each in parts if isinstance(each, Tag)]
+    for element in elements:
+        if not element.decomposed and element.name in _NO_TEXT:
+            element.decompose()
+    for element in elements:
+        if element.decomposed:
+            continue
+        if name := "hidden parts" if _is_hidden(element) else _LEFT_OUT.get(element.name):
+            counts[name] += bool(element.get_text(strip=True) or element.get("value"))
+            element.decompose()
     return counts
+
+
+def _is_hidden(element: "Tag") -> bool:
+    is_field = element.name == "input" and str(element.get("type")).lower() == "hidden"
+    return is_field or element.has_attr("hidden") or bool(_HIDING_STYLE.search(str(element.get("style", ""))))
 
 
 def _write_out(soup: "BeautifulSoup") -> Counter[str]:
     """Put the texts of pictures and form fields in their place; says how many have none, by name."""
+    from bs4 import Tag
+
     counts: Counter[str] = Counter()
-    for image in soup("img"):
+    by_name: defaultdict[str, list[Tag]] = defaultdict(list)
+    for element in soup.descendants:
+        if isinstance(element, Tag):
+            by_name[element.name].append(element)
+            counts["embedded files"] += _forget_embedded(element)
+    for image in by_name["img"]:
         counts["pictures without a description"] += not image.has_attr("alt")
         image.replace_with(_apart(image.get("alt")))  # its address may be the image itself, in letters
-    for area in soup("area"):
+    for area in by_name["area"]:
         area.append(_apart(area.get("alt")))
-    for choice in soup("select"):
+    for choice in by_name["select"]:
         texts = [("[x] " if each.has_attr("selected") else "") + each.get_text() for each in choice("option")]
         choice.replace_with(_apart(", ".join(texts)))
-    for entry in soup("input"):
+    for entry in by_name["input"]:
         kind = str(entry.get("type", "text")).lower()
         if kind in ("checkbox", "radio"):
             entry.replace_with("[x] " if entry.has_attr("checked") else "[ ] ")
         elif kind != "password":
             entry.replace_with(_apart(entry.get("value") or entry.get("placeholder") or entry.get("alt")))
-    embedded = {"href": soup(href=_DATA_URI), "src": soup(src=_DATA_URI), "poster": soup(poster=_DATA_URI)}
-    for name, elements in embedded.items():
-        for element in elements:
-            counts["embedded files"] += 1
-            del element[name]
     return counts
+
+
+def _forget_embedded(element: "Tag") -> int:
+    """Remove addresses that are files in letters, except those of pictures. Returns how many there were."""
+    if element.name == "img":
+        return 0
+    embedded = [name for name in _ADDRESSES if _DATA_URI.match(str(element.get(name, "")))]
+    for name in embedded:
+        del element[name]
+    return len(embedded)
 
 
 def _apart(text: object) -> str:

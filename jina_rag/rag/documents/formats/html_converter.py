@@ -64,8 +64,9 @@ def convert(soup: BeautifulSoup, file: SourceFile) -> str:
         soup: The page; it is changed.
         file: The file that it is from, whose limit and notes are kept.
     """
-    layout = {id(inner.find_parent("table")) for inner in soup(_NO_CELL_HOLDS)} - {id(None)}
-    layout |= {id(table) for table in soup("table", role=("presentation", "none"))}
+    tables = soup("table")
+    layout = {id(inner.find_parent("table")) for inner in (soup(_NO_CELL_HOLDS) if tables else ())} - {id(None)}
+    layout |= {id(table) for table in tables if table.get("role") in ("presentation", "none")}
     if layout:
         parts = [(part, part if part.name == "table" else part.find_parent("table")) for part in soup(_TABLE_PARTS)]
         for part, table in parts:
@@ -160,7 +161,7 @@ class _Converter(MarkdownConverter):
 
 
 def _is_header(cell: Tag) -> bool:
-    return cell.name == "th" or cell.find_parent("thead") is not None
+    return cell.name == "th" or any(parent.name == "thead" for parent in islice(cell.parents, _MAX_OPEN))
 
 
 def _span(cell: Tag, name: str) -> int:

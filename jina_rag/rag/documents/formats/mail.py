@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats.decoding import decode
-from jina_rag.rag.documents.formats.html import html_to_markdown, note_left_out
+from jina_rag.rag.documents.formats.html import html_to_markdown
 from jina_rag.rag.documents.formats.writing import escape_blocks
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
@@ -112,7 +112,7 @@ class _MailReader:
         if not is_html:
             return escape_blocks(decoded.strip("\n"))
         page = html_to_markdown(decoded, text)
-        note_left_out(self._file, page.left_out)
+        self._file.note_left_out(page.left_out)
         return page.text
 
     def _attachment(self, name: str, data: bytes) -> str:

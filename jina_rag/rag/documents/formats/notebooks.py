@@ -8,7 +8,7 @@ from typing import Any
 
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.formats.decoding import decode
-from jina_rag.rag.documents.formats.html import html_to_markdown, note_left_out
+from jina_rag.rag.documents.formats.html import html_to_markdown
 from jina_rag.rag.documents.headings import first_heading
 from jina_rag.rag.documents.types import Document, Page, SourceFile
 
@@ -35,7 +35,7 @@ def read_ipynb(file: SourceFile) -> Document:
     left_out: Counter[str] = Counter()
     parts = (part for cell in cells for part in _cell_parts(file, cell, language, left_out))
     text = "\n\n".join(file.up_to_limit(filter(None, parts), len))
-    note_left_out(file, +left_out)
+    file.note_left_out(left_out)
     title = str(metadata.get("title") or first_heading(text) or file.path.stem)
     authors = ", ".join(str(author.get("name", "")) for author in metadata.get("authors", ()))
     return Document(

@@ -4,9 +4,10 @@ import math
 import operator
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 _TOKEN = re.compile(
@@ -25,6 +26,8 @@ _COMPARE = {
     "=": operator.eq,
     "<>": operator.ne,
 }
+_USUAL_DIGITS = re.compile(r"(#*0*|#*,#*0?)(?:\.(0*)(#*))?")
+"""In tokens from the first digit to the last: no text between them, no zeros that would have to be grouped."""
 _MAX_CODE = 255  # characters; Excel takes no longer ones
 _EXACT = Context(prec=1000, rounding=ROUND_HALF_UP)
 
@@ -34,14 +37,44 @@ class _Token(NamedTuple):
     text: str
 
 
-class _Section(NamedTuple):
+class _Pattern(NamedTuple):
+    """Places for digits that nothing stands between: what is around them, and how many there are at least and at most.
+
+    Attributes:
+        before: What is shown before the number.
+        after: What is shown behind it.
+        is_grouped: Whether commas stand between thousands.
+        n_zeros: How many digits the whole part has at least.
+        n_decimals: How many decimals there are at least.
+        unit: The last decimal that may be shown.
+        exponent: The power of ten that the number is multiplied by.
+    """
+
+    before: str
+    after: str
+    is_grouped: bool
+    n_zeros: int
+    n_decimals: int
+    unit: Decimal
+    exponent: int
+
+
+@dataclass(frozen=True)
+class _Section:
     """What one of the parts between semicolons says."""
 
     tokens: Sequence[_Token]
     condition: re.Match[str] | None
 
-    def has(self, kind: str) -> bool:
-        return any(token.kind == kind for token in self.tokens)
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of its tokens."""
+        return frozenset(token.kind for token in self.tokens)
+
+    @cached_property
+    def pattern(self) -> _Pattern | None:
+        """Its digits, if they are of the usual form."""
+        return _pattern(self.tokens)
 
 
 def format_value(value: object, code: str) -> str | None:
@@ -57,6 +90,8 @@ def format_value(value: object, code: str) -> str | None:
     Returns:
         The text; None if the code means something that is not known here, such as a fraction.
     """
+    if isinstance(value, str):
+        return value if code == "General" else _text(value, _sections(code))
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, int | float):
@@ -94,16 +129,51 @@ def _number(value: float, sections: Sequence[_Section]) -> str | None:
         return plain_number(value)
     has_own_section = section is not sections[0] and not section.condition
     sign = "-" if value < 0 and not has_own_section else ""
-    if section.has("general") or section.has("value"):
+    if section.kinds & {"general", "value"}:
         return sign + _with_literals(section, plain_number(abs(value)))
-    if section.has("slash") and section.has("digit"):
+    if section.kinds >= {"slash", "digit"}:
         return None
-    with localcontext(_EXACT):
-        amount = Decimal(plain_number(abs(value))) * 100 ** sum(token.kind == "percent" for token in section.tokens)
-        text = _scientific(section, amount) if section.has("exponent") else _digits(section.tokens, amount)
+    amount = Decimal(plain_number(abs(value)))
+    if section.pattern:
+        text: str | None = _filled_in(section.pattern, amount)
+    else:
+        with localcontext(_EXACT):
+            amount *= 100 ** sum(token.kind == "percent" for token in section.tokens)
+            text = _scientific(section, amount) if "exponent" in section.kinds else _digits(section.tokens, amount)
     if text is None:
         return None
     return sign * any(digit in text for digit in "123456789") + (text or plain_number(value))
+
+
+def _pattern(tokens: Sequence[_Token]) -> _Pattern | None:
+    places = [place for place, token in enumerate(tokens) if token.kind == "digit"]
+    if not places:
+        return None
+    first, end = places[0], places[-1] + 1
+    before, middle, behind = tokens[:first], tokens[first:end], tokens[end:]
+    found = _USUAL_DIGITS.fullmatch("".join(token.text for token in middle).replace("?", "#"))
+    is_interrupted = any(token.kind not in ("digit", "comma", "point") for token in middle)
+    if found is None or is_interrupted or any(token.kind in ("exponent", "point") for token in (*before, *behind)):
+        return None
+    whole, required, optional = found[1], found[2] or "", found[3] or ""
+    n_thousands = next((place for place, token in enumerate(behind) if token.kind != "comma"), len(behind))
+    return _Pattern(
+        before="".join(token.text for token in before if token.kind in _SHOWN),
+        after="".join(token.text for token in behind if token.kind in _SHOWN),
+        is_grouped="," in whole,
+        n_zeros=whole.count("0"),
+        n_decimals=len(required),
+        unit=Decimal(1).scaleb(-len(required) - len(optional)),
+        exponent=2 * sum(token.kind == "percent" for token in tokens) - 3 * n_thousands,
+    )
+
+
+def _filled_in(pattern: _Pattern, amount: Decimal) -> str:
+    amount = amount.scaleb(pattern.exponent, _EXACT).quantize(pattern.unit, context=_EXACT)
+    whole, _, decimals = f"{amount:{',' if pattern.is_grouped else ''}f}".partition(".")
+    whole = whole.zfill(pattern.n_zeros) if pattern.n_zeros or whole != "0" else ""
+    decimals = decimals[: pattern.n_decimals] + decimals[pattern.n_decimals :].rstrip("0")
+    return f"{pattern.before}{whole}{'.' * bool(decimals)}{decimals}{pattern.after}"
 
 
 def _section_for(value: float, sections: Sequence[_Section]) -> _Section:
@@ -193,7 +263,7 @@ def _with_literals(section: _Section, value: str) -> str:
 
 def _text(value: str, sections: Sequence[_Section]) -> str:
     section = sections[3] if len(sections) > 3 else sections[0]
-    return _with_literals(section, value) if section.has("value") else value
+    return _with_literals(section, value) if "value" in section.kinds else value
 
 
 def _date(value: date, sections: Sequence[_Section]) -> str:

@@ -10,7 +10,6 @@ from xml.etree.ElementTree import Element
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.formats.archives import open_archive, parse_xml
 from jina_rag.rag.documents.formats.equations import equation_text
-from jina_rag.rag.documents.formats.html import note_left_out
 from jina_rag.rag.documents.formats.number_formats import format_value, plain_number
 from jina_rag.rag.documents.formats.writing import Piece, Script, join_pieces, linked, table_block
 from jina_rag.rag.documents.types import SourceFile
@@ -110,7 +109,7 @@ class OfficePackage:
 
     def write_notes(self) -> None:
         """Add to the notes of the file what was left out, and what it lacks."""
-        note_left_out(self.file, +self.left_out)
+        self.file.note_left_out(self.left_out)
         if self._n_missing:
             self.file.notes.append(f"Parts that the file refers to are missing in it: {self._n_missing:,}.")
 

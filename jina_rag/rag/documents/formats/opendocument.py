@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element
 
 from jina_rag.errors import DocumentError
 from jina_rag.rag.documents.formats.archives import open_archive, parse_xml
-from jina_rag.rag.documents.formats.html import note_left_out
 from jina_rag.rag.documents.formats.numbering import MAX_LEVELS, MAX_PATTERN, Level, NumberedList, Numbering, integer
 from jina_rag.rag.documents.formats.writing import (
     BULLET,
@@ -44,7 +43,8 @@ _MANIFEST = "META-INF/manifest.xml"
 _OUTLINE = "outline"  # the name of the list that headings belong to
 _GROUPS = ("table-header-rows", "table-rows", "table-row-group")
 _SHAPES = ("caption", "circle", "connector", "custom-shape", "ellipse", "line", "path", "polygon", "rect")
-_DRAWINGS = ("frame", "g", *_SHAPES)
+DRAWINGS = ("frame", "g", *_SHAPES)
+"""What is drawn on a page."""
 _SPACE = re.compile(r"[ \t\r\n]+")
 _MAX_CHAIN = 30  # styles that are derived from each other
 _MAX_SPACES = 100
@@ -55,10 +55,10 @@ _MAX_SPANNED = 64
 def read_odt(file: SourceFile) -> Document:
     """An OpenDocument text as Markdown, in the same way as a Word document (see `read_docx`)."""
     package = OpenDocumentPackage(file)
-    text = _Text(package)
-    markdown = join_blocks(file.up_to_limit(text.blocks(), len))
+    text = OpenDocumentText(package)
+    markdown = join_blocks(file.up_to_limit(text.body(), len))
     text.note_guesses()
-    note_left_out(file, +package.left_out)
+    file.note_left_out(package.left_out)
     metadata = metadata_of(package.xml("meta.xml"))
     title = first_heading(markdown) or metadata.get("title") or file.path.stem
     return Document(str(file.path), title, (Page(None, markdown),), is_markdown=True, metadata=metadata)
@@ -160,7 +160,7 @@ class _ListPlace(NamedTuple):
     start: int | None = None
 
 
-class _Text:
+class OpenDocumentText:
     """The text of a document, block by block."""
 
     def __init__(self, package: OpenDocumentPackage) -> None:
@@ -168,22 +168,48 @@ class _Text:
         self._left_out = package.left_out
         content, styles = package.xml("content.xml"), package.xml("styles.xml")
         self._roots = (styles, content)
-        self._styles = _Styles(styles)  # of headers and footers; the content has others of the same names
+        self._styles = _Styles(styles, content)
         self._numbering = Numbering({_OUTLINE: NumberedList(_OUTLINE, self._styles.outline)})
         self._list_styles: dict[str, str] = {}  # the style of each list, by its name
         self._last_lists: dict[str, str] = {}  # the last list of each style
         self._following: deque[Iterator[str]] = deque()  # what comes after the paragraph or table that is being read
 
-    def blocks(self) -> Iterator[str]:
+    def body(self) -> Iterator[str]:
+        """All of a text document, its headers and footers first."""
         styles, content = self._roots
+        of_content, self._styles = self._styles, _Styles(styles)  # headers have others of the same names
         for kind in ("header", "footer"):
             parts = [part for page in styles.iter("master-page") for part in page if part.tag.split("-")[0] == kind]
-            texts = [self._line(part) for part in parts if part.get("display", "true") == "true"]
+            texts = [self.line(part) for part in parts if part.get("display", "true") == "true"]
             yield from (f"{kind.capitalize()}: {text}" for text in dict.fromkeys(texts) if text)
             yield from self._followers()
-        self._styles = _Styles(styles, content)
+        self._styles = of_content
         for body in content.findall("body/text"):
-            yield from self._blocks(body)
+            yield from self.blocks(body)
+
+    def blocks(self, parent: Element) -> Iterator[str]:
+        """The paragraphs, lists and tables below an element, each followed by its notes, comments and text boxes."""
+        for item, place in self._items(parent):
+            if item.tag == "table":
+                cells = [cell for row in _table_rows(item) for cell in row if cell.tag == "table-cell"]
+                if len(cells) == 1:  # a frame around text
+                    yield from self.blocks(cells[0])
+                elif table := table_block(self._package.file, self._rows(item)):
+                    yield table
+            elif text := self._paragraph(item, place):
+                yield text
+            yield from self._followers()
+
+    def line(self, parent: Element) -> str:
+        """All text below an element, in one line: that of a cell, a note or a header."""
+        texts = []
+        for item, place in self._items(parent):
+            if item.tag == "table":
+                texts += [self.line(cell) for row in _table_rows(item) for cell in row]
+            else:
+                label, text = self._labelled(item, place)
+                texts.append(f"{label} {text}" if label == BULLET else label + text)
+        return " ".join(" ".join(texts).split())
 
     def note_guesses(self) -> None:
         """Add to the notes of the file what is written otherwise than in the document."""
@@ -192,18 +218,6 @@ class _Text:
     def _followers(self) -> Iterator[str]:
         while self._following:
             yield from self._following.popleft()
-
-    def _blocks(self, parent: Element) -> Iterator[str]:
-        for item, place in self._items(parent):
-            if item.tag == "table":
-                cells = [cell for row in _table_rows(item) for cell in row if cell.tag == "table-cell"]
-                if len(cells) == 1:  # a frame around text
-                    yield from self._blocks(cells[0])
-                elif table := table_block(self._package.file, self._rows(item)):
-                    yield table
-            elif text := self._paragraph(item, place):
-                yield text
-            yield from self._followers()
 
     def _items(self, parent: Element, inside: _ListPlace | None = None) -> Iterator[tuple[Element, _ListPlace | None]]:
         """The paragraphs, headings and tables below; the first of an item in a list has its place."""
@@ -218,7 +232,7 @@ class _Text:
                 self._left_out["tracked deletions"] += sum(1 for _ in child.iter("deletion"))
             elif child.tag == "section" and child.get("display", "true") != "true":
                 self._left_out["hidden sections"] += 1
-            elif child.tag in _DRAWINGS:  # anchored to the page
+            elif child.tag in (*DRAWINGS, "annotation"):  # anchored to the page
                 anchor = Element("p")
                 anchor.append(child)
                 yield anchor, None
@@ -271,17 +285,6 @@ class _Text:
             label = ""
         return label, text
 
-    def _line(self, parent: Element) -> str:
-        """All text below, in one line: that of a cell, a note or a header."""
-        texts = []
-        for item, place in self._items(parent):
-            if item.tag == "table":
-                texts += [self._line(cell) for row in _table_rows(item) for cell in row]
-            else:
-                label, text = self._labelled(item, place)
-                texts.append(f"{label} {text}" if label == BULLET else label + text)
-        return " ".join(" ".join(texts).split())
-
     def _rows(self, table: Element) -> Iterator[list[str]]:
         """The cells of each row, what is merged repeated."""
         above: list[str] = []
@@ -291,7 +294,7 @@ class _Text:
             for cell in row:
                 repeated = min(integer(cell.get("number-columns-repeated", ""), 1), _MAX_SPANNED)
                 if cell.tag == "table-cell":
-                    cells += [self._line(cell)] * repeated
+                    cells += [self.line(cell)] * repeated
                     n_spanned = integer(cell.get("number-columns-spanned", ""), 1) - 1
                 elif cell.tag == "covered-table-cell":
                     for _ in range(repeated):
@@ -354,7 +357,7 @@ class _Text:
         return iter(())
 
     def _labelled_line(self, label: str, element: Element) -> Iterator[str]:
-        if text := self._line(element):
+        if text := self.line(element):
             yield f"{label} {text}"
 
     def _drawing(self, element: Element, style: _Format) -> Iterator[Piece]:
@@ -365,15 +368,19 @@ class _Text:
             yield Piece(f" {described} ")
         for child in element:
             if child.tag == "text-box":
-                self._following.append(self._blocks(child))
+                self._following.append(self.blocks(child))
+            elif child.tag == "table":  # of a presentation
+                content = Element("content")
+                content.append(child)
+                self._following.append(self.blocks(content))
             elif child.tag == "object":
                 yield from self._object(child)
-            elif child.tag in _DRAWINGS:
+            elif child.tag in DRAWINGS:
                 yield from self._drawing(child, style)
             elif child.tag in _NO_DRAWING_TEXT:
                 self._left_out[_NO_DRAWING_TEXT[child.tag]] += 1
         if element.tag in _SHAPES:
-            self._following.append(self._blocks(element))
+            self._following.append(self.blocks(element))
         elif element.find("object") is None and element.find("image") is not None:
             self._left_out["pictures without a description"] += not described
 
@@ -400,20 +407,20 @@ class _Text:
         return iter(())
 
 
-_Handler = Callable[[_Text, Element, _Format], Iterator[Piece]]
+_Handler = Callable[[OpenDocumentText, Element, _Format], Iterator[Piece]]
 _INLINE: dict[str, _Handler] = {
-    "span": _Text._span,
-    "s": _Text._spaces,
+    "span": OpenDocumentText._span,
+    "s": OpenDocumentText._spaces,
     "tab": lambda *_: iter([Piece("\t")]),
     "line-break": lambda *_: iter([Piece("\n")]),
-    "a": _Text._link,
-    "hidden-text": _Text._hidden,
-    "hidden-paragraph": _Text._hidden,
-    "ruby": _Text._ruby,
-    "note": _Text._note,
-    "annotation": _Text._annotation,
-    **dict.fromkeys(_DRAWINGS, _Text._drawing),
-    "control": _Text._control,
+    "a": OpenDocumentText._link,
+    "hidden-text": OpenDocumentText._hidden,
+    "hidden-paragraph": OpenDocumentText._hidden,
+    "ruby": OpenDocumentText._ruby,
+    "note": OpenDocumentText._note,
+    "annotation": OpenDocumentText._annotation,
+    **dict.fromkeys(DRAWINGS, OpenDocumentText._drawing),
+    "control": OpenDocumentText._control,
 }
 _NOT_TEXT = ("annotation-end", "script", "change", "change-start", "change-end")
 _NO_DRAWING_TEXT = {

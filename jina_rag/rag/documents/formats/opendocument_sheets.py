@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
-from jina_rag.rag.documents.formats.html import note_left_out
 from jina_rag.rag.documents.formats.numbering import integer
 from jina_rag.rag.documents.formats.opendocument import OpenDocumentPackage, metadata_of
 from jina_rag.rag.documents.formats.tables import merged_rows, sheet_to_markdown
@@ -25,7 +24,7 @@ def read_ods(file: SourceFile) -> Document:
     reader = _SheetReader(file)
     pages = tuple(Page(number, text) for number, text in enumerate(reader.texts(root), start=1))
     package.left_out["pictures"] += sum(1 for _ in root.iter("image"))
-    note_left_out(file, +package.left_out)
+    file.note_left_out(package.left_out)
     metadata = metadata_of(package.xml("meta.xml"))
     title = metadata.pop("title", "") or file.path.stem
     return Document(str(file.path), title, pages, is_markdown=True, metadata=metadata)

@@ -8,7 +8,6 @@ from copy import copy
 from dataclasses import dataclass, field
 
 from jina_rag.errors import DocumentError
-from jina_rag.rag.documents.formats.html import note_left_out
 from jina_rag.rag.documents.formats.numbering import format_number
 from jina_rag.rag.documents.formats.writing import (
     BULLET,
@@ -195,7 +194,7 @@ class _Reader:
         yield from self._body.blocks
 
     def write_notes(self) -> None:
-        note_left_out(self._file, +self._left_out)
+        self._file.note_left_out(self._left_out)
         guesses = {
             "Characters that are none in their encoding, written as \ufffd": self._n_undecoded,
             "Characters of symbol fonts, written as \ufffd": self._n_symbols,

@@ -1,7 +1,7 @@
 """PowerPoint presentations: all that a slide shows, its notes and comments."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -42,12 +42,17 @@ def read_pptx(file: SourceFile) -> Document:
     show = _Show(package)
     slides = file.up_to_limit(show.slides(), len)
     pages = tuple(Page(number, text) for number, text in enumerate(slides, start=1))
-    if show.hidden:
-        numbers = ", ".join(map(str, show.hidden[:_MAX_NAMED])) + ", …" * (len(show.hidden) > _MAX_NAMED)
-        file.notes.append(f"Slides that are hidden in the show were read: {numbers}.")
+    note_hidden_slides(file, show.hidden)
     package.write_notes()
     title = package.title() or next((first_heading(page.text) for page in pages[:1]), None)
     return Document(str(file.path), title or file.path.stem, pages, is_markdown=True, metadata=package.metadata())
+
+
+def note_hidden_slides(file: SourceFile, numbers: Sequence[int]) -> None:
+    """Add a note on slides that are hidden and were read."""
+    if numbers:
+        named = ", ".join(map(str, numbers[:_MAX_NAMED])) + ", …" * (len(numbers) > _MAX_NAMED)
+        file.notes.append(f"Slides that are hidden in the show were read: {named}.")
 
 
 class _Place(NamedTuple):

@@ -1,7 +1,8 @@
-"""What is on a PDF's page beside its print: fields of forms, comments, stamps, and bookmarks that say something new."""
+"""What is on a PDF's page beside its print: descriptions of pictures, fields, comments, stamps, and new bookmarks."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from ctypes import Array, byref, c_ushort
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,14 +26,14 @@ class Extra(NamedTuple):
 
 
 def page_extras(pdf: "PdfDocument", page: "PdfPage") -> tuple[list[Extra], bool]:
-    """The filled-in fields and the annotations of a page, in their order, each text once.
+    """The descriptions of pictures, the filled-in fields and the annotations of a page, in their order, each text once.
 
     Returns:
         Them, and whether there are others whose text is in their picture alone, as that of a stamp may be.
     """
-    from pypdfium2.raw import FPDFPage_CloseAnnot, FPDFPage_GetAnnot, FPDFPage_GetAnnotCount
+    from pypdfium2.raw import FPDFCatalog_IsTagged, FPDFPage_CloseAnnot, FPDFPage_GetAnnot, FPDFPage_GetAnnotCount
 
-    found: dict[str, Box] = {}
+    found: dict[str, Box | None] = dict.fromkeys(_descriptions(page) if FPDFCatalog_IsTagged(pdf) else ())
     has_unread = False
     for index in range(min(FPDFPage_GetAnnotCount(page), _MAX_ON_PAGE)):
         annotation = FPDFPage_GetAnnot(page, index)
@@ -61,6 +62,31 @@ def new_bookmarks(titles: Collection[str], page_text: str) -> list[Extra]:
     """Those bookmarks that are no headings of the page: whose letters are not in its text."""
     known = _letters(page_text) if titles else ""
     return [Extra(f"Bookmark: {title}", None) for title in dict.fromkeys(titles) if _letters(title) not in known]
+
+
+def _descriptions(page: "PdfPage") -> Iterator[str]:
+    """The alternative texts in the structure of a page (ISO 32000-1, section 14.9.3), in their order."""
+    from pypdfium2 import raw
+
+    tree = raw.FPDF_StructTree_GetForPage(page)
+    if not tree:
+        return
+    try:
+        n_roots = min(raw.FPDF_StructTree_CountChildren(tree), _MAX_ON_PAGE)
+        elements = [raw.FPDF_StructTree_GetChildAtIndex(tree, place) for place in reversed(range(n_roots))]
+        for _ in range(_MAX_ON_PAGE):
+            if not elements:
+                return
+            element = elements.pop()
+            if not element:  # a child that is print, not structure
+                continue
+            if text := _string(partial(raw.FPDF_StructElement_GetAltText, element)):
+                yield text
+            n_children = min(raw.FPDF_StructElement_CountChildren(element), _MAX_ON_PAGE - len(elements))
+            children = [raw.FPDF_StructElement_GetChildAtIndex(element, place) for place in range(n_children)]
+            elements += reversed(children)
+    finally:
+        raw.FPDF_StructTree_Close(tree)
 
 
 def _letters(text: str) -> str:

@@ -94,7 +94,8 @@ def _heading_levels(lines: Iterable[Line]) -> dict[float, int]:
 def _running_lines(pages: Sequence[Sequence[Line]], levels: dict[float, int]) -> set[tuple[int, int]]:
     """The headers and footers that run through the pages, each as its page's index and its first character.
 
-    They stand at the same height on many pages, with the same words; a number among them follows that of the page.
+    They stand at the same height on many pages, with the same words; a number among them follows that of the page. The
+    first of them stays, so that no word of a document is lost.
     """
     places: defaultdict[tuple[str, int, tuple[int, ...]], set[tuple[int, int]]] = defaultdict(set)
     for index, lines in enumerate(pages):
@@ -102,7 +103,7 @@ def _running_lines(pages: Sequence[Sequence[Line]], levels: dict[float, int]) ->
         for line in (*_set_apart(upwards), *_set_apart(upwards[::-1])):
             for key in _running_keys(line, index, levels):
                 places[key].add((index, line.characters[0]))
-    return {place for found in places.values() for run in _page_runs(sorted(found)) for place in run}
+    return {place for found in places.values() for run in _page_runs(sorted(found)) for place in run[1:]}
 
 
 def _set_apart(lines: Sequence[Line]) -> Sequence[Line]:

@@ -6,17 +6,17 @@ PDFium gives a page's characters in order, with a line break wherever a line of 
 import re
 import sys
 from array import array
-from collections.abc import Sequence
-from ctypes import c_ulong, c_ushort, sizeof
+from collections.abc import Callable, Iterator, Sequence
+from ctypes import byref, c_float, c_ulong, c_ushort, sizeof
 from itertools import islice, repeat
 from math import hypot
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jina_rag.rag.documents.formats.pdf.extras import Extra, page_extras
 from jina_rag.rag.documents.formats.pdf.shifts import write_shifts
 
 if TYPE_CHECKING:
-    from pypdfium2 import PdfDocument, PdfObject, PdfPage, PdfTextPage
+    from pypdfium2 import PdfDocument, PdfPage, PdfTextPage
 
 _MIN_PICTURE_SHARE = 0.01
 """Of the page: smaller pictures are rules, bullets and logos."""
@@ -25,6 +25,7 @@ _MIN_SCAN_SHARE = 0.5
 """A scan may have a line of text that a library has put on it, and fills at least half the page."""
 _MIN_SHAPES = 100
 """A page without text that has so many holds more than a few rules."""
+_MAX_DEPTH = 3  # of forms in forms
 _BROKEN_WORD = "\ufffe"
 _SIGNS = ("\0", "\2", _BROKEN_WORD)  # characters without a letter
 _UNSEEN = "".join(_SIGNS) + " \t\u00a0"
@@ -95,23 +96,18 @@ def read_page(pdf: "PdfDocument", index: int) -> PrintedPage:
 
 def _special(page: "PdfPage") -> tuple[float, bool, bool]:
     """How much of the page the largest picture fills, and whether text is invisible or belongs to a layer."""
-    from pypdfium2.raw import (
-        FPDF_PAGEOBJ_IMAGE,
-        FPDF_PAGEOBJ_TEXT,
-        FPDF_TEXTRENDERMODE_INVISIBLE,
-        FPDFPageObj_CountMarks,
-        FPDFTextObj_GetTextRenderMode,
-    )
+    from pypdfium2 import raw
 
     share, is_invisible, has_layers = 0.0, False, False
-    for shown in page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_TEXT], max_depth=3):
-        if shown.type == FPDF_PAGEOBJ_IMAGE:
-            left, bottom, right, top = map(float, shown.get_bounds())
-            share = max(share, (right - left) * (top - bottom) / max(page.get_width() * page.get_height(), 1.0))
-            continue
-        is_invisible = is_invisible or FPDFTextObj_GetTextRenderMode(shown) == FPDF_TEXTRENDERMODE_INVISIBLE
-        n_marks = 0 if has_layers else FPDFPageObj_CountMarks(shown)
-        has_layers = has_layers or any(_mark_name(shown, index) == "OC" for index in range(n_marks))
+    page_area = max(page.get_width() * page.get_height(), 1.0)
+    for kind, shown in _objects(page):
+        if kind == raw.FPDF_PAGEOBJ_IMAGE:
+            share = max(share, _area(shown) / page_area)
+        elif kind == raw.FPDF_PAGEOBJ_TEXT:
+            mode = raw.FPDFTextObj_GetTextRenderMode(shown)
+            is_invisible = is_invisible or mode == raw.FPDF_TEXTRENDERMODE_INVISIBLE
+            n_marks = 0 if has_layers else raw.FPDFPageObj_CountMarks(shown)
+            has_layers = has_layers or any(_mark_name(shown, index) == "OC" for index in range(n_marks))
     return share, is_invisible, has_layers
 
 
@@ -119,11 +115,34 @@ def _shows_something(page: "PdfPage") -> bool:
     """Whether a page without text has a picture, or as many shapes as letters that were made shapes."""
     from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_PATH
 
-    found = [shown.type for shown in islice(page.get_objects(max_depth=3), _MIN_SHAPES)]
+    found = [kind for kind, _ in islice(_objects(page), _MIN_SHAPES)]
     return FPDF_PAGEOBJ_IMAGE in found or found.count(FPDF_PAGEOBJ_PATH) == _MIN_SHAPES
 
 
-def _mark_name(shown: "PdfObject", index: int) -> str:
+def _objects(page: "PdfPage") -> Iterator[tuple[int, Any]]:
+    """The kind of each object on a page and the object, also of those in forms. They may be tens of thousands."""
+    from pypdfium2 import raw
+
+    def objects(parent: Any, count: Callable[[Any], int], get: Callable[[Any, int], Any], depth: int) -> Any:  # noqa: ANN401
+        for place in range(count(parent)):
+            shown = get(parent, place)
+            kind = raw.FPDFPageObj_GetType(shown)
+            yield kind, shown
+            if kind == raw.FPDF_PAGEOBJ_FORM and depth < _MAX_DEPTH:
+                yield from objects(shown, raw.FPDFFormObj_CountObjects, raw.FPDFFormObj_GetObject, depth + 1)
+
+    yield from objects(page, raw.FPDFPage_CountObjects, raw.FPDFPage_GetObject, 1)
+
+
+def _area(shown: Any) -> float:  # noqa: ANN401 - FPDF_PAGEOBJECT
+    from pypdfium2.raw import FPDFPageObj_GetBounds
+
+    left, bottom, right, top = (c_float() for _ in range(4))
+    FPDFPageObj_GetBounds(shown, byref(left), byref(bottom), byref(right), byref(top))
+    return (right.value - left.value) * (top.value - bottom.value)
+
+
+def _mark_name(shown: Any, index: int) -> str:  # noqa: ANN401 - FPDF_PAGEOBJECT
     from pypdfium2.raw import FPDFPageObj_GetMark, FPDFPageObjMark_GetName
 
     mark, n_bytes = FPDFPageObj_GetMark(shown, index), c_ulong()
