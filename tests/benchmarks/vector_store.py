@@ -9,7 +9,8 @@ their vectors, as `Retriever` does; recall@10 is against the exact neighbours.
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,9 @@ def main(address: str, rows: int, dimensions: int) -> None:
             rng = np.random.default_rng([2, start])
             vectors = _vectors(rng, centres, n)
             best.add(start, vectors)
-            for table in _tables(rng, start, vectors, fingerprint):
-                seconds, used = _timed(lambda table=table: store.upsert(table))
-                spent, cpu = spent + seconds, cpu + used
+            table = _table(rng, start, vectors, fingerprint)
+            seconds, used = _timed(partial(store.upsert, table))
+            spent, cpu = spent + seconds, cpu + used
         say(f"{rows:,} rows of {dimensions} dimensions: written in {spent:.0f} s ({cpu:.0f} s of CPU)")
         seconds, used = _timed(store.optimize)
         say(f"indexes: {seconds:.0f} s ({used:.0f} s of CPU)")
@@ -110,8 +111,8 @@ def _text(rng: np.random.Generator, n: int) -> list[str]:
     return [_VOCABULARY[number % len(_VOCABULARY)] for number in rng.zipf(1.2, size=n)]
 
 
-def _tables(rng: np.random.Generator, first: int, vectors: FloatArray, fingerprint: Fingerprint) -> Iterator[Any]:
-    """The rows in one table for each upsert, made of documents of some chunks."""
+def _table(rng: np.random.Generator, first: int, vectors: FloatArray, fingerprint: Fingerprint) -> Any:
+    """Rows of documents of some chunks."""
     import pyarrow as pa
 
     documents = []
@@ -126,7 +127,7 @@ def _tables(rng: np.random.Generator, first: int, vectors: FloatArray, fingerpri
         group = "tenth" if number % 10 == 0 else "others"
         document = IndexedDocument(source, "", "0" * 64, 0, 0, len(part), "", (group,), ".md")
         documents.append(make_rows(document, chunks, part, fingerprint))
-    yield pa.concat_tables(documents)
+    return pa.concat_tables(documents)
 
 
 class _Nearest:

@@ -57,7 +57,7 @@ class RagPipeline(Closeable):
         """The pipeline over an index folder, with the model that the index was made with. Close it in the end.
 
         Args:
-            folder: Where the index is.
+            folder: Where the index is, or the address of a vector store, as for `Retriever.open`.
             llm: The answer model, as for `make_generator`; None takes what runs on this machine or was downloaded.
             judge: What reads the claims of an answer that are not quoted, as for `make_judge`; None is nothing.
             options: How many passages to find and how, where a question doesn't say; None for the defaults.
@@ -66,6 +66,7 @@ class RagPipeline(Closeable):
 
         Raises:
             IndexFolderError: there is no index, or it is damaged.
+            StoreError: the vector store can't be used.
             GenerationError: `llm` or `judge` names nothing.
             BackendError: `reranker` names nothing.
             JinaRagError: otherwise as `Embedder.from_pretrained`.

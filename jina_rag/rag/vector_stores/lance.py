@@ -114,14 +114,19 @@ class LanceStore(VectorStore):
 
     def optimize(self) -> None:
         """Merge small files, bring the indexes up to date, and make those that are due."""
-        from lancedb.index import BTree, IvfSq
+        from lancedb.index import Bitmap, BTree, IvfSq, LabelList
 
         with foreign_errors(self.address):
             self._table.optimize(cleanup_older_than=_KEPT)
             indexed = {column for index in self._table.list_indices() for column in index.columns}
-            for column in ("id", "source"):
+            for column, config in {
+                "id": BTree(),
+                "source": BTree(),
+                "collections": LabelList(),
+                "kind": Bitmap(),
+            }.items():
                 if column not in indexed:
-                    self._table.create_index(column, config=BTree())
+                    self._table.create_index(column, config=config)
             if "vector" not in indexed and self._table.count_rows() >= _LEAST_INDEXED:
                 self._table.create_index("vector", config=IvfSq(distance_type="cosine"))
 
