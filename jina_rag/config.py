@@ -53,6 +53,19 @@ class EmbedderConfig:
     cache_dir: Path | str | None = None
     keep_alive: float | None = None
 
+    @property
+    def runs_file(self) -> bool:
+        """Whether a GGUF file runs in this process.
+
+        Raises:
+            UnknownBackendError: the backend's setting names no engine.
+        """
+        if self.backend is None:
+            return True
+        from jina_rag.backends.remote.address import parse_backend
+
+        return parse_backend(self.backend).kind == "onnx"
+
     def check(self) -> None:
         """Refuse settings that don't fit each other or any model, without loading or downloading anything.
 
@@ -72,7 +85,7 @@ class EmbedderConfig:
                 raise UnknownModelError(f"{self.path} needs the name of its model: 'auto' doesn't tell its prompts.")
             return
         spec, quantization = parse_model_name(self.model, self.quantization)
-        if self.backend is None and self.path is None:  # a server's or a file's weights may be stored in other ways
+        if self.runs_file and self.path is None:  # a server's or a file's weights may be stored in other ways
             spec.file(quantization)
         spec.check_dimensions(self.dimensions)
 
@@ -80,10 +93,11 @@ class EmbedderConfig:
         from jina_rag.backends.remote.address import parse_backend
 
         parse_backend(backend)
-        given = {"options": self.options != LlamaCppOptions(), "path": self.path, "cache_dir": self.cache_dir}
-        for name, is_given in given.items():
-            if is_given:
-                raise UnknownBackendError(f"{name} is for llama.cpp in this process. Leave it out with a backend.")
+        if self.options != LlamaCppOptions():
+            raise UnknownBackendError("options are for llama.cpp in this process. Leave them out with a backend.")
+        if not self.runs_file and (self.path or self.cache_dir):
+            name = "path" if self.path else "cache_dir"
+            raise UnknownBackendError(f"{name} is for a file run in this process. Leave it out with this backend.")
 
     def resolved(self) -> "EmbedderConfig":
         """The same settings in one spelling: the model's own name, its quantisation and dimensions, absolute paths.
@@ -96,7 +110,7 @@ class EmbedderConfig:
         if self.model == "auto":
             return replace(self, path=path, cache_dir=cache_dir)
         spec, quantization = parse_model_name(self.model, self.quantization)
-        if self.backend is None and self.path is None:
+        if self.runs_file and self.path is None:
             quantization = spec.file(quantization).quantization
         return replace(
             self,

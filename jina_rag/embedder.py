@@ -17,6 +17,7 @@ import numpy as np
 from jina_rag.agreement import AGREEMENT, vectors_agree
 from jina_rag.backends.base import EmbeddingBackend, ProgressCallback
 from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
+from jina_rag.backends.llama_cpp.gguf_backend import GgufBackend
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.closeable import Closeable
 from jina_rag.config import EmbedderConfig
@@ -114,7 +115,7 @@ class Embedder(Closeable):
     ) -> Self:
         """A model by its name; its file is downloaded from the hub if it is not on this machine yet.
 
-        With a `backend` nothing is downloaded: another engine has the model, a server or torch in this process.
+        With a `backend` other than "onnx" nothing is downloaded: a server or torch in this process has the model.
 
         Args:
             model: A name or alias from `list_models()`, `name:QUANTIZATION`, or "auto": the default model where its
@@ -124,7 +125,7 @@ class Embedder(Closeable):
             truncate: Cut texts that are too long instead of refusing them.
             options: How llama.cpp is to run.
             cache_dir: Where the hub keeps its files; None for its usual place.
-            backend: Another engine, such as "http://host:8080", "jina" or "sentence-transformers": see
+            backend: Another engine, such as "http://host:8080", "jina", "sentence-transformers" or "onnx": see
                 `jina_rag.backends.remote.address`. None is llama.cpp in this process.
             keep_alive: Seconds without use after which the model's memory is given back; None keeps it.
 
@@ -159,6 +160,7 @@ class Embedder(Closeable):
         dimensions: int | None = None,
         truncate: bool = False,
         options: LlamaCppOptions | None = None,
+        backend: str | None = None,
         keep_alive: float | None = None,
     ) -> Self:
         """A GGUF file on this machine, with the row (or the name of the row) that describes it.
@@ -170,23 +172,31 @@ class Embedder(Closeable):
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long instead of refusing them.
             options: How llama.cpp is to run.
+            backend: "onnx", with its settings, to run the file with ONNX Runtime; None is llama.cpp.
             keep_alive: Seconds without use after which the model's memory is given back; None keeps it.
 
         Raises:
             UnknownModelError, InvalidDimensionsError: the name or the dimensions do not exist.
+            UnknownBackendError: `backend` names no engine that runs files.
             ModelNotFoundError: there is no such file.
             ModelLoadError: it is not a whole GGUF file of an embedding model, or its vectors have another width.
         """
         row = get_model_spec(spec) if isinstance(spec, str) else spec
-        backend = LlamaCppBackend(Path(path), pooling=row.pooling, options=options, closing_token=row.closing_token)
-        stored = quantization or backend.quantization
-        return cls(backend, row, quantization=stored, dimensions=dimensions, truncate=truncate, keep_alive=keep_alive)
+        engine: GgufBackend
+        if backend is None:
+            engine = LlamaCppBackend(Path(path), pooling=row.pooling, options=options, closing_token=row.closing_token)
+        else:
+            from jina_rag.backends.registry import make_file_backend
+
+            engine = make_file_backend(backend, Path(path), row)
+        stored = quantization or engine.quantization
+        return cls(engine, row, quantization=stored, dimensions=dimensions, truncate=truncate, keep_alive=keep_alive)
 
     @classmethod
     def from_config(cls, config: EmbedderConfig) -> Self:
         """The embedder of stored settings: a backend's, a file's, or a named model's. Raises as those do."""
         config = config.resolved()
-        if config.backend is not None:
+        if config.backend is not None and not config.runs_file:
             return cls._from_backend(config, config.backend)
         path, model, quantization = config.path, config.model, config.quantization
         if path is None:
@@ -205,6 +215,7 @@ class Embedder(Closeable):
             dimensions=config.dimensions,
             truncate=config.truncate,
             options=config.options,
+            backend=config.backend,
             keep_alive=config.keep_alive,
         )
 

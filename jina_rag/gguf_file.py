@@ -10,7 +10,7 @@ duplicate names, nested arrays and tensors that do not follow each other are ref
 import mmap
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import isfinite, prod
@@ -55,7 +55,7 @@ class GgufHeader:
         tensor_count: How many tensors the file holds.
         size_bytes: Where the last tensor ends; a whole file is at least as long.
         main_type: How most weights of the layers are stored, such as "Q4_K"; empty in a file without layers.
-        tensor_names: What the tensors are called.
+        tensors: The tensors by their names.
         vocabulary_size: How many tokens the vocabulary has.
         vocabulary_bytes: Where they are in the file, each behind its length.
     """
@@ -65,7 +65,7 @@ class GgufHeader:
     tensor_count: int
     size_bytes: int
     main_type: str
-    tensor_names: frozenset[str]
+    tensors: Mapping[str, "GgufTensor"]
     vocabulary_size: int = 0
     vocabulary_bytes: range = range(0)
 
@@ -105,13 +105,20 @@ def read_gguf_header(path: Path) -> GgufHeader:
         raise ModelLoadError(f"{path} cannot be read ({error}). Check the path and its permissions.") from error
 
 
-class _Tensor(NamedTuple):
-    """A line of the list of tensors: its type, its size and where it ends, in bytes after the header."""
+class GgufTensor(NamedTuple):
+    """A line of the list of tensors.
 
-    name: str
+    Attributes:
+        shape: As numpy has it: the numbers of the last dimension are side by side in the file.
+        type_number: The specification's number for how its numbers are stored.
+        start: Where it begins in the file.
+        n_bytes: How long it is there.
+    """
+
+    shape: tuple[int, ...]
     type_number: int
+    start: int
     n_bytes: int
-    end: int
 
 
 class _DamagedError(Exception):
@@ -197,8 +204,7 @@ def _read_header(reader: _Reader) -> GgufHeader:
     metadata, vocabulary_size, vocabulary_bytes = _read_metadata(reader, entry_count)
     alignment = _alignment(metadata)
     tensors = _read_tensors(reader, tensor_count, alignment)
-    tensors_end = tensors[-1].end if tensors else 0
-    size_bytes = _padded(reader.offset, alignment) + tensors_end if tensor_count else reader.offset
+    size_bytes = max((tensor.start + tensor.n_bytes for tensor in tensors.values()), default=reader.offset)
     if reader.size < size_bytes:
         _refuse(f"it has {reader.size:,} bytes and should have {size_bytes:,}")
     architecture = _architecture(metadata)
@@ -209,7 +215,7 @@ def _read_header(reader: _Reader) -> GgufHeader:
         tensor_count,
         size_bytes,
         _main_type(tensors),
-        frozenset(tensor.name for tensor in tensors),
+        MappingProxyType(tensors),
         vocabulary_size,
         vocabulary_bytes,
     )
@@ -297,35 +303,36 @@ def _scalar(type_number: int) -> Struct:
     return _SCALARS[type_number]
 
 
-def _main_type(tensors: Sequence[_Tensor]) -> str:
+def _main_type(tensors: Mapping[str, GgufTensor]) -> str:
     from gguf.constants import GGMLQuantizationType
 
     sizes: Counter[int] = Counter()
-    for tensor in tensors:
-        if tensor.name.startswith("blk."):
+    for name, tensor in tensors.items():
+        if name.startswith("blk."):
             sizes[tensor.type_number] += tensor.n_bytes
     return GGMLQuantizationType(sizes.most_common(1)[0][0]).name if sizes else ""
 
 
-def _read_tensors(reader: _Reader, count: int, alignment: int) -> list[_Tensor]:
-    """Walk over the list of tensors, which follow each other in the file."""
-    tensors: list[_Tensor] = []
+def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, GgufTensor]:
+    """Walk over the list of tensors, which follow each other in the file, behind the list."""
+    tensors: dict[str, GgufTensor] = {}
     end = 0
     seen: set[str] = set()
     for _ in range(count):
         name = reader.string()
         _check_name(name, seen, longest=_MAX_TENSOR_NAME_LENGTH)
-        type_number, n_bytes = _read_shape(reader, name)
+        shape, type_number, n_bytes = _read_shape(reader, name)
         start = _padded(end, alignment)
         if reader.uint64() != start:
             _refuse(f"its tensor {name!r} does not begin where the one before it ends")
         end = start + n_bytes
-        tensors.append(_Tensor(name, type_number, n_bytes, end))
-    return tensors
+        tensors[name] = GgufTensor(shape, type_number, start, n_bytes)
+    data = _padded(reader.offset, alignment)
+    return {name: tensor._replace(start=data + tensor.start) for name, tensor in tensors.items()}
 
 
-def _read_shape(reader: _Reader, name: str) -> tuple[int, int]:
-    """A tensor's type, and its size in bytes."""
+def _read_shape(reader: _Reader, name: str) -> tuple[tuple[int, ...], int, int]:
+    """A tensor's shape, its type, and its size in bytes."""
     n_dimensions = reader.uint32()
     if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
         _refuse(f"its tensor {name!r} has {n_dimensions} dimensions")
@@ -336,7 +343,7 @@ def _read_shape(reader: _Reader, name: str) -> tuple[int, int]:
     block_length, block_bytes = sizes[type_number]
     if shape[0] % block_length:
         _refuse(f"the rows of its tensor {name!r} are {shape[0]:,} long and should be a multiple of {block_length}")
-    return type_number, prod(shape) // block_length * block_bytes
+    return tuple(reversed(shape)), type_number, prod(shape) // block_length * block_bytes
 
 
 @cache

@@ -50,6 +50,7 @@ PACKAGES = (
                 "mcp",
                 "ocr",
                 "office",
+                "onnx",
                 "rag",
                 "sentence-transformers",
                 "server",

@@ -21,7 +21,7 @@ class Options:
         index: The folder of the index.
         llm: The answer model at first, as for `make_generator`; None is "auto".
         model: The embedding model of an index that is yet to be made; None takes the best that is on this machine.
-        backend: The engine elsewhere that the embedding model runs on; None runs it in the app.
+        backend: The engine that the embedding model runs on; None is llama.cpp in the app.
         reranker: What puts passages in order, as for `make_reranker`; None leaves them as they were found.
         judge: What checks claims that are not quoted, as for `make_judge`; None is nothing.
         samples: Whether an index that is yet to be made begins with the sample documents.
@@ -62,9 +62,9 @@ def page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argume
     parser.add_argument("--model", help="the embedding model of a new index (the best that is on this machine)")
     parser.add_argument(
         "--backend",
-        metavar="URL",
+        metavar="URL|onnx",
         default=os.environ.get(BACKEND_VARIABLE),
-        help=f"the engine elsewhere that the embedding model runs on (what {BACKEND_VARIABLE} names, else none)",
+        help=f"the engine that the embedding model runs on (what {BACKEND_VARIABLE} names, else llama.cpp)",
     )
     parser.add_argument(
         "--reranker",

@@ -1,5 +1,6 @@
 """Engines by name or address."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jina_rag.backends.remote.address import BackendAddress, Kind, parse_backend
@@ -10,10 +11,11 @@ from jina_rag.backends.remote.http import FIRST_ANSWER_TIMEOUT_S, HttpConnection
 from jina_rag.backends.remote.jina_api import connect_jina
 from jina_rag.backends.remote.openai import connect_openai, list_models
 from jina_rag.backends.remote.tei import ask_info, connect_tei
-from jina_rag.errors import BackendError
+from jina_rag.errors import BackendError, UnknownBackendError
 from jina_rag.models import DEFAULT_MODEL, ModelSpec, get_model_spec
 
 if TYPE_CHECKING:
+    from jina_rag.backends.onnx.backend import OnnxBackend
     from jina_rag.backends.sentence_transformers import SentenceTransformersBackend
 
 
@@ -28,11 +30,39 @@ def make_backend(setting: str | BackendAddress, spec: ModelSpec) -> "RemoteBacke
         BackendError: the setting names no engine.
     """
     address = parse_backend(setting) if isinstance(setting, str) else setting
+    if address.kind == "onnx":
+        raise BackendError("onnx runs a file: use Embedder.from_pretrained or from_file with backend='onnx'.")
     if address.kind == "sentence-transformers":
         from jina_rag.backends.sentence_transformers import SentenceTransformersBackend
 
         return SentenceTransformersBackend(address, spec)
     return RemoteBackend(address, spec, _CONNECT[address.kind])
+
+
+def make_file_backend(setting: str, path: Path, spec: ModelSpec) -> "OnnxBackend":
+    """The engine that a setting names, with a GGUF file; it is loaded at the first use.
+
+    Args:
+        setting: "onnx", and its settings.
+        path: The file.
+        spec: The model's row.
+
+    Raises:
+        UnknownBackendError: the setting names no engine, or one that runs no file.
+    """
+    address = parse_backend(setting)
+    if address.kind != "onnx":
+        raise UnknownBackendError(f"{address} runs no GGUF file of this machine. Leave out the file, or write 'onnx'.")
+    from jina_rag.backends.onnx.backend import OnnxBackend
+
+    return OnnxBackend(
+        path,
+        pooling=spec.pooling,
+        precision=address.precision,
+        n_threads=address.threads,
+        closing_token=spec.closing_token,
+        weights=address.weights,
+    )
 
 
 def served_model(setting: str) -> ModelSpec:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jina_rag.cli.progress import working
+from jina_rag.config import EmbedderConfig
 from jina_rag.errors import FingerprintMismatchError, UnknownModelError
 from jina_rag.models import DEFAULT_MODEL, parse_model_name
 
@@ -26,8 +27,9 @@ def load_embedder(
 
     name = model or "auto"
     # A download draws a bar of its own.
-    with working("Loading the model") if backend is None and _is_here(name, quantization) else nullcontext():
-        return Embedder.from_pretrained(name, quantization=quantization, dimensions=dimensions, backend=backend)
+    config = EmbedderConfig(model=name, quantization=quantization, dimensions=dimensions, backend=backend)
+    with working("Loading the model") if config.runs_file and _is_here(name, quantization) else nullcontext():
+        return Embedder.from_config(config)
 
 
 def _is_here(name: str, quantization: str | None) -> bool:

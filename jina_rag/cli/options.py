@@ -126,8 +126,8 @@ BackendOption = Annotated[
     typer.Option(
         "--backend",
         envvar=BACKEND_VARIABLE,
-        metavar="URL",
-        help="Embed with the server at this address instead of in this process.",
+        metavar="URL|onnx",
+        help="Embed with the server at this address, or with ONNX Runtime, instead of llama.cpp in this process.",
     ),
 ]
 RerankerOption = Annotated[

@@ -17,6 +17,7 @@ from jina_rag.machine import is_loopback
         ("jina", "jina", "https://api.jina.ai"),
         ("jina+http://127.0.0.1:1", "jina", "http://127.0.0.1:1"),
         ("sentence-transformers?device=cpu", "sentence-transformers", ""),
+        ("onnx?precision=int8&threads=2", "onnx", ""),
     ],
 )
 def test_addresses(setting: str, kind: str, url: str) -> None:
@@ -60,7 +61,9 @@ def test_a_key_in_an_address_is_refused_and_not_repeated(setting: str) -> None:
     assert "key_env" in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["timeout=0", "timeout=-1", "timeout=nan", "concurrency=1.5", "create=perhaps"])
+@pytest.mark.parametrize(
+    "value", ["timeout=0", "timeout=-1", "timeout=nan", "concurrency=1.5", "create=perhaps", "precision=int4"]
+)
 def test_senseless_settings_are_refused(value: str) -> None:
     with pytest.raises(UnknownBackendError, match=value.partition("=")[0]):
         parse_backend(f"http://host?{value}")

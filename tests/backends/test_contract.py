@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jina_rag import BackendError, Embedder, InputTooLongError, InvalidTextError, ModelSpec, get_model_spec
-from jina_rag.backends.registry import make_backend
+from jina_rag.backends.base import EmbeddingBackend
+from jina_rag.backends.registry import make_backend, make_file_backend
+from jina_rag.machine import CACHE_VARIABLE
 from jina_rag.models import InputType
 from jina_rag.testing import FAKE_SPEC, TINY_SPEC, FakeBackend, random_texts
 from jina_rag.vectors import FloatArray
@@ -39,13 +42,18 @@ class Engine:
     same_model: Embedder
     counts: bool = True
     cuts: bool = True
+    file: Path | None = None
 
     def embedder(self, *, truncate: bool = False, dimensions: int | None = None) -> Embedder:
-        backend = make_backend(self.setting, self.spec)
+        backend: EmbeddingBackend
+        if self.file:
+            backend = make_file_backend(self.setting, self.file, self.spec)
+        else:
+            backend = make_backend(self.setting, self.spec)
         return Embedder(backend, self.spec, truncate=truncate, dimensions=dimensions)
 
 
-def _standin(server: Standin, spec: ModelSpec, prefix: str, **traits: bool) -> Callable[..., Engine]:
+def _standin(server: Standin, spec: ModelSpec, prefix: str, **traits: Any) -> Callable[..., Engine]:
     def start(request: pytest.FixtureRequest, stack: ExitStack) -> Engine:  # noqa: ARG001
         url = stack.enter_context(running(server))
         return Engine(prefix + url, spec, Embedder(FakeBackend(), spec), **traits)
@@ -94,7 +102,20 @@ def _llama_server_encoder(request: pytest.FixtureRequest, stack: ExitStack) -> E
     return Engine(url, minilm.spec, minilm)
 
 
+def _onnx(model: str, file: Callable[[pytest.FixtureRequest], Path]) -> Callable[..., Engine]:
+    def start(request: pytest.FixtureRequest, stack: ExitStack) -> Engine:
+        here: Embedder = request.getfixturevalue(model)
+        path = file(request)
+        cache = request.getfixturevalue("tmp_path_factory").mktemp("onnx")
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv(CACHE_VARIABLE, str(cache))
+        return Engine("onnx?threads=1", here.spec, here, file=path)
+
+    return start
+
+
 BACKEND_PARAMS = {
+    "onnx, decoder": _onnx("tiny", lambda request: request.getfixturevalue("tiny_gguf")),
+    "onnx, encoder": _onnx("minilm", lambda _: _minilm_file()),
     "jina-rag serve": _ours,
     "jina-rag serve as TEI": _ours_as_tei,
     "llama-cpp-python": _llama_cpp_python,

@@ -21,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_rag import Embedder, InputTooLongError, LlamaCppOptions, ModelLoadError, ModelNotFoundError
+from jina_rag.backends.batching import MAX_SEQUENCES, pack
 from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
-from jina_rag.backends.llama_cpp.context import ATTENTION_TILE, MAX_SEQUENCES
+from jina_rag.backends.llama_cpp.context import ATTENTION_TILE
 from jina_rag.backends.llama_cpp.library import library
-from jina_rag.backends.llama_cpp.model import KEPT_CONTEXT_TOKENS, pack
+from jina_rag.backends.llama_cpp.model import KEPT_CONTEXT_TOKENS
 from jina_rag.backends.llama_cpp.vocabulary import SPLIT_TOKENS
 from jina_rag.models import InputType
 from jina_rag.testing import (

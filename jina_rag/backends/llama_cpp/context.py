@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jina_rag.backends.base import TokenArray
+from jina_rag.backends.batching import MAX_SEQUENCES
 from jina_rag.backends.llama_cpp.library import Native, collected_errors, library, pointer, reason
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.errors import BackendError
@@ -19,9 +20,6 @@ PoolingMode: TypeAlias = Pooling | Literal["rank"]
 """How a text becomes one row: its states pooled to a vector, or a reranker's head on top of them."""
 
 _FLASH_ATTENTION = {"auto": "AUTO", "off": "DISABLED", "on": "ENABLED"}
-
-MAX_SEQUENCES = 64
-"""Texts in one batch. More cost memory (a row of vocabulary scores each) and bring nothing."""
 
 EXACT_ATTENTION_TOKENS = 1024
 """For a text longer than this, the last pass takes its last `ATTENTION_TILE` tokens instead of one."""

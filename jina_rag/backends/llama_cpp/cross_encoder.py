@@ -104,7 +104,7 @@ def fill_template(model: LoadedModel, template: str, query: str, text: str) -> T
 def _check_head(path: Path, header: GgufHeader) -> None:
     """Refuse a model without a layer that scores: llama.cpp would give a number of its vector for a score."""
     heads = {"cls.output.weight"} | ({"cls.weight"} if header.architecture == _HEADLESS else set())
-    if not heads & header.tensor_names:
+    if not heads & header.tensors.keys():
         raise ModelLoadError(
             f"{path} is no reranking model: it has no layer that scores pairs. Name one, such as a GGUF of "
             "bge-reranker-v2-m3, jina-reranker or Qwen3-Reranker."

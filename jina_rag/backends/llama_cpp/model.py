@@ -3,18 +3,17 @@
 import ctypes
 import os
 import platform
-from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
 
-import numpy as np
-
 from jina_rag.backends.base import ProgressCallback, TokenArray
+from jina_rag.backends.batching import rows_in_batches
 from jina_rag.backends.llama_cpp.batch_queue import BatchQueue
-from jina_rag.backends.llama_cpp.context import MAX_SEQUENCES, Context, PoolingMode, row_width
+from jina_rag.backends.llama_cpp.context import Context, PoolingMode, row_width
+from jina_rag.backends.llama_cpp.gguf_backend import file_state
 from jina_rag.backends.llama_cpp.library import Native, collected_errors, library, reason, route_log
 from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 from jina_rag.backends.llama_cpp.vocabulary import Vocabulary
@@ -49,12 +48,6 @@ def load_model(
     return model
 
 
-def file_state(path: Path) -> tuple[int, int]:
-    """What changes when a file is written anew."""
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
-
 class LoadedModel:
     """A model, the contexts to compute in, and the one thread that may."""
 
@@ -72,7 +65,7 @@ class LoadedModel:
         self._model = _open_model(path, self.header, options)
         self.dimensions = row_width(self._model, pooling)
         self.max_tokens: int = library().llama_model_n_ctx_train(self._model.pointer)
-        self.vocabulary = Vocabulary(self._model, path, self._metadata("tokenizer.ggml.pre"), closing_token)
+        self.vocabulary = _vocabulary(self._model, path, self.header, closing_token)
         self._two_passes = pooling in ("last", "rank") and self._is_causal_decoder()
         self._queue = BatchQueue(options.batch_tokens)
 
@@ -91,17 +84,13 @@ class LoadedModel:
 
     def pooled_rows(self, texts: Sequence[TokenArray], on_progress: ProgressCallback | None = None) -> FloatArray:
         """The rows of texts by their tokens, shape (n, d): longest first, in batches, equal texts once."""
-        first: dict[bytes, int] = {}
-        equal_to = np.array([first.setdefault(ids.tobytes(), index) for index, ids in enumerate(texts)], np.intp)
-        n_equal = np.bincount(equal_to, minlength=len(texts))
-        distinct = np.fromiter(first.values(), np.intp, len(first))
-        rows = np.empty((len(texts), self.dimensions), np.float32)
-        for places in pack([len(texts[index]) for index in distinct], max_tokens=self._options.batch_tokens):
-            batch = distinct[places]
-            rows[batch] = self._run_batch([texts[index] for index in batch], on_progress)
-            if on_progress:
-                on_progress(int(n_equal[batch].sum()))
-        return rows if len(first) == len(texts) else rows[equal_to]
+        return rows_in_batches(
+            texts,
+            partial(self._run_batch, on_progress=on_progress),
+            dimensions=self.dimensions,
+            max_tokens=self._options.batch_tokens,
+            on_progress=on_progress,
+        )
 
     def _run_batch(self, batch: Sequence[TokenArray], on_progress: ProgressCallback | None) -> FloatArray:
         """The rows of a batch, or of one text that is longer, whose parts each wait for their turn."""
@@ -152,30 +141,24 @@ class LoadedModel:
         return buffer.value.decode(errors="replace")
 
 
-def pack(lengths: Sequence[int], *, max_tokens: int) -> Iterator[list[int]]:
-    """Best-fit decreasing: positions of texts in batches of up to `max_tokens` tokens and `MAX_SEQUENCES` texts.
-
-    The longest text left begins a batch, alone if it is longer than a batch, and the longest that still fit fill it: a
-    full batch costs least per token.
-    """
-    left = sorted(range(len(lengths)), key=lengths.__getitem__)
-    while left:
-        batch = [left.pop()]
-        room = max_tokens - lengths[batch[0]]
-        while len(batch) < MAX_SEQUENCES and (fitting := bisect_right(left, room, key=lengths.__getitem__)):
-            batch.append(left.pop(fitting - 1))
-            room -= lengths[batch[-1]]
-        yield batch
-
-
 _models: "WeakValueDictionary[tuple[object, ...], LoadedModel]" = WeakValueDictionary()
 _models_lock = Lock()
 
 
-def _open_model(path: Path, header: GgufHeader, options: LlamaCppOptions) -> Native:
+def load_vocabulary(path: Path, header: GgufHeader, closing_token: str | None) -> Vocabulary:
+    """The tokenizer of a file whose weights stay where they are. Raises as `load_model` does."""
+    return _vocabulary(_open_model(path, header, LlamaCppOptions(), vocab_only=True), path, header, closing_token)
+
+
+def _vocabulary(model: Native, path: Path, header: GgufHeader, closing_token: str | None) -> Vocabulary:
+    return Vocabulary(model, path, str(header.metadata.get("tokenizer.ggml.pre", "")), closing_token)
+
+
+def _open_model(path: Path, header: GgufHeader, options: LlamaCppOptions, *, vocab_only: bool = False) -> Native:
     route_log()
     functions = library()
     parameters = functions.llama_model_default_params()
+    parameters.vocab_only = vocab_only
     parameters.n_gpu_layers = options.n_gpu_layers
     parameters.load_mode = functions.LLAMA_LOAD_MODE_MMAP if options.use_mmap else functions.LLAMA_LOAD_MODE_NONE
     parameters.use_extra_bufts = not _is_x86() or header.main_type in REARRANGED_TYPES

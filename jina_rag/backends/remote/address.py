@@ -6,6 +6,7 @@
     elastic+https://host:9200?endpoint=ID   an inference endpoint of Elasticsearch
     jina                                    Jina's own service
     sentence-transformers                   the model's original weights in this process, with torch
+    onnx                                    the model's GGUF file in this process, with ONNX Runtime
 
 Settings follow a question mark, as in `http://host:8080?model=served-name&concurrency=8`. A key is never part of it.
 """
@@ -13,7 +14,7 @@ Settings follow a question mark, as in `http://host:8080?model=served-name&concu
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from jina_rag.errors import BackendError, UnknownBackendError
@@ -27,7 +28,9 @@ RERANKER_VARIABLE = "JINA_RAG_RERANKER"
 JUDGE_VARIABLE = "JINA_RAG_JUDGE"
 """The one that names what checks the claims of answers, as for `make_judge`, for the commands and the app."""
 
-Kind: TypeAlias = Literal["http", "openai", "tei", "elastic", "jina", "sentence-transformers"]
+Kind: TypeAlias = Literal["http", "openai", "tei", "elastic", "jina", "sentence-transformers", "onnx"]
+
+Precision: TypeAlias = Literal["f32", "int8"]
 
 JINA_URL = "https://api.jina.ai"
 _KEY_VARIABLES: dict[str, str] = {"jina": "JINA_API_KEY", "elastic": "ELASTIC_API_KEY"}
@@ -35,7 +38,7 @@ _KEY_VARIABLE = "JINA_RAG_API_KEY"
 
 _EXAMPLES = (
     "Write http://host:port, openai+http://host:port, tei+http://host:port, elastic+https://host:port?endpoint=ID, "
-    "jina or sentence-transformers."
+    "jina, sentence-transformers or onnx."
 )
 
 
@@ -85,6 +88,8 @@ class BackendAddress:
         device: Where torch computes; empty for its own choice.
         dtype: How torch keeps the weights; empty for bfloat16 on a GPU and float32 elsewhere.
         trust_remote_code: Run the code that comes with a model's repository.
+        precision: What ONNX Runtime computes in, "f32" or "int8".
+        threads: How many it computes with; 0 takes every core.
     """
 
     kind: Kind
@@ -102,6 +107,8 @@ class BackendAddress:
     device: str = ""
     dtype: str = ""
     trust_remote_code: bool = False
+    precision: Precision = "f32"
+    threads: int = 0
 
     @property
     def key(self) -> KeySource:
@@ -138,8 +145,8 @@ def parse_backend(setting: str) -> BackendAddress:
 def _kind_and_url(place: str) -> dict[str, Any]:
     if place == "jina":
         return {"kind": "jina", "url": JINA_URL}
-    if place == "sentence-transformers":
-        return {"kind": "sentence-transformers"}
+    if place in ("sentence-transformers", "onnx"):
+        return {"kind": place}
     try:
         parts = urlsplit(place)
         host, port = parts.hostname, parts.port
@@ -169,7 +176,9 @@ def _value(name: str, value: str) -> str | float:
         raise UnknownBackendError(
             f"The engine's setting {name} cannot be {value!r}. Usually it is {default!r}."
         ) from error
-    if isinstance(parsed, (int, float)) and not 0 < parsed < float("inf"):
+    if name == "precision" and value not in get_args(Precision):
+        raise UnknownBackendError(f"The engine's precision cannot be {value!r}. Choose f32 or int8.")
+    if isinstance(parsed, (int, float)) and parsed != default and not 0 < parsed < float("inf"):
         raise UnknownBackendError(
             f"The engine's setting {name} must be above zero, not {value}. Usually it is {default!r}."
         )

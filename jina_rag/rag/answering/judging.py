@@ -74,4 +74,4 @@ def _judge_in_this_process(path: Path) -> Judge:
 
 
 def _has_head(header: GgufHeader) -> bool:
-    return any(name.startswith("cls.") for name in header.tensor_names)
+    return any(name.startswith("cls.") for name in header.tensors)

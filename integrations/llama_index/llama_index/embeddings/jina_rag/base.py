@@ -49,7 +49,7 @@ class JinaRagEmbedding(BaseEmbedding):
     options: LlamaCppOptions = Field(default_factory=LlamaCppOptions, exclude=True)
     # Another engine may round otherwise, so this one does belong into cache keys.
     backend: str | None = Field(
-        default=None, description="Another engine: 'http://host:8080', 'jina', 'sentence-transformers'."
+        default=None, description="Another engine: 'http://host:8080', 'jina', 'sentence-transformers', 'onnx'."
     )
     path: Path | str | None = Field(
         default=None, description="The model's GGUF file; None finds it by the model's name."

@@ -1,0 +1,208 @@
+"""ONNX Runtime on the GGUF file that llama.cpp runs; what every engine must do is in test_contract.py."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from gguf import GGUFWriter, TokenType
+from typer.testing import CliRunner
+
+from jina_rag import BackendError, Embedder, ModelLoadError, UnknownBackendError, get_model_spec
+from jina_rag.agreement import vectors_agree
+from jina_rag.cli import app
+from jina_rag.machine import CACHE_VARIABLE
+from jina_rag.model_files import ensure_model_file
+from jina_rag.models import ModelSpec, Pooling
+from jina_rag.testing import TINY_SPEC, Qwen3Shape, random_texts, tiny_merges, tiny_vocabulary, tiny_weights
+from jina_rag.vectors import FloatArray
+from tests.reference.texts import TEXTS
+
+SHAPE = Qwen3Shape(layers=3, query_heads=6, key_heads=2, width=96, head_width=16)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(minilm: Embedder, tmp_path_factory: pytest.TempPathFactory) -> "pytest.MonkeyPatch":  # noqa: ARG001
+    patch = pytest.MonkeyPatch()
+    patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+    return patch
+
+
+def cosines(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.asarray(np.sum(a * b, axis=-1), np.float32)
+
+
+def write_network(path: Path, architecture: str, *, without: str = "", **metadata: float | str) -> Path:
+    """A network with random weights: one of `tiny_weights`, without normalised heads and with biases as `qwen2` has."""
+    vocabulary = tiny_vocabulary()
+    weights = tiny_weights(SHAPE, vocabulary_size=len(vocabulary), seed=3)
+    if architecture != "qwen3":
+        weights = {
+            name: value for name, value in weights.items() if not name.endswith(("q_norm.weight", "k_norm.weight"))
+        }
+    if architecture == "qwen2":
+        rng = np.random.default_rng(4)
+        for layer in range(SHAPE.layers):
+            for part, width in (("q", 96), ("k", 32), ("v", 32)):
+                weights[f"blk.{layer}.attn_{part}.bias"] = rng.standard_normal(width, dtype=np.float32)
+    writer = GGUFWriter(path, architecture)
+    writer.add_context_length(SHAPE.context)
+    writer.add_embedding_length(SHAPE.width)
+    writer.add_block_count(SHAPE.layers)
+    writer.add_feed_forward_length(SHAPE.feed_forward)
+    writer.add_head_count(SHAPE.query_heads)
+    writer.add_head_count_kv(SHAPE.key_heads)
+    writer.add_rope_freq_base(SHAPE.rope_theta)
+    writer.add_layer_norm_rms_eps(SHAPE.rms_epsilon)
+    if architecture == "eurobert":
+        writer.add_causal_attention(False)
+    for key, said in metadata.items():
+        name = f"{architecture}.{key.replace('__', '.')}"
+        writer.add_string(name, said) if isinstance(said, str) else writer.add_float32(name, said)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([TokenType.NORMAL] * (len(vocabulary) - 1) + [TokenType.CONTROL])
+    writer.add_token_merges(tiny_merges())
+    writer.add_eos_token_id(len(vocabulary) - 1)
+    writer.add_add_bos_token(False)
+    for name, value in weights.items():
+        if name != without:
+            writer.add_tensor(name, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def spec_of(pooling: Pooling) -> ModelSpec:
+    return replace(TINY_SPEC, dimensions=SHAPE.width, matryoshka_dimensions=(), pooling=pooling)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pooling"),
+    [("qwen3", "last"), ("qwen2", "last"), ("eurobert", "last"), ("eurobert", "mean"), ("eurobert", "cls")],
+)
+def test_float32_is_what_llama_cpp_computes(tmp_path: Path, architecture: str, pooling: Pooling) -> None:
+    path = write_network(tmp_path / "model.gguf", architecture)
+    texts = [text for text in TEXTS.values() if text or pooling != "last"] + random_texts(40, words=60)
+    llama, onnx = (Embedder.from_file(path, spec_of(pooling), backend=backend) for backend in (None, "onnx"))
+    assert cosines(llama.embed_documents(texts), onnx.embed_documents(texts)).min() >= 0.9999
+
+
+def test_float32_is_what_transformers_computes(tiny_gguf: Path) -> None:
+    expected = json.loads((Path(__file__).parents[1] / "reference" / "tiny_qwen3.json").read_text())["vectors"]
+    onnx = Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx")
+    vectors = np.array([expected[f"document: {name}"]["vector"] for name in TEXTS])
+    assert cosines(onnx.embed_documents(TEXTS.values()), vectors).min() >= 0.9999
+
+
+def test_a_quantised_file_gives_the_vectors_of_its_weights(tiny_gguf: Path, tmp_path: Path) -> None:
+    from jina_rag.quantize import quantize_file
+
+    path = quantize_file(tiny_gguf, tmp_path / "quantised.gguf", "Q8_0").path
+    llama, onnx = (Embedder.from_file(path, TINY_SPEC, backend=backend) for backend in (None, "onnx"))
+    assert vectors_agree(llama, onnx) >= 0.999  # llama.cpp rounds the states too
+    assert onnx.quantization == "Q8_0"
+
+
+def test_fingerprints_name_engine_and_precision(tiny_gguf: Path, tiny: Embedder) -> None:
+    exact, rounded = (
+        Embedder.from_file(tiny_gguf, TINY_SPEC, backend=f"onnx?precision={precision}") for precision in ("f32", "int8")
+    )
+    assert len({tiny.fingerprint.digest, exact.fingerprint.digest, rounded.fingerprint.digest}) == 3
+    assert exact.with_fingerprint_of(tiny).fingerprint.digest == tiny.fingerprint.digest
+    agreed = Embedder.from_file(tiny_gguf, TINY_SPEC, backend=f"onnx?weights={tiny.fingerprint.weights}")
+    assert agreed.fingerprint.digest == tiny.fingerprint.digest
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "message"),
+    [
+        ("llama", {}, "its network is 'llama', not qwen3, qwen2, eurobert, bert"),
+        ("qwen3", {"without": "blk.1.ffn_up.weight"}, r"no tensor 'blk\.1\.ffn_up\.weight'"),
+        ("eurobert", {"feed_forward_length": 64}, "feed_forward_length is 64|has the shape"),
+        ("qwen2", {"rope__scaling__type": "yarn"}, r"rope\.scaling\.type is 'yarn'"),
+        ("qwen2", {"attention__sliding_window": 128.0}, r"sliding_window is 128"),
+    ],
+)
+def test_other_networks_are_refused(
+    tmp_path: Path, architecture: str, changes: dict[str, float | str], message: str
+) -> None:
+    settings = dict(changes)
+    without = str(settings.pop("without", ""))
+    path = write_network(tmp_path / "model.gguf", architecture, without=without, **settings)
+    with pytest.raises(ModelLoadError, match=rf"{message}.*Leave out the backend"):
+        Embedder.from_file(path, spec_of("last"), backend="onnx")
+
+
+def test_a_text_that_is_too_long_for_it_is_refused_with_the_numbers(tiny_gguf: Path) -> None:
+    embedder = Embedder.from_file(tiny_gguf, replace(TINY_SPEC, max_input_tokens=40_000), backend="onnx")
+    with pytest.raises(BackendError, match=r"has 1\d,\d{3} tokens and the onnx engine reads 8,192.*leave out"):
+        embedder.embed_documents(["word " * 6_000])
+
+
+def test_a_setting_of_another_engine_is_refused(tiny_gguf: Path) -> None:
+    with pytest.raises(UnknownBackendError, match="runs no GGUF file of this machine"):
+        Embedder.from_file(tiny_gguf, TINY_SPEC, backend="jina")
+
+
+def test_the_graph_is_made_once_and_again_where_it_is_damaged(
+    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    before = Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx?threads=3").embed_query("hello")
+    (folder,) = (tmp_path / "onnx").iterdir()
+    made = (folder / "model.onnx").stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnx", None)  # no need of it any more
+        again = Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx?threads=1")
+        np.testing.assert_allclose(again.embed_query("hello"), before, atol=1e-5)
+    assert (folder / "model.onnx").stat().st_mtime_ns == made
+    (folder / "weights.bin").unlink()  # not emptied: a model that is still in memory may have it mapped
+    mended = Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx?threads=2")
+    np.testing.assert_allclose(mended.embed_query("hello"), before, atol=1e-5)
+
+
+def test_a_forked_child_loads_its_own_and_ends(tiny_gguf: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from jina_rag import Embedder\n"
+        "from jina_rag.testing import TINY_SPEC\n"
+        "embedder = Embedder.from_file(Path(sys.argv[1]), TINY_SPEC, backend='onnx?threads=2')\n"
+        "before = embedder.embed_query('hello')\n"
+        "child = os.fork()\n"
+        "same = abs(embedder.embed_query('hello') - before).max() < 1e-5\n"
+        "if child == 0: sys.exit(not same)\n"
+        "print(os.waitpid(child, 0)[1], same)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_gguf)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "0 True"
+
+
+def test_closing_gives_the_memory_back(minilm: Embedder) -> None:
+    process, path = psutil.Process(), ensure_model_file(get_model_spec("minilm"))
+    sizes = []
+    for _ in range(6):
+        with Embedder.from_file(path, minilm.spec, backend="onnx?threads=1") as embedder:
+            embedder.embed_query("hello")
+        sizes.append(process.memory_info().rss)
+    assert sizes[-1] - sizes[1] < 30 * 2**20  # its weights are 43 MB
+
+
+def test_the_command_line_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JINA_RAG_BACKEND", "onnx")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mars.txt").write_text("Mars looks red because of rust.")
+    for arguments in (["add", "mars.txt", "--model", "minilm"], ["search", "Which planet is red?"]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+    assert "mars.txt" in result.output
