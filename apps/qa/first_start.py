@@ -43,6 +43,8 @@ def is_ready() -> bool:
     ready = _can_ask(task)
     if task:
         draw_progress(ready=ready)
+    elif not ready and service().store:
+        st.info(f"{escape(service().store or '')} has no passages yet.")
     elif not ready:
         draw_nothing_yet()
     return ready
@@ -52,7 +54,7 @@ def _can_ask(task: Task | None) -> bool:
     """The sample documents are worth the wait for all of them, which is short."""
     if task and task.collection == SAMPLES_COLLECTION:
         return False
-    return service().has_index() and service().index.count_chunks() > 0
+    return service().has_index() and service().searched.count_chunks() > 0
 
 
 @st.fragment(run_every=0.5)
@@ -88,7 +90,12 @@ def draw_samples_button() -> None:
 
 
 def draw_beginning(ask: Callable[[str], None]) -> None:
-    """Which documents and which model there are, and what to begin with."""
+    """What there is to ask about and which model answers, and questions to begin with."""
+    if service().store:
+        st.title("Ask your documents", anchor=False)
+        st.write(f"{counted(service().searched.count_chunks(), 'passage')} in {escape(service().store or '')}")
+        _draw_first_steps()
+        return
     index = service().index
     documents = index.documents()
     own = [document for document in documents if not is_sample(document.source)]
@@ -98,18 +105,24 @@ def draw_beginning(ask: Callable[[str], None]) -> None:
         st.write(counted(len(own), "document") + (f", and {n_samples} samples" if n_samples else ""))
     else:
         st.write(f"{counted(n_samples, 'file')} about a fictional lighthouse. Try the app, then add your own.")
+    _draw_first_steps()
+    st.caption("Or ask, for example:")
+    for number, question in enumerate(_questions(index, documents, own)):
+        st.button(escape(question), on_click=ask, args=(question,), icon=":material/help:", key=f"example-{number}")
+
+
+def _draw_first_steps() -> None:
     with errors_shown():
         if service().pipeline().generator is None:
             st.write("No language model is connected: you see the passages that fit a question best.")
         with st.container(horizontal=True):
-            if st.button("Add documents", icon=":material/note_add:", type="primary", key="add-documents"):
+            if not service().store and st.button(
+                "Add documents", icon=":material/note_add:", type="primary", key="add-documents"
+            ):
                 st.switch_page("app_pages/library.py")
             label = "Connect a model" if service().pipeline().generator is None else "Change the model"
             if st.button(label, icon=":material/memory:", key="connect-model"):
                 st.switch_page("app_pages/models.py")
-    st.caption("Or ask, for example:")
-    for number, question in enumerate(_questions(index, documents, own)):
-        st.button(escape(question), on_click=ask, args=(question,), icon=":material/help:", key=f"example-{number}")
 
 
 def _questions(index: DocumentIndex, documents: list[IndexedDocument], own: list[IndexedDocument]) -> list[str]:

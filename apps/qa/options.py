@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from jina_rag.backends.remote.address import BACKEND_VARIABLE, JUDGE_VARIABLE, RERANKER_VARIABLE
-from jina_rag.errors import ServerSettingsError
+from jina_rag.errors import ServerSettingsError, StoreError
 from jina_rag.rag.indexing.index import DEFAULT_INDEX_FOLDER
-from jina_rag.rag.vector_stores import is_store_address
+from jina_rag.rag.vector_stores import StoreAddress, is_store_address
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Options:
     """The settings of an app.
 
     Attributes:
-        index: The folder of the index.
+        index: The folder of the index, or the address of a vector store.
         llm: The answer model at first, as for `make_generator`; None is "auto".
         model: The embedding model of an index that is yet to be made; None takes the best that is on this machine.
         backend: The engine that the embedding model runs on; None is llama.cpp in the app.
@@ -27,7 +27,7 @@ class Options:
         samples: Whether an index that is yet to be made begins with the sample documents.
     """
 
-    index: Path = DEFAULT_INDEX_FOLDER
+    index: Path | str = DEFAULT_INDEX_FOLDER
     llm: str | None = None
     model: str | None = None
     backend: str | None = None
@@ -45,14 +45,24 @@ def options() -> Options:
     return _parse(tuple(sys.argv[1:]))
 
 
+def searches_store() -> bool:
+    """Whether the app was started with a vector store in the place of an index."""
+    try:
+        return isinstance(options().index, str)
+    except ServerSettingsError:  # the page will say so
+        return False
+
+
 def page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The parser of these settings, and of those of `parents`."""
     parser = argparse.ArgumentParser(prog, description="Ask your documents.", parents=parents, allow_abbrev=False)
     parser.add_argument(
         "--index",
-        type=_index_folder,
+        type=_folder_or_store,
         default=DEFAULT_INDEX_FOLDER,
-        help="the folder of the index (%(default)s, made if needed)",
+        metavar="FOLDER|STORE",
+        help="the folder of the index (%(default)s, made if needed), or a vector store such as "
+        "chroma://host:port/collection, which is only searched",
     )
     parser.add_argument(
         "--llm",
@@ -82,12 +92,14 @@ def page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argume
     return parser
 
 
-def _index_folder(text: str) -> Path:
-    if is_store_address(text):
-        raise argparse.ArgumentTypeError(
-            f"the app works on an index folder, and {text} is a vector store; search it with: jina-rag ask, or chat"
-        )
-    return Path(text)
+def _folder_or_store(text: str) -> Path | str:
+    if not is_store_address(text):
+        return Path(text)
+    try:
+        StoreAddress.parse(text)
+    except StoreError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 @lru_cache

@@ -18,7 +18,7 @@ from jina_rag.rag import Answer
 from jina_rag.rag.answering.wording import VERDICT_MEANINGS
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.citations.claims import find_cited_spans
-from jina_rag.rag.citations.source_context import page_image
+from jina_rag.rag.citations.source_context import SourceContext, page_image
 from jina_rag.rag.text.cleaning import remove_invisible
 
 LARGE = 900  # pixels
@@ -64,7 +64,8 @@ def show_passage(answer: Answer) -> None:
         heading = _draw_passage(panel, result.chunk, spans)
     where = ", ".join(filter(None, (Path(result.chunk.source).name, _page(result.chunk), heading)))
     place.markdown(f"**{escape(where)}**")
-    draw_original(result.chunk.source)
+    if not service().store:
+        draw_original(result.chunk.source)
 
 
 def _what_is_marked(answer: Answer, number: int) -> tuple[str, Spans]:
@@ -98,7 +99,7 @@ def _draw_steps(key: str, label: str, now: int, numbers: list[int], turn: Callab
 
 def _draw_passage(panel: Panel, chunk: Chunk, spans: Spans) -> str | None:
     """The passage; returns the heading above what is marked."""
-    if has_page_picture(chunk):
+    if not service().store and has_page_picture(chunk):
         try:
             _draw_page(panel, chunk, spans)
         except (DocumentError, MissingDependencyError) as error:
@@ -130,7 +131,9 @@ def _draw_page(panel: Panel, chunk: Chunk, spans: Spans) -> None:
 
 def _draw_text(panel: Panel, chunk: Chunk, spans: Spans) -> str | None:
     """A passage between the lines around it; returns the heading above what is marked."""
-    around, problem = text_around(chunk, spans[0][0] if spans else 0)
+    around, problem = SourceContext("", chunk.text, "", chunk.heading), None
+    if not service().store:  # whose sources are files of other machines, or names that a stranger made up
+        around, problem = text_around(chunk, spans[0][0] if spans else 0)
     if problem:
         st.info(escape(problem))
     is_markdown = around.is_markdown

@@ -71,7 +71,7 @@ class Service(SharedIndex):
             now = self.chosen
             chosen = replace(now, llm=llm or now.llm, reranker=reranker or now.reranker, judge=judge or now.judge)
             api_key = api_key if llm else self._api_key
-            if self._index is not None:
+            if self.store or self._index is not None:
                 self._pipeline(chosen, api_key)
             self.chosen, self._api_key = chosen, api_key
 
@@ -94,7 +94,7 @@ class Service(SharedIndex):
             reranker = self._part("reranker", make_reranker, chosen.reranker)
         generator = self._part(f"{which}llm", make_generator, chosen.llm, api_key)
         judge = self._part(f"{which}judge", make_judge, chosen.judge, generator)
-        return RagPipeline(Retriever(self.index, reranker), generator, judge=judge)
+        return RagPipeline(Retriever(self.searched, reranker), generator, judge=judge)
 
     def _part(self, name: str, make: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 - of several types
         """What these arguments made the last time, else what they make now; what is replaced ends with its last use."""

@@ -12,6 +12,7 @@ from access import has_login, print_addresses, require_login, warn_if_exposed
 from door import Door
 from first_start import begin_with_samples
 from headers import SafetyHeaders
+from options import searches_store
 from service import errors_shown, running_service
 from session import show_chat_in_address
 from starlette.middleware import Middleware
@@ -32,7 +33,13 @@ def main() -> None:
 
 
 def pages() -> list[st.Page]:
-    """The table of contents."""
+    """The table of contents; a vector store is searched alone, and has no library here."""
+    every = every_page()
+    return [every[0], every[-1]] if searches_store() else every
+
+
+def every_page() -> list[st.Page]:
+    """All pages."""
     return [
         st.Page(
             "app_pages/ask.py",

@@ -415,7 +415,7 @@ def test_first_start_from_installed_wheels_in_any_folder(
     ("arguments", "problem"),
     [
         (("--bogus",), "unrecognized arguments: --bogus"),
-        (("--index", "chroma://localhost/notes"), "chroma://localhost/notes is a vector store"),
+        (("--index", "chroma://localhost"), "can't be the name of a collection"),
     ],
 )
 def test_command_line_mistakes_are_told_before_anything_starts(arguments: tuple[str, ...], problem: str) -> None:

@@ -36,7 +36,7 @@ def main() -> None:
         st.bottom.chat_input(  # placed by itself, Streamlit would follow the end of the page
             "Ask a question about your documents",
             key="question",
-            accept_file="multiple",
+            accept_file=False if service().store else "multiple",
             disabled=run is not None,
             on_submit=submit,
         )
@@ -50,10 +50,13 @@ def draw_header(chat: Chat) -> None:
     with st.container(horizontal=True, horizontal_alignment="right", key="tools"):
         if chat.answers:
             draw_chat_menu(chat)
-        with st.popover("Filter sources", icon=":material/filter_alt:", type="tertiary"):
-            draw_filters(service().index)
+        if not service().store:
+            with st.popover("Filter sources", icon=":material/filter_alt:", type="tertiary"):
+                draw_filters(service().index)
         with st.popover("Search settings", icon=":material/tune:", type="tertiary"):
             draw_settings()
+    for limit in service().limits:
+        st.caption(f":material/info: {escape(limit)}")
     if filters := chosen_filters():
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f":material/filter_alt: Searching {escape(filters_in_words(filters))} only.", width="content")
@@ -161,10 +164,11 @@ def answer_models() -> dict[str, str]:
 def submit() -> None:
     """Ask what was typed; files that were dropped are added first, and are what the question is about."""
     given: Any = st.session_state.question
-    chat, question, filters, task_id = this_chat(), given.text.strip(), None, None
+    text, files = (given, ()) if isinstance(given, str) else (given.text, given.files)
+    chat, question, filters, task_id = this_chat(), text.strip(), None, None
     with errors_kept():
-        if given.files:
-            task = start_upload(service(), service().tasks, [(file.name, file) for file in given.files])
+        if files:
+            task = start_upload(service(), service().tasks, [(file.name, file) for file in files])
             task_id = task.id
             filters = Filters(sources=[stored_path(service().folder, name) for name in task.paths])
         if question:

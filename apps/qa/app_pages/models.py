@@ -12,7 +12,6 @@ from jina_rag.bench import BenchResult
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.formatting import duration, file_size
 from jina_rag.models import get_model_spec
-from jina_rag.rag.indexing.index import read_index_settings
 
 N_DOCUMENTS = 10_000
 
@@ -38,14 +37,15 @@ def draw_embedding_model() -> Fingerprint | None:
     if not service().has_index():
         st.info(f"There are no documents yet. The first will be embedded by {escape(model_at_hand())}.")
         return None
-    in_use = read_index_settings(service().folder)
+    in_use = service().fingerprint
     spec = get_model_spec(in_use.model)
     st.markdown(
         f"**{escape(in_use.model)}** :gray-badge[{in_use.quantization}] "
         f":gray-badge[{in_use.dimensions:,} dimensions] :gray-badge[{escape(spec.license)}]"
     )
     st.caption(escape(model_list.why_in_use(in_use.model, model_at_hand())))
-    draw_change(in_use.model)
+    if not service().store:
+        draw_change(in_use.model)
     return in_use
 
 
