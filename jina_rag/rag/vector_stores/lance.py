@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 _ROWS_AT_A_TIME = 8192
 _IDS_AT_A_TIME = 1000
-_LEAST_INDEXED = 20_000  # fewer vectors are compared exactly in some milliseconds
+LEAST_INDEXED = 20_000
+"""Fewer vectors have no index: they are compared exactly in some milliseconds."""
+_GROWN = 4  # times as many rows as the vector index was trained for need more partitions
 _REFINED = 4  # times as many candidates are compared exactly as are asked for
 _KEPT = timedelta(minutes=1)  # versions of the table that a reader may still be at
 
@@ -114,7 +116,7 @@ class LanceStore(VectorStore):
 
     def optimize(self) -> None:
         """Merge small files, bring the indexes up to date, and make those that are due."""
-        from lancedb.index import Bitmap, BTree, IvfSq, LabelList
+        from lancedb.index import Bitmap, BTree, LabelList
 
         with foreign_errors(self.address):
             self._table.optimize(cleanup_older_than=_KEPT)
@@ -127,8 +129,7 @@ class LanceStore(VectorStore):
             }.items():
                 if column not in indexed:
                     self._table.create_index(column, config=config)
-            if "vector" not in indexed and self._table.count_rows() >= _LEAST_INDEXED:
-                self._table.create_index("vector", config=IvfSq(distance_type="cosine"))
+            self._index_vectors()
 
     def nearest(self, vector: FloatArray, n: int, filters: Filters) -> list[Found]:
         """As `VectorStore.nearest`; the index finds candidates, which are compared exactly."""
@@ -159,6 +160,17 @@ class LanceStore(VectorStore):
 
     def close(self) -> None:
         """Nothing is open between two calls."""
+
+    def _index_vectors(self) -> None:
+        """Train the vector index if there is none or the table has outgrown it; its name says for how many rows."""
+        from lancedb.index import IvfSq
+
+        before = [index.name for index in self._table.list_indices() if index.columns == ["vector"]]
+        trained, rows = max((int(name.rpartition("_")[2]) for name in before), default=0), self._table.count_rows()
+        if rows >= max(LEAST_INDEXED, _GROWN * trained):
+            self._table.create_index("vector", config=IvfSq(distance_type="cosine"), name=f"vector_{rows}")
+            for name in before:
+                self._table.drop_index(name)
 
     @property
     def _table(self) -> "Table":

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -233,3 +234,20 @@ def test_a_forked_process(kind: str, tmp_path: Path, request: pytest.FixtureRequ
             os._exit(0 if said == "3" or "Open it after the fork" in said else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert store.count() == 3
+
+
+def test_lancedb_trains_its_vector_index_anew_when_it_is_outgrown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jina_rag.rag.vector_stores.lance.LEAST_INDEXED", 1000)
+    vectors = normalize(np.random.default_rng(0).normal(size=(4000, FINGERPRINT.dimensions)).astype(np.float32))
+    names = []
+    with open_store(f"lance://{tmp_path}", FINGERPRINT, create=True) as store:
+        for n in (999, 1000, 2000, 4000):
+            store.upsert(rows_of("/long.md", *map(str, range(n)), vectors=vectors[:n]))
+            store.optimize()
+            indices = lancedb.connect(tmp_path).open_table("documents").list_indices()
+            names.append([index.name for index in indices if index.columns == ["vector"]])
+        assert [len(each) for each in names] == [0, 1, 1, 1]
+        assert names[1] == names[2] != names[3]
+        assert store.nearest(vectors[3999], 1, Filters())[0].chunk.position == 3999
