@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+REFERENCE := .venv-reference
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
@@ -24,7 +25,7 @@ endif
 
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt --build-constraints constraints.txt
 
-.PHONY: app test test-browser soak lint format docs packages constraints clean
+.PHONY: app test test-browser test-reference soak lint format docs packages constraints clean
 
 app: $(VENV)/.app  ## the question-answering page, on the sample documents
 	$(BIN)/jina-rag add apps/qa/sample_documents --index .jina-rag/samples --collection samples
@@ -35,6 +36,9 @@ test: $(VENV)/.test lint  ## everything that CI runs
 
 test-browser: $(VENV)/.browser  ## the page in a real browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-reference: $(REFERENCE)/.ready  ## engines, dimensions and precisions against torch and sentence-transformers, and mteb
+	$(REFERENCE)/bin/python -m pytest tests/reference tests/backends/test_sentence_transformers.py tests/evaluation/test_mteb.py $(ARGS)
 
 soak: $(VENV)/.test  ## server, MCP, app and ingestion together, under load, kills and hostile input
 	$(BIN)/python -m tests.soak --seconds $(SECONDS)
@@ -63,7 +67,7 @@ constraints: $(VENV)/.test  ## renew the pins, and the hashes of the files, that
 	    --generate-hashes --no-header --no-annotate --quiet | grep -v '^-e' > constraints.txt
 
 clean:
-	rm -rf $(VENV) .jina-rag
+	rm -rf $(VENV) $(REFERENCE) .jina-rag
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit("jina_rag needs Python 3.11 or newer: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -79,6 +83,14 @@ $(VENV)/.test: $(UV) pyproject.toml constraints.txt integrations/langchain/pypro
 	@echo "Installing. llama.cpp is built from source the first time, which takes some minutes."
 	$(INSTALL) --editable . --group test
 	@touch $@ $(VENV)/.app
+
+# pip and not uv for what uv leaves out here: see override-dependencies in pyproject.toml.
+$(REFERENCE)/.ready: $(UV) pyproject.toml constraints.txt tests/reference/requirements.txt
+	@echo "Installing torch and more beside what the tests need: some gigabytes on some systems."
+	$(PYTHON) -m venv $(REFERENCE)
+	$(subst $(BIN)/python,$(REFERENCE)/bin/python,$(INSTALL)) --editable . --group test
+	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/reference/requirements.txt
+	@touch $@
 
 $(VENV)/.browser: $(VENV)/.test
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } \

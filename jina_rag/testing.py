@@ -184,6 +184,7 @@ def write_qwen3_gguf(
     rerank_template: str = "",
     add_eos: bool | None = None,
     pooling: Pooling | None = None,
+    bidirectional: bool = False,
 ) -> Path:
     """Write any Qwen3 with tied embeddings, whose last vocabulary entry is its end-of-text token.
 
@@ -198,10 +199,16 @@ def write_qwen3_gguf(
             "yes" or "no".
         add_eos: Whether the header says that texts end with the end-of-text token; None leaves it out.
         pooling: What the header says of it; None leaves it out.
+        bidirectional: Write a EuroBERT: the same network, but that each token attends to those after it too, and
+            without norms of queries and keys.
     """
     from gguf import GGUFWriter, PoolingType, TokenType
 
-    writer = GGUFWriter(path, "qwen3")
+    writer = GGUFWriter(path, "eurobert" if bidirectional else "qwen3")
+    if bidirectional:
+        norms = ("_q_norm.weight", "_k_norm.weight")
+        weights = {name: value for name, value in weights.items() if not name.endswith(norms)}
+        writer.add_causal_attention(False)
     writer.add_name(path.stem)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)

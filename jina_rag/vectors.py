@@ -56,27 +56,23 @@ def int8_ranges(vectors: FloatArray) -> FloatArray:
 def quantize_int8(vectors: FloatArray, ranges: FloatArray) -> NDArray[np.int8]:
     """Scalar quantisation: the range of each dimension in 256 equal steps, -128 the first; a quarter of the memory.
 
-    These are the bytes of sentence-transformers' `quantize_embeddings(vectors, "int8", ranges=ranges)`, with two
-    exceptions where that overflows: a value out of its range gets the nearest code, and so does a dimension that has
-    one value only.
+    A value out of its range gets the nearest code. These are the bytes of `quantize_embeddings(vectors, "int8",
+    ranges=ranges)` of sentence-transformers 6 (sentence_transformers/util/quantization.py); older ones cut towards 0.
 
     Args:
         vectors: Of shape (d,) or (n, d).
         ranges: Of `int8_ranges`, shape (2, d); the same for documents and queries.
     """
     starts, steps = ranges[0], (ranges[1] - ranges[0]) / 255
-    scaled = np.divide(vectors - starts, steps, out=np.zeros_like(vectors), where=steps > 0) - 128
-    return np.asarray(np.clip(scaled, -128, 127), dtype=np.int8)
+    steps = np.where(steps == 0, 1, steps)
+    return np.asarray(np.clip(np.floor((vectors - starts) / steps), 0, 255) - 128, dtype=np.int8)
 
 
 def dequantize_int8(codes: NDArray[np.int8], ranges: FloatArray) -> FloatArray:
-    """The middle of the values that each code stands for, to be compared with a query's float32 vector.
-
-    Fractions are cut towards zero in the making of a code, so it stands for values that are farther from it.
-    """
+    """The middle of the values that each code stands for, to be compared with a query's float32 vector."""
     steps = (ranges[1] - ranges[0]) / 255
-    middles = codes.astype(np.float32) + np.sign(codes) / np.float32(2) + 128
-    return np.asarray(ranges[0] + middles * steps, dtype=np.float32)
+    middles = ranges[0] + (codes.astype(np.float32) + np.float32(128.5)) * steps
+    return np.asarray(np.minimum(middles, ranges[1]), dtype=np.float32)  # the last code is the greatest value alone
 
 
 def quantize_binary(vectors: FloatArray) -> NDArray[np.uint8]:

