@@ -21,14 +21,15 @@ _COLOURS = ("#0b6e4f", "#3a9d76", "#8cc9a1", "#e0c36a", "#c9ced6")
 _BANDS = ((1, 1, "first"), (2, 3, "2nd or 3rd"), (4, 5, "4th or 5th"), (6, None, "later"))
 _NOT_FOUND = "not found"
 _MOST_QUESTIONS = 200
+_FEW_QUESTIONS = 50
 
 _MEANINGS = {
-    "nDCG@10": "counts each expected passage among the first ten, the more the higher up it is: 1 if all are on top, 0 "
+    "nDCG@10": "counts each right passage among the first ten, the more the higher up it is: 1 if all are on top, 0 "
     "if none is there. It is the usual figure to compare search by.",
-    "recall@k": "the share of the expected passages among the first k.",
-    "MRR@10": "the mean of 1 for an expected passage in first place, 1/2 in second, 1/3 in third, and 0 if it is not "
-    "among ten.",
-    "MAP@10": "the same idea where a question has several expected passages: the mean of the precision at each.",
+    "recall@k": "the share of the right passages among the first k.",
+    "MRR@10": "the mean of 1 for a right passage in first place, 1/2 in second, 1/3 in third, and 0 if it is not among "
+    "ten.",
+    "MAP@10": "the same idea where a question has several right passages: the mean of the precision at each.",
 }
 
 
@@ -40,18 +41,16 @@ def make_report(evaluation: Evaluation, comparisons: Sequence[Comparison] = (), 
         comparisons: With an earlier run, by measure and way to search.
         against: What that run is called.
     """
-    best = best_method(evaluation)
-    title = f"How well search finds the answers: {evaluation.dataset}"
+    title = f"How well search finds the answers ({evaluation.dataset})"
     parts = [f"<h1>{escape(title)}</h1>"]
-    if best:
-        parts += [_summary(evaluation, best), _rank_plot(evaluation.methods), _measures_table(evaluation.methods)]
-        parts += [_meanings()]
+    if evaluation.methods:
+        parts += [_summary(evaluation), _rank_plot(evaluation.methods)]
     if comparisons:
         parts += [_comparison_table(comparisons, against)]
     if evaluation.answers:
         parts += [_answers(evaluation.answers)]
-    if best:
-        parts += [_missed(evaluation, best)]
+    if evaluation.methods:
+        parts += [_places_table(evaluation), _measures_table(evaluation.methods), _meanings()]
     parts += [_notes(evaluation)]
     return page(title, parts)
 
@@ -75,21 +74,30 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><tr>{head}</tr>\n{body}</table>"
 
 
-def best_method(evaluation: Evaluation) -> MethodResult | None:
-    """The way to search with the highest nDCG@10; None if none was measured."""
-    return max(evaluation.methods, key=lambda method: method.measures["nDCG@10"].mean, default=None)
-
-
-def _summary(evaluation: Evaluation, best: MethodResult) -> str:
-    n, found = len(best.ranks), [rank for rank in best.ranks.values() if rank]
-    earlier = {method.name: method.values["nDCG@10"] for method in evaluation.methods if method is not best}
-    level = [name for name, values in earlier.items() if compare(values, best.values["nDCG@10"]).p > SIGNIFICANT]
-    close = f" These questions can't say whether {escape(' or '.join(level))} search is worse." if level else ""
-    return (
-        f'<p class="lead">Of {counted(n, "question")}, <b>{found.count(1) / n:.0%}</b> had an expected passage in '
-        f"first place and <b>{len(found) / n:.0%}</b> among the first {evaluation.k}, with {escape(best.name)} search, "
-        f"the best here.{close}</p>"
+def _summary(evaluation: Evaluation) -> str:
+    """What the last method found, which is what a user asks for, and whether the others differ from it."""
+    *others, shown = evaluation.methods
+    n, found = len(shown.ranks), [rank for rank in shown.ranks.values() if rank]
+    lead = (
+        f'<p class="lead">With <b>{escape(shown.name)}</b> search the right passage came first for <b>{found.count(1)} '
+        f"of {counted(n, 'question')}</b>, and was among the first {evaluation.k} for <b>{len(found)} of {n}</b>.</p>"
     )
+    groups: dict[str, list[str]] = {}
+    for method in others:
+        difference = compare(shown.values["nDCG@10"], method.values["nDCG@10"])
+        kind = "as good" if difference.p > SIGNIFICANT else "better" if difference.mean > 0 else "worse"
+        groups.setdefault(kind, []).append(escape(method.name))
+    level = groups.pop("as good", [])
+    notes = [f"{_joined(names)} search is {kind} here." for kind, names in groups.items()]
+    if level:
+        notes.append(f"{_joined(level)} search may be as good: a difference so small can be chance.")
+    if n < _FEW_QUESTIONS:
+        notes.append(f"{n} questions are few. The more you ask, the surer the figures are.")
+    return f"{lead}<p>{' '.join(note[0].upper() + note[1:] for note in notes)}</p>" if notes else lead
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _rank_plot(methods: Sequence[MethodResult]) -> str:
@@ -114,7 +122,7 @@ def _rank_plot(methods: Sequence[MethodResult]) -> str:
         bars.append(f'<rect x="{x}" y="{legend_y - 11}" width="12" height="12" fill="{_COLOURS[place]}"/>')
         bars.append(f'<text x="{x + 18}" y="{legend_y}">{name}</text>')
     return (
-        "<h2>In which place the first expected passage is</h2>"
+        "<h2>In which place the right passage comes</h2>"
         f'<svg viewBox="0 0 {left + width + 10} {legend_y + 12}" role="img" '
         f'aria-label="Share of the questions by rank">{"".join(bars)}</svg>'
     )
@@ -140,7 +148,7 @@ def _measures_table(methods: Sequence[MethodResult]) -> str:
         ]
         for method in methods
     )
-    return "<h2>Measures</h2>" + table(["search", *map(escape, names), "time of one"], rows)
+    return "<h2>Measures</h2>" + table(["search", *map(escape, names), "time of a search"], rows)
 
 
 def _with_interval(value: Estimate) -> str:
@@ -151,6 +159,7 @@ def _meanings() -> str:
     meanings = "".join(f"<li><b>{name}</b>: {text}</li>" for name, text in _MEANINGS.items())
     return (
         "<details open><summary>What this means</summary><ul>"
+        "<li>The <b>right passage</b> of a question is one that the questions' file expects.</li>"
         "<li><b>dense</b> search compares the meaning of question and passage by their vectors, <b>lexical</b> search "
         "their words (BM25), and <b>hybrid</b> search joins both.</li>"
         "<li>Each measure is a mean over the questions, from 0 to 1, higher is better. The small figures are a 95% "
@@ -188,7 +197,7 @@ def _answers(answers: AnswersResult) -> str:
     if not answers.generator:
         return (
             "<h2>Highlighted sentences</h2><p>Without a language model, the sentence of each passage that is most "
-            "similar to the question is highlighted: how often it is in an expected passage, and how often it has the "
+            "similar to the question is highlighted: how often it is in the right passage, and how often it has the "
             f"expected phrase.</p>{measures}"
         )
     judge = f"checked by {answers.judge}" if answers.judge else "only word for word quotations count as support"
@@ -202,16 +211,28 @@ def _answers(answers: AnswersResult) -> str:
     )
 
 
-def _missed(evaluation: Evaluation, best: MethodResult) -> str:
-    missed = [question for question, rank in best.ranks.items() if rank is None]
-    if not missed:
-        return f"<h2>Questions without their passage</h2><p>None, with {escape(best.name)} search.</p>"
-    items = "".join(f"<li>{escape(evaluation.questions[question])}</li>" for question in missed[:_MOST_QUESTIONS])
-    more = f"<p>And {len(missed) - _MOST_QUESTIONS:,} more.</p>" if len(missed) > _MOST_QUESTIONS else ""
-    return (
-        f"<h2>Questions without their passage</h2><p>With {escape(best.name)} search no expected passage of these is "
-        f"among the first {evaluation.k}:</p><ul>{items}</ul>{more}"
+def _places_table(evaluation: Evaluation) -> str:
+    """The questions whose passage is not first everywhere, those that the last method does worst with on top."""
+    last = evaluation.k + 1
+
+    def places(question: str) -> list[int]:
+        return [method.ranks[question] or last for method in evaluation.methods]
+
+    later = [question for question in evaluation.questions if max(places(question)) > 1]
+    head = "<h2>Questions whose right passage does not come first</h2>"
+    if not later:
+        return f"{head}<p>None.</p>"
+    later.sort(key=lambda question: (-places(question)[-1], -sum(places(question))))
+    rows = (
+        [
+            escape(evaluation.questions[question]),
+            *(_NOT_FOUND if place == last else str(place) for place in places(question)),
+        ]
+        for question in later[:_MOST_QUESTIONS]
     )
+    more = f"<p>And {len(later) - _MOST_QUESTIONS:,} more.</p>" if len(later) > _MOST_QUESTIONS else ""
+    names = (escape(method.name) for method in evaluation.methods)
+    return f"{head}<p>In which place it comes:</p>{table(['', *names], rows)}{more}"
 
 
 def _notes(evaluation: Evaluation) -> str:
@@ -220,6 +241,6 @@ def _notes(evaluation: Evaluation) -> str:
         f"<h2>How it was measured</h2><p>{escape(evaluation.model)} {escape(evaluation.quantization)}, "
         f"{evaluation.dimensions:,} dimensions, over {counted(evaluation.n_texts, 'passage')}; "
         f"{duration(evaluation.total_s)}, of which {duration(evaluation.embedding_s)} embedding. "
-        f'<span class="quiet">{escape(evaluation.created)}, questions {escape(evaluation.digest)}.</span></p>'
-        + (f"<ul>{notes}</ul>" if notes else "")
+        f'<span class="quiet">{escape(evaluation.created[:16].replace("T", " "))} UTC, questions '
+        f"{escape(evaluation.digest)}.</span></p>" + (f"<ul>{notes}</ul>" if notes else "")
     )

@@ -21,7 +21,7 @@ class MethodResult:
         measures: Mean and confidence interval by measure.
         values: Each measure's value for each question, by the question's id.
         ranks: At which rank the first expected passage was found, by the question's id; None where it was not.
-        search_s: Time of one search, the median; the question's embedding is a part of it unless that was cached.
+        search_s: Time of one search, the median of the first 30; without the question's embedding.
     """
 
     name: str

@@ -15,7 +15,7 @@ def test_own_questions_in_one_command(index: Run, tmp_path: Path) -> None:
     assert lines[0] == "2 questions of questions, fake"
     assert lines[1].split()[:3] == ["SEARCH", "nDCG@10", "recall@1"]
     assert [line.split()[0] for line in lines[2:5]] == ["dense", "lexical", "hybrid"]
-    assert "Of 2 questions" in (tmp_path / "report.html").read_text()
+    assert "of 2 questions" in (tmp_path / "report.html").read_text()
     run = json.loads(index("eval", "questions.csv", "--json").stdout)
     assert set(run["methods"][0]["measures"]["MRR@10"]) == {"mean", "low", "high"}
     (tmp_path / "run.json").write_text(json.dumps(run))
