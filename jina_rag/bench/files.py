@@ -16,7 +16,7 @@ from jina_rag.models import (
     parse_model_name,
 )
 
-BUNDLED_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0")
+BUNDLED_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_K_M", "Q4_0")
 """What a sweep over the bundled model's quantisations tries; those that are not here yet take a second to make."""
 
 
