@@ -12,7 +12,7 @@ from jina_rag.evaluation.datasets import Dataset, ExpectedPassage, Question
 from jina_rag.evaluation.measures import estimates, measure
 from jina_rag.evaluation.results import MethodResult
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.indexing.candidates import Candidate, Mode
+from jina_rag.rag.indexing.candidates import Candidate, Mode, SearchIndex
 from jina_rag.rag.indexing.index import DocumentIndex
 from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.retrieval.retriever import Retriever
@@ -65,7 +65,7 @@ def evaluate_search(
     relevant = {question.id: relevance_of(question) for question in questions}
     if questions and methods:
         index.embedder.embed([question.text for question in questions], "query")  # together, which is quicker
-    shared = _SharedCandidates(index) if len(methods) > 1 else index
+    shared: SearchIndex = _SharedCandidates(index) if len(methods) > 1 else index
     found: list[dict[str, list[str]]] = [{} for _ in methods]
     seconds: list[list[float]] = [[] for _ in methods]
     for done, question in enumerate(questions, start=1):
@@ -93,10 +93,10 @@ def evaluate_search(
     return tuple(results)
 
 
-class _SharedCandidates(DocumentIndex):
+class _SharedCandidates:
     """An index that searches once for all methods that ask the same question: hybrid search has both sides."""
 
-    def __init__(self, index: DocumentIndex) -> None:
+    def __init__(self, index: SearchIndex) -> None:
         self._whole = index
         self._asked: tuple[str, int, Filters | None] | None = None
         self._found: list[Candidate] = []
@@ -105,14 +105,24 @@ class _SharedCandidates(DocumentIndex):
     def embedder(self) -> Embedder:
         return self._whole.embedder
 
+    def windows(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
+        return self._whole.windows(chunks, n)
+
+    def check_names(self, filters: Filters) -> None:
+        self._whole.check_names(filters)
+
+    def count_chunks(self) -> int:
+        return self._whole.count_chunks()
+
     def candidates(
         self, query: str, vector: FloatArray, n: int, *, mode: Mode = "hybrid", filters: Filters | None = None
     ) -> list[Candidate]:
         if self._asked != (query, n, filters):
             self._found = self._whole.candidates(query, vector, n, filters=filters)
             self._asked = query, n, filters
-        sides = {"dense": lambda one: one.dense, "lexical": lambda one: one.lexical, "hybrid": lambda _: True}
-        return [one for one in self._found if sides[mode](one)]
+        if mode == "hybrid":
+            return self._found
+        return [one for one in self._found if (one.dense if mode == "dense" else one.lexical)]
 
 
 def find_misplaced(dataset: Dataset, index: DocumentIndex) -> list[str]:
