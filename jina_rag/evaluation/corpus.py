@@ -26,17 +26,17 @@ class CorpusIndex(DocumentIndex):
     """An index that compares a question with every vector: nothing is missed, and no graph is built for one evaluation.
 
     Attributes:
-        ids: Of the chunks.
-        vectors: Theirs, float32 of shape (n, d), unit length.
+        chunk_ids: Of the chunks.
+        chunk_vectors: Theirs, float32 of shape (n, d), unit length.
     """
 
-    ids: Sequence[str] = ()
-    vectors: FloatArray
+    chunk_ids: Sequence[str] = ()
+    chunk_vectors: FloatArray
 
     def _nearest(self, vector: FloatArray, n: int, filters: Filters, matches: Matches) -> dict[str, StoredChunk]:  # noqa: ARG002
-        similarities = self.vectors @ vector
-        best = np.argpartition(-similarities, min(n, len(self.ids)) - 1)[:n] if self.ids else ()
-        return self._catalog.best_of([self.ids[place] for place in best], n, len(vector))
+        similarities = self.chunk_vectors @ vector
+        best = np.argpartition(-similarities, min(n, len(self.chunk_ids)) - 1)[:n] if self.chunk_ids else ()
+        return self._catalog.best_of([self.chunk_ids[place] for place in best], n, len(vector))
 
 
 @contextmanager
@@ -56,8 +56,8 @@ def corpus_index(
         CorpusIndex.create_or_open(Path(folder) / "index", embedder) as index,
         closing(Catalog(index.folder / CATALOG)) as catalog,
     ):
-        index.ids = [chunk_of_text(name, text).id for name, text in wanted]
-        index.vectors = np.empty((len(wanted), embedder.dimensions), np.float32)
+        index.chunk_ids = [chunk_of_text(name, text).id for name, text in wanted]
+        index.chunk_vectors = np.empty((len(wanted), embedder.dimensions), np.float32)
         waiting, done = iter(wanted), 0
         while batch := list(islice(waiting, _TEXTS_AT_A_TIME)):
             vectors = embedder.embed([text for _, text in batch], "document", on_progress=on_progress).vectors
@@ -65,9 +65,9 @@ def corpus_index(
                 [_document(name, text) for name, text in batch],
                 {text_digest(text): vector for (_, text), vector in zip(batch, vectors, strict=True)},
             )
-            index.vectors[done : done + len(batch)] = vectors
+            index.chunk_vectors[done : done + len(batch)] = vectors
             done += len(batch)
-        catalog.clear_dirty(index.ids)  # Chroma has nothing to follow
+        catalog.clear_dirty(index.chunk_ids)  # Chroma has nothing to follow
         yield index
 
 

@@ -34,7 +34,7 @@ def write_rare_words(folder: Path, squad: Path, rng: random.Random) -> None:
     """A BEIR folder: the paragraphs, and for each some words that no other paragraph has."""
     texts = load_dataset(squad).texts or {}
     counts = Counter(word for text in texts.values() for word in set(re.findall(r"\w+", text)))
-    expected = {}
+    expected: dict[str, str] = {}
     for name, text in texts.items():
         rare = sorted(word for word in set(re.findall(r"\w{4,}", text)) if counts[word] == 1)
         expected |= dict.fromkeys(rng.sample(rare, min(RARE_WORDS_PER_PARAGRAPH, len(rare))), name)
