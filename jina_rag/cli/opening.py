@@ -29,7 +29,7 @@ def load_embedder(
     # A download draws a bar of its own.
     config = EmbedderConfig(model=name, quantization=quantization, dimensions=dimensions, backend=backend)
     with working("Loading the model") if config.runs_file and _is_here(name, quantization) else nullcontext():
-        return Embedder.from_config(config)
+        return Embedder.from_pretrained(name, quantization=quantization, dimensions=dimensions, backend=backend)
 
 
 def _is_here(name: str, quantization: str | None) -> bool:
