@@ -419,7 +419,7 @@ def test_first_start_from_installed_wheels_in_any_folder(
     ],
 )
 def test_command_line_mistakes_are_told_before_anything_starts(arguments: tuple[str, ...], problem: str) -> None:
-    command = [sys.executable, APP / "launcher.py", *arguments]
+    command = [sys.executable, str(APP / "launcher.py"), *arguments]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert problem in run.stderr

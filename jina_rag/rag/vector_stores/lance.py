@@ -121,14 +121,14 @@ class LanceStore(VectorStore):
         with foreign_errors(self.address):
             self._table.optimize(cleanup_older_than=_KEPT)
             indexed = {column for index in self._table.list_indices() for column in index.columns}
-            for column, config in {
+            wanted: dict[str, BTree | LabelList | Bitmap] = {
                 "id": BTree(),
                 "source": BTree(),
                 "collections": LabelList(),
                 "kind": Bitmap(),
-            }.items():
-                if column not in indexed:
-                    self._table.create_index(column, config=config)
+            }
+            for column in wanted.keys() - indexed:
+                self._table.create_index(column, config=wanted[column])
             self._index_vectors()
 
     def nearest(self, vector: FloatArray, n: int, filters: Filters) -> list[Found]:
