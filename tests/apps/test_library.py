@@ -243,10 +243,8 @@ def test_lock_held_by_another_process(page: AppTest, folder: Path, tmp_path: Pat
     assert "Another p" not in said(page)
 
 
-def test_a_document_is_read_and_asked_about(page: AppTest) -> None:
+def test_a_question_is_about_chosen_documents_alone(page: AppTest) -> None:
     choose(page, "safety-rules.md")
-    press(page, "open")
-    assert any("No more than eight people" in element.proto.body for element in page.get("html"))
     press(page, "ask-about")
     go(page, "ask")
     assert "Searching safety-rules.md only." in said(page)

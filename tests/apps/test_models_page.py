@@ -248,6 +248,16 @@ def test_download_shows_how_far_it_is_and_can_be_cancelled(page: AppTest, hub: H
     assert not list(own_cache.rglob("*.incomplete"))
 
 
+@pytest.mark.usefixtures("server")
+def test_a_model_is_tested_while_another_is_downloaded(open_app: OpenApp, folder: Path, hub: Hub) -> None:
+    hub.go_on, hub.files[SERVED] = Event(), bytes(40_000_000)
+    page = download(go(open_app(folder, "--llm", "none"), "models"))
+    checked(page.button(key="llm-use").click().run())
+    until(page, lambda: "Connected." in told(page))
+    checked(cancel_buttons(page)[0].click().run())
+    until(page, lambda: "Cancelled." in told(page))
+
+
 def test_hub_that_is_down_is_told_with_what_to_do(page: AppTest) -> None:
     download(page)
     until(page, lambda: bool(page.error))

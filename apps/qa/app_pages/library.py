@@ -157,7 +157,7 @@ def draw_documents(index: DocumentIndex, status: IndexStatus) -> None:
         hide_index=True,
         on_select="rerun",
         key=key,
-        alt="The documents of the library, one a row; choose rows to read, ask about or remove them",
+        alt="The documents of the library, one a row; open one, or choose rows to ask about or remove them",
     )
     if "opened" in st.session_state:
         show_document(st.session_state.pop("opened"))
@@ -176,8 +176,6 @@ def draw_chosen(chosen: list[Entry]) -> None:
         st.caption("Choose rows to ask about documents or to remove them.")
         return
     with st.container(horizontal=True):
-        if len(chosen) == 1 and st.button("Open", icon=":material/description:", key="open"):
-            show_document(chosen[0])
         documents = counted(len(chosen), "document")
         st.button(
             f"Ask about {documents}", on_click=filter_by_documents, args=([entry.source for entry in chosen],),
