@@ -22,7 +22,7 @@ ONE_PASS_TEXTS = 64
 Embed = Callable[[Sequence[str]], Iterable[Any]]
 
 
-def jina_rag(path: Path) -> Embed:
+def jina_rag(path: Path, backend: str | None = None) -> Embed:
     """This project, with its defaults. The texts carry their prompt already, so that all embed the same tokens."""
     from dataclasses import replace
 
@@ -31,7 +31,8 @@ def jina_rag(path: Path) -> Embed:
     from tests.benchmarks.small_shape import SPEC
 
     spec = replace(SPEC, prompts=Prompts())
-    return Embedder.from_file(path, spec, options=LlamaCppOptions(n_threads=THREADS)).embed_documents
+    options = LlamaCppOptions(n_threads=THREADS)
+    return Embedder.from_file(path, spec, options=options, backend=backend).embed_documents
 
 
 def one_pass(path: Path) -> Embed:
@@ -142,6 +143,8 @@ def tokenize(model: Any, text: str) -> list[int]:
 
 WAYS: dict[str, Callable[[Path], Embed]] = {
     "jina_rag": jina_rag,
+    "jina_rag, onnx f32": lambda path: jina_rag(path, f"onnx?threads={THREADS}"),
+    "jina_rag, onnx int8": lambda path: jina_rag(path, f"onnx?precision=int8&threads={THREADS}"),
     "one pass, embeddings on": one_pass,
     "Llama.embed, n_batch=512": lambda path: llama_embed(path, 512),
     "Llama.embed, n_batch=2048": lambda path: llama_embed(path, 2048),

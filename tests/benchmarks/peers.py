@@ -4,6 +4,7 @@
     python -m tests.benchmarks.peers FOLDER --quantization F16 BF16 Q8_0 Q4_K_M IQ4_NL Q4_0
     python -m tests.benchmarks.peers FOLDER --group others langchain           # more ways through llama.cpp
     python -m tests.benchmarks.peers FOLDER --group others --llama-server PROGRAM
+    python -m tests.benchmarks.peers FOLDER --group onnx                       # our engines
     python -m tests.benchmarks.peers FOLDER --group torch --torch PYTHON       # torch, from an environment of its own
     python -m tests.benchmarks.peers FOLDER --report FOLDER                    # tables and a plot of what was measured
 
@@ -171,6 +172,11 @@ def langchain(path: Path) -> list[Way]:
     return [llama_cpp_way(name, path) for name in ("jina_rag", "LlamaCppEmbeddings")]
 
 
+def engines(path: Path) -> list[Way]:
+    """llama.cpp and ONNX Runtime, as this project runs them."""
+    return [llama_cpp_way(name, path) for name in ("jina_rag", "jina_rag, onnx f32", "jina_rag, onnx int8")]
+
+
 def torch(folder: Path, quantizations: Sequence[str], python: str) -> list[Way]:
     """jina_rag in each quantisation, and torch."""
     ours = [llama_cpp_way("jina_rag", small_shape_gguf(folder, name), f"jina_rag {name}") for name in quantizations]
@@ -212,7 +218,7 @@ def run(key: str, ways: Sequence[Way], texts: Sample, store: "Store", *, rounds:
         warm = Sample(texts.texts[:1], texts.tokens[:1])
         for way in ways:
             way.ask(processes[way.process], warm)
-        if key != "torch":  # whose quantisations and random weights differ
+        if key.rpartition(" ")[2] not in ("onnx", "torch"):  # which round random weights otherwise, or have others
             check_agreement(ways, processes, texts.texts[0])
         longest = 0.0
         for turn in range(missing):
@@ -277,7 +283,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the GGUF files and the rounds are")
     parser.add_argument("--quantization", nargs="+", default=["Q4_K_M"], choices=QUANTIZATIONS)
-    parser.add_argument("--group", nargs="+", default=[], choices=["core", "others", "langchain", "torch"])
+    parser.add_argument("--group", nargs="+", default=[], choices=["core", "others", "langchain", "onnx", "torch"])
     parser.add_argument("--torch", metavar="PYTHON", help="of an environment with torch and transformers")
     parser.add_argument("--llama-server", type=Path, metavar="PROGRAM", help="llama.cpp's own, for the group others")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -309,6 +315,8 @@ def _jobs(arguments: argparse.Namespace) -> Iterator[tuple[str, list[Way], Sampl
             texts = sample(path, passages)
             longest = max(map(len, texts.tokens))
             yield f"{name} others", others(path, arguments.llama_server, longest), texts, rounds
+        if "onnx" in groups:
+            yield f"{name} onnx", engines(path), sample(path, passages), rounds
         if "langchain" in groups:
             # So many passages take long: they are shorter.
             yield f"{name} langchain", langchain(path), sample(path, 200, 16, 48), rounds
