@@ -146,7 +146,7 @@ def _answers(
 def _notes(dataset: Dataset, index: DocumentIndex, engine: CachingBackend) -> Iterator[str]:
     without = sum(not question.is_answerable for question in dataset.questions)
     if without:
-        yield f"Without a file, so that they count for answers alone (--llm): {counted(without, 'question')}."
+        yield f"{counted(without, 'question')} without an expected file: only answers to them are measured (--llm)."
     if engine.n_cut:
         yield f"Longer than the model reads, so that only the beginning was embedded: {counted(engine.n_cut, 'text')}."
     if dataset.texts is None:
