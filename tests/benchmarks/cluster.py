@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import multiprocessing
+import random
 import shutil
 import statistics
 import sys
@@ -44,8 +45,9 @@ from tests.distributed.conftest import write_documents
 CHUNKS_IN_A_DOCUMENT = 25
 LEVELS = (1_000, 10_000, 100_000)
 WIDTHS = (256, 512, 1024)
-ROWS, ROWS_AT_A_TIME = 20_000, 250
+ROWS, ROWS_AT_A_TIME = 10_000, 250
 WORDS = 150  # of a chunk: two don't fit into one
+_VOCABULARY = sorted(set(random_texts(5_000, words=1)))
 ONE_THREAD = LlamaCppOptions(n_threads=1)
 MINILM = EmbedderConfig(model="all-MiniLM-L6-v2", options=ONE_THREAD)
 
@@ -172,8 +174,8 @@ def _sizes(folder: Path, width: int) -> dict[str, float]:
 
 
 def _texts(n: int, *, seed: int = 0) -> list[str]:
-    words = random_texts(n * WORDS, words=1, seed=seed)
-    return [" ".join(words[start : start + WORDS]) for start in range(0, len(words), WORDS)]
+    chosen = random.Random(seed)
+    return [" ".join(chosen.choices(_VOCABULARY, k=WORDS)) for _ in range(n)]
 
 
 def _rows(source: str, texts: Sequence[str], vectors: np.ndarray, fingerprint: Fingerprint) -> pa.Table:
