@@ -1,8 +1,7 @@
-"""What `jina-rag index` costs: on Ray beside bare processes, with the number of chunks, and in bytes.
+"""What `jina-rag index` costs: on Ray beside bare processes, and with the number of chunks.
 
     python -m tests.benchmarks.cluster FOLDER pairs [--rounds 5]   # two one-CPU actors beside two processes
     python -m tests.benchmarks.cluster FOLDER level                # time and memory from 1,000 to 100,000 chunks
-    python -m tests.benchmarks.cluster FOLDER sizes                # what the tables of docs/growth.md are computed from
 
 Each prints JSON. `level` has the fake engine: it measures all but the model.
 """
@@ -21,31 +20,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from jina_rag import Embedder, EmbedderConfig, LlamaCppOptions
 from jina_rag.distributed import LocalEngine, RayEngine, index_documents
 from jina_rag.distributed.shards import ShardFolder
 from jina_rag.distributed.sources import list_sources
 from jina_rag.distributed.stages import EmbedGroup, ReadBundle, WorkerSettings, bundles_of
-from jina_rag.fingerprint import Fingerprint
 from jina_rag.machine import peak_memory_bytes
-from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.store.types import IndexedDocument
-from jina_rag.rag.vector_stores import open_store
-from jina_rag.rag.vector_stores.rows import make_rows
 from jina_rag.testing import fake_embedder, random_texts
-from tests.backends.processes import free_port
-from tests.chroma_server import start_chroma
 from tests.distributed.conftest import write_documents
 
 CHUNKS_IN_A_DOCUMENT = 25
 LEVELS = (1_000, 10_000, 100_000)
-WIDTHS = (256, 512, 1024)
-ROWS, ROWS_AT_A_TIME = 10_000, 250
 WORDS = 150  # of a chunk: two don't fit into one
 _VOCABULARY = sorted(set(random_texts(5_000, words=1)))
 ONE_THREAD = LlamaCppOptions(n_threads=1)
@@ -67,7 +52,7 @@ def pairs(folder: Path, rounds: int) -> dict[str, Any]:
     """Rounds in which both ways embed the same chunks, in turn the one first and the other; each starts its workers."""
     import ray
 
-    write_documents(folder / "documents", 240)
+    write_documents(folder / "documents", 120)
     model = Embedder.from_config(MINILM)
     read = ShardFolder(str(folder / "read"))
     settings = WorkerSettings(MINILM, model.fingerprint, read, 50)
@@ -142,69 +127,22 @@ def _level(documents: Path, shards: Path) -> dict[str, float]:
     }
 
 
-def sizes(folder: Path) -> dict[str, Any]:
-    """Bytes of a chunk by width: in shards, in Chroma's folder and in its server's memory."""
-    return {"rows": ROWS, "stores": [_sizes(folder, width) for width in WIDTHS]}
-
-
-def _sizes(folder: Path, width: int) -> dict[str, float]:
-    rng = np.random.default_rng(0)
-    texts = _texts(ROWS_AT_A_TIME)
-    fingerprint = replace(fake_embedder().fingerprint, dimensions=width)
-    port, place = free_port(), folder / f"chroma-{width}"
-    server = start_chroma(place, port)
-    held = psutil.Process(server.pid).memory_info().rss
-    written = 0
-    with open_store(f"chroma://127.0.0.1:{port}/sizes", fingerprint, create=True) as store:
-        for document in range(ROWS // ROWS_AT_A_TIME):
-            vectors = rng.standard_normal((ROWS_AT_A_TIME, width), np.float32)
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            rows = _rows(f"/documents/{document}.txt", [f"{document} {text}" for text in texts], vectors, fingerprint)
-            store.upsert(rows)
-            written += _parquet_bytes(rows)
-    used = psutil.Process(server.pid).memory_info().rss - held
-    server.terminate()
-    server.wait()
-    return {
-        "dimensions": width,
-        "shard_bytes": round(written / ROWS),
-        "chroma_disk_bytes": round(sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) / ROWS),
-        "chroma_memory_bytes": round(used / ROWS),
-    }
-
-
 def _texts(n: int, *, seed: int = 0) -> list[str]:
     chosen = random.Random(seed)
     return [" ".join(chosen.choices(_VOCABULARY, k=WORDS)) for _ in range(n)]
-
-
-def _rows(source: str, texts: Sequence[str], vectors: np.ndarray, fingerprint: Fingerprint) -> pa.Table:
-    chunks = [
-        Chunk(f"{source}-{position}", source, "Title", position, None, None, 0, len(text), text)
-        for position, text in enumerate(texts)
-    ]
-    document = IndexedDocument(source, "Title", "0" * 64, 10_000, 0, len(chunks), "", kind=".txt")
-    return make_rows(document, chunks, vectors, fingerprint)
-
-
-def _parquet_bytes(rows: pa.Table) -> int:
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd")
-    return int(sink.tell())
 
 
 def main() -> None:
     """Print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where everything is written to")
-    parser.add_argument("part", choices=("pairs", "level", "sizes"))
+    parser.add_argument("part", choices=("pairs", "level"))
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     parts = {
         "pairs": lambda: pairs(arguments.folder, arguments.rounds),
         "level": lambda: level(arguments.folder),
-        "sizes": lambda: sizes(arguments.folder),
     }
     sys.stdout.write(json.dumps(parts[arguments.part]()) + "\n")
 

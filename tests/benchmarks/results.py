@@ -162,28 +162,38 @@ def precisions(run: dict[str, Any]) -> str:
 
 
 def costs(run: dict[str, Any]) -> str:
-    """What 1, 10 and 100 million chunks take, by arithmetic from `python -m tests.benchmarks.cluster FOLDER sizes`.
-
-    The rate is that of the run "peers", which has two threads.
-    """
-    peers = json.loads((RUNS / "peers.json").read_text("utf-8"))
-    rate = float(peers["rows"][0][2]) / 2
-    heads = ["chunks", "dimensions", "core-hours to embed", "shards", "Chroma on disk", "Chroma in memory"]
+    """What 1, 10 and 100 million chunks take, by arithmetic from the run "peers" and those of the stores."""
+    rate = float(run["rows"][0][2]) / 2  # it has two threads
+    chroma = _bytes_of_a_row("chroma-256", "chroma-768")
+    lance = _bytes_of_a_row("lancedb-million", of_a_dimension=5)  # float32, and a byte in its index (IVF-SQ)
+    heads = ["chunks", "dimensions", "core-hours to embed", "Chroma on disk", "LanceDB on disk"]
     vectors = ["vectors alone in float32", "float16", "int8", "binary"]
     rows = []
     for millions in (1, 10, 100):
-        for store in run["result"]["stores"]:
-            measured = [store[f"{where}_bytes"] for where in ("shard", "chroma_disk", "chroma_memory")]
-            n_bytes = [*measured, *(store["dimensions"] * size for size in (4, 2, 1, 1 / 8))]
+        for width in (256, 512, 1024):
+            n_bytes = [chroma(width), lance(width), *(width * size for size in (4, 2, 1, 1 / 8))]
             hours = MAX_CHUNK_TOKENS / rate * millions * 1e6 / 3600
-            cells = [f"{millions} million", f"{store['dimensions']:,}", f"{hours:,.0f}"]
+            cells = [f"{millions} million", f"{width:,}", f"{hours:,.0f}"]
             rows.append([*cells, *(f"{each * millions / 1e3:,.1f} GB" for each in n_bytes)])
     note = (
         f"By arithmetic: a chunk of {MAX_CHUNK_TOKENS} tokens, the longest there is by default; {rate:,.0f} tokens "
-        f"in a second of one core, measured with a model of jina-v5-small's shape in Q4_K_M ({peers['processor']}, "
-        f"{peers['date']}); bytes of a chunk measured with {run['result']['rows']:,} rows."
+        f"in a second of one core, measured with a model of jina-v5-small's shape in Q4_K_M ({run['processor']}, "
+        f"{run['date']}); bytes of a row from the measurements above, for other widths with what a dimension takes."
     )
-    return _with_source(f"{_table([*heads, *vectors], rows)}\n\n{note}", run)
+    return f"{_table([*heads, *vectors], rows)}\n\n{note}"
+
+
+def _bytes_of_a_row(*names: str, of_a_dimension: float = 4) -> Callable[[int], float]:
+    """What a row takes by its dimensions: the line through two runs, or one run and so much for each dimension."""
+    points = []
+    for name in names:
+        lines = json.loads((RUNS / f"{name}.json").read_text("utf-8"))["result"]
+        found = re.search(r"([\d,]+) bytes a row, (\d+) of them the vector", lines[-1])
+        assert found, f"{name} says nothing of bytes"
+        points.append((int(found[2]) / 4, float(found[1].replace(",", ""))))
+    (first, at_first), (last, at_last) = points[0], points[-1]
+    slope = (at_last - at_first) / (last - first) if last > first else of_a_dimension
+    return lambda width: at_first + slope * (width - first)
 
 
 def pairs(run: dict[str, Any]) -> str:
