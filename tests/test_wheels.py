@@ -1,6 +1,7 @@
 """What people install: each wheel holds its own package, asks for what it needs, and works without this checkout."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -47,11 +48,13 @@ PACKAGES = (
                 "elastic",
                 "evaluation",
                 "http",
+                "lancedb",
                 "mcp",
                 "ocr",
                 "office",
                 "onnx",
                 "rag",
+                "ray",
                 "sentence-transformers",
                 "server",
             ]
@@ -120,6 +123,12 @@ def test_its_metadata(wheels: dict[str, Path], package: Package) -> None:
     assert metadata.get_all("License-File") == ["LICENSE"]
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert frozenset(metadata.get_all("Provides-Extra", [])) == package.extras
+
+
+@each_package
+def test_links_of_its_description_lead_somewhere_on_pypi(wheels: dict[str, Path], package: Package) -> None:
+    description = str(_distribution(wheels[package.name]).metadata.get_payload())
+    assert re.findall(r"\]\((?!https://|#)[^)]*\)", description) == []
 
 
 @each_package
