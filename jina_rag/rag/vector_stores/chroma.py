@@ -6,7 +6,7 @@ before it is used.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -82,7 +82,7 @@ class ChromaStore(VectorStore):
                 self._collection.upsert(
                     ids=[row["id"] for row in columns],
                     documents=[row["text"] for row in columns],
-                    metadatas=[_metadata(row) for row in columns],
+                    metadatas=[_metadata(row, rows.schema.names) for row in columns],
                     embeddings=vectors_of(part),
                 )
 
@@ -172,6 +172,7 @@ class ChromaStore(VectorStore):
 
 _COLUMNS = {"ids": "id", "documents": "text", "metadatas": None, "embeddings": "vector"}
 _WITHOUT = ("id", "text", "metadata")
+_REFUSED = ("#", "$", "chroma:")  # beginnings of keys; validate_metadata_key in Chroma's rust/types/src/validators.rs
 
 
 def _rows(columns: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -186,11 +187,16 @@ def _rows(columns: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _metadata(row: dict[str, Any]) -> dict[str, Any]:
-    """What Chroma keeps beside a chunk, for filters of all frameworks; what the document says of itself as well."""
+def _metadata(row: dict[str, Any], columns: Container[str]) -> dict[str, Any]:
+    """What Chroma keeps beside a chunk, for filters of all frameworks; what the document says of itself as well.
+
+    A document may say anything of itself: what has the name of a column, or one that Chroma refuses, stays out.
+    """
+    said = {name: value for name, value in json.loads(row["metadata"]).items() if name and name not in columns}
+    said = {name: value for name, value in said.items() if not name.startswith(_REFUSED)}
     own = {name: value for name, value in row.items() if name not in _WITHOUT and value is not None}
     # LlamaIndex deletes a document's nodes by this name for it.
-    return {**json.loads(row["metadata"]), **own, "document_id": row["source"]}
+    return {**said, **own, "document_id": row["source"]}
 
 
 def _open_collection(

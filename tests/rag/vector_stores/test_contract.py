@@ -90,6 +90,29 @@ def test_filters(store: VectorStore, filters: Filters, expected: set[str]) -> No
     assert store.has_document(filters) == bool(expected)
 
 
+def test_what_a_document_says_of_itself_changes_no_column(store: VectorStore) -> None:
+    """Front matter may have any keys."""
+    names = (
+        "id",
+        "text",
+        "vector",
+        "page",
+        "position",
+        "collections",
+        "metadata",
+        "chroma:document",
+        "#type",
+        "$eq",
+        "",
+    )
+    evil = rows_of("/evil.md", "Harmless text", metadata=dict.fromkeys(names, "evil") | {"status": "draft"})
+    store.upsert(evil)
+    (found,) = store.nearest(vectors_of(evil)[0], 2, Filters(where=["status=draft"]))
+    assert (found.chunk.id, found.chunk.text) == (evil["id"][0].as_py(), "Harmless text")
+    assert (found.chunk.position, found.chunk.page) == (0, None)
+    assert [document.collections for document in store.documents()] == [("default",)]
+
+
 def test_chunks_around_one(store: VectorStore) -> None:
     store.upsert(rows_of("/long.md", *(f"Passage {number}" for number in range(9))))
     store.upsert(MARS)
