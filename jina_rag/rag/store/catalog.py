@@ -139,9 +139,10 @@ class Catalog:
 
     def sources_below(self, paths: Iterable[str]) -> list[str]:
         """The documents that are these files, or lie in these folders."""
-        query = "SELECT source FROM documents WHERE source = ?1 OR instr(source, rtrim(?1, ?2) || ?2) = 1"
+        query = "SELECT source FROM documents WHERE source = :path OR instr(source, rtrim(:path, :end) || :end) = 1"
         with self._read() as connection:
-            found = {source for path in paths for (source,) in connection.execute(query, [path, SEPARATOR])}
+            rows = (connection.execute(query, {"path": path, "end": SEPARATOR}) for path in paths)
+            found = {source for found_below in rows for (source,) in found_below}
         return sorted(found)
 
     def sources_with(self, sha256: str) -> list[str]:
@@ -371,8 +372,8 @@ class Catalog:
         """Remember what lies in tracked paths and is not read."""
         with self._write() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO skipped SELECT path, ?2 FROM tracked_paths WHERE path = ?1",
-                [(path, json.dumps(what.as_dict())) for path, what in skipped.items()],
+                "INSERT OR REPLACE INTO skipped SELECT path, ? FROM tracked_paths WHERE path = ?",
+                [(json.dumps(what.as_dict()), path) for path, what in skipped.items()],
             )
 
     def removed(self) -> set[str]:
