@@ -257,6 +257,23 @@ def test_an_answer_is_drawn_and_its_citations_open_at_the_mark(visitor: Visitor,
         expect(dialog.get_by_text("1 of 2")).to_be_visible()
 
 
+def test_the_view_goes_to_a_new_question_and_stays_there(visitor: Visitor, start: Any) -> None:
+    with ollama([f"Line {number}.\n\n" for number in range(60)], 8) as models:
+        page = settled(visitor.opens(start("--llm", models.llm("waiting")), viewport={"width": 700, "height": 800}))
+        for question in (E7, LANTERN_ROOM):
+            models.go_on.clear()
+            ask(page, question)
+            expect(answer(page)).to_contain_text("Line 3.")
+            asked = page.get_by_role("group", name="Chat message from user").last
+            page.wait_for_timeout(500)
+            place = _top(asked)
+            assert 40 < place < 150
+            models.go_on.set()
+            answered(page)
+            settled(page)
+            assert abs(_top(asked) - place) < 40
+
+
 def _top(place: Locator) -> float:
     box = place.bounding_box()
     assert box

@@ -73,8 +73,7 @@ def draw_chat(chat: Chat, run: Run | None) -> None:
     answers = chat.answers[: pending.place] if pending and run else chat.answers
     for number, answer in enumerate(answers):
         draw_answer(answer, number)
-        if not run:
-            draw_repeating(chat, number)
+        draw_repeating(chat, number, disabled=run is not None)
     if pending and run:
         draw_question(pending.question, pending.place)
         # The more answers are on their way, the more time is left to them.
@@ -83,11 +82,14 @@ def draw_chat(chat: Chat, run: Run | None) -> None:
         draw_problem(chat, pending)
 
 
-def draw_repeating(chat: Chat, number: int) -> None:
-    """The ways to ask a question again; the new answer takes the place of the old one."""
+def draw_repeating(chat: Chat, number: int, *, disabled: bool) -> None:
+    """The ways to ask a question again; the new answer takes the place of the old one.
+
+    They keep their place while another question is answered, for else all below them would move when that is over.
+    """
     question = chat.answers[number].question
     with st.container(horizontal=True, horizontal_alignment="right", key=f"repeat-{number}"):
-        if st.button("Edit question", icon=":material/edit:", type="tertiary", key=f"edit-{number}"):
+        if st.button("Edit question", icon=":material/edit:", type="tertiary", key=f"edit-{number}", disabled=disabled):
             edit(chat, number, question)
         if number == len(chat.answers) - 1 and not chat.pending:
             draw_again(chat, Pending(question, search_options(), place=number))
