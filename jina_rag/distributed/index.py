@@ -10,7 +10,7 @@ from typing import Literal
 from jina_rag.config import EmbedderConfig
 from jina_rag.distributed.embed_batch import EmbedderSource, embedder_of
 from jina_rag.distributed.engines import Engine, LocalEngine
-from jina_rag.distributed.loading import Owners, load_shards
+from jina_rag.distributed.loading import Contents, Owners, load_shards
 from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder, failed_documents, shard_name
 from jina_rag.distributed.sources import Listing, list_sources
 from jina_rag.distributed.stages import EmbedGroup, ReadBundle, WorkerSettings, bundles_of
@@ -18,6 +18,7 @@ from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.formatting import counted
 from jina_rag.rag.documents.discovery import Skipped
+from jina_rag.rag.store.files import refuse_links
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.rag.store.types import FailedDocument
 from jina_rag.rag.vector_stores import open_store
@@ -84,7 +85,7 @@ def index_documents(
         embedder: The model.
         engine: Where the work is done; None does it in this process.
         exclude: What to pass over in folders, in the syntax of .gitignore.
-        retry_failed: Read documents again that failed and have not changed.
+        retry_failed: Read and embed documents again that failed and have not changed.
         allow_mass_removal: Go on where more than half of the documents have left the sources.
         shard_rows: The largest number of chunks in a shard.
         on_progress: Follows the run.
@@ -105,6 +106,7 @@ def index_documents(
     settings = WorkerSettings(_settled(embedder, fingerprint), fingerprint, folder, shard_rows)
     report = IndexReport()
     with _one_run(folder):
+        folder.bundles(fingerprint)  # another model is refused before anything is written
         listing = _listing(folder, sources, exclude, fingerprint, allow_mass_removal=allow_mass_removal)
         report.n_documents, report.skipped = len(listing.files), listing.skipped
         if to is not None:  # what is wrong with it is better known now than after a night of embedding
@@ -113,10 +115,19 @@ def index_documents(
             make_shards(listing, settings, engine or LocalEngine(), report, on_progress, retry_failed=retry_failed)
         bundles = folder.bundles(fingerprint)
         owners = _owners(listing, bundles)
-        _report_failures(folder, owners, report)
+        headless = _report_failures(folder, owners, report)
         if to is not None:
+            contents = Contents(
+                folder=folder,
+                owners=owners,
+                headless=headless,
+                listing=listing,
+                known={record.source for bundle in bundles for record in bundle.documents},
+                n_chunks=report.n_chunks,
+                allow_mass_removal=allow_mass_removal,
+            )
             with _timed(report, "Loading"):
-                _load(folder, owners, listing, bundles, to, fingerprint, report, on_progress)
+                _load(contents, bundles, to, fingerprint, report, on_progress)
     return report
 
 
@@ -137,13 +148,15 @@ def make_shards(
         engine: Where they run.
         report: Takes what was done.
         on_progress: Follows it.
-        retry_failed: Read documents again that failed.
+        retry_failed: Read documents again that failed, and embed shards again that have failed chunks.
 
     Raises:
         JinaRagError: as `index_documents`.
     """
     folder = settings.folder
     with _timed(report, "Reading"):
+        if retry_failed:
+            folder.remove_shards(folder.failures())
         owners = _owners(listing, folder.bundles(settings.fingerprint), without_failed=retry_failed)
         new = [file for source, file in listing.files.items() if source not in owners]
         for n_read in engine.run(ReadBundle, settings, bundles_of(new), uses_model=False):
@@ -202,7 +215,8 @@ def _owners(listing: Listing, bundles: Sequence[Bundle], *, without_failed: bool
     return owners
 
 
-def _report_failures(folder: ShardFolder, owners: Owners, report: IndexReport) -> None:
+def _report_failures(folder: ShardFolder, owners: Owners, report: IndexReport) -> set[str]:
+    """Report what has failed; gives the documents whose first chunk could not be embedded."""
     report.failed = [FailedDocument(source, record.failure) for source, (record, _) in owners.items() if record.failure]
     failures = [
         failure
@@ -212,12 +226,11 @@ def _report_failures(folder: ShardFolder, owners: Owners, report: IndexReport) -
     ]
     report.failed += [FailedDocument(*failed) for failed in failed_documents(failures).items()]
     report.n_chunks = sum(record.n_chunks for record, _ in owners.values()) - len(failures)
+    return {failure.source for failure in failures if failure.position == 0}
 
 
 def _load(
-    folder: ShardFolder,
-    owners: Owners,
-    listing: Listing,
+    contents: Contents,
     bundles: Sequence[Bundle],
     to: str,
     fingerprint: Fingerprint,
@@ -225,19 +238,17 @@ def _load(
     on_progress: ProgressCallback,
 ) -> None:
     """Fill the store, then remove the bundles whose documents have all left or changed."""
-    known = {record.source for bundle in bundles for record in bundle.documents}
-    owning = {bundle.name for _, bundle in owners.values()}
+    folder = contents.folder
+    owning = {bundle.name for _, bundle in contents.owners.values()}
     if missing := {shard for bundle in bundles if bundle.name in owning for shard in bundle.shards} - folder.shards():
-        raise IndexFolderError(
-            f"{counted(len(missing), 'shard')} are still to be embedded. Run it with --source first."
-        )
+        raise IndexFolderError(f"{counted(len(missing), 'shard')} must still be embedded. Run it with --source first.")
 
     def on_rows(n_rows: int) -> None:
         report.n_loaded += n_rows
         on_progress("Loading", report.n_loaded, max(report.n_loaded, report.n_chunks))
 
     with open_store(to, fingerprint, create=True) as store:
-        report.removed, report.n_others = load_shards(folder, owners, listing, known, report.n_chunks, store, on_rows)
+        report.removed, report.n_others = load_shards(contents, store, on_rows)
     for bundle in bundles:
         if bundle.name not in owning:
             folder.remove(bundle)
@@ -266,6 +277,7 @@ def _one_run(folder: ShardFolder) -> Iterator[None]:
         yield
         return
     Path(folder.address).mkdir(parents=True, exist_ok=True)
+    refuse_links(Path(folder.address))
     with sole_writer(Path(folder.address)):
         folder.remove_unfinished()
         yield

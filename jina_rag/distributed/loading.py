@@ -2,14 +2,18 @@
 
 A document's row at position 0 is written last, after the rows of its older version are gone. So a store itself says
 which documents it has: one whose first row agrees with the document's record is complete, whatever was killed before.
+Where that row could not be embedded, the document's ids are compared.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder
 from jina_rag.distributed.sources import Listing
+from jina_rag.errors import DocumentError
+from jina_rag.formatting import counted
 from jina_rag.rag.vector_stores import DocumentState, VectorStore
 
 if TYPE_CHECKING:
@@ -19,23 +23,34 @@ Owners = Mapping[str, tuple[DocumentRecord, Bundle]]
 """For each document of the sources that has been read: its record and the bundle that has its chunks."""
 
 
-def load_shards(
-    folder: ShardFolder,
-    owners: Owners,
-    listing: Listing,
-    known: Collection[str],
-    n_chunks: int,
-    store: VectorStore,
-    on_rows: Callable[[int], None],
-) -> tuple[tuple[str, ...], int]:
-    """Make a store equal to the sources, as far as they have been embedded.
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a store is to have.
 
-    Args:
+    Attributes:
         folder: The shards.
         owners: What the sources have.
+        headless: Documents among them without a row at position 0, because that chunk could not be embedded.
         listing: The sources.
         known: Documents that the folder knows of, also those that have left.
         n_chunks: How many rows `owners` have, those left out that could not be embedded.
+        allow_mass_removal: Go on where more than half of the store's documents have left the sources.
+    """
+
+    folder: ShardFolder
+    owners: Owners
+    headless: Set[str]
+    listing: Listing
+    known: Set[str]
+    n_chunks: int
+    allow_mass_removal: bool
+
+
+def load_shards(contents: Contents, store: VectorStore, on_rows: Callable[[int], None]) -> tuple[tuple[str, ...], int]:
+    """Make a store equal to the sources, as far as they have been embedded.
+
+    Args:
+        contents: What it is to have.
         store: Opened for writing.
         on_rows: Called with the number of rows that have been written.
 
@@ -46,20 +61,42 @@ def load_shards(
     Raises:
         StoreError: the store can't be read or written.
         IndexFolderError: a shard can't be read.
+        DocumentError: more than half of the documents are gone.
     """
+    owners, headless = contents.owners, contents.headless
     states = {state.source: state for state in store.documents()}
+    gone = _gone(contents, states, store.address)
     for bundle, sources in _by_bundle(owners, lambda record: not _is_loaded(record, states)):
-        _load_bundle(folder, bundle, sources, sources & states.keys(), store, on_rows)
-    left = (source for source in states if source not in listing.files)
-    gone = {source for source in left if source in known or _is_below(source, listing)}
+        if complete := sources - headless:
+            _load_bundle(contents.folder, bundle, complete, complete & states.keys(), store, on_rows)
+    for bundle, sources in _by_bundle(owners, lambda record: record.source in headless):
+        _repair(contents.folder, bundle, sources, store, on_rows)
     for source in gone:
         store.delete(store.ids(source))
     store.optimize()
     ours = gone | {source for source, (record, _) in owners.items() if record.n_chunks}
     n_others = sum(state.n_chunks for source, state in states.items() if source not in ours)
-    if store.count() != n_chunks + n_others:
-        _repair(folder, owners, store, on_rows)
-    return tuple(sorted(gone)), store.count() - n_chunks
+    if store.count() != contents.n_chunks + n_others:
+        for source in contents.known - contents.listing.files.keys():  # without a first row no state names them
+            store.delete(store.ids(source))
+        for bundle, sources in _by_bundle(owners, lambda _: True):
+            _repair(contents.folder, bundle, sources, store, on_rows)
+    return tuple(sorted(gone)), store.count() - contents.n_chunks
+
+
+def _gone(contents: Contents, states: Mapping[str, DocumentState], address: str) -> set[str]:
+    """The documents in a store that have left the sources."""
+    files = contents.listing.files
+    left = (source for source in states if source not in files)
+    gone = {source for source in left if source in contents.known or _is_below(source, contents.listing)}
+    n_before = len(gone) + len(states.keys() & files.keys())
+    if len(gone) > n_before / 2 and not contents.allow_mass_removal:
+        raise DocumentError(
+            f"{len(gone):,} of the {counted(n_before, 'document')} that {address} has of these sources are gone from "
+            "them. Check that all are named and none is excluded by mistake; if the documents are to be deleted there, "
+            "run it again with --yes."
+        )
+    return gone
 
 
 def _by_bundle(owners: Owners, is_wanted: Callable[[DocumentRecord], bool]) -> Iterator[tuple[Bundle, set[str]]]:
@@ -106,20 +143,21 @@ def _load_bundle(
     on_rows(len(complete))
 
 
-def _repair(folder: ShardFolder, owners: Owners, store: VectorStore, on_rows: Callable[[int], None]) -> None:
-    """Compare ids bundle by bundle, write the rows that are missing and delete those in excess."""
+def _repair(
+    folder: ShardFolder, bundle: Bundle, sources: set[str], store: VectorStore, on_rows: Callable[[int], None]
+) -> None:
+    """Compare the ids of some documents of a bundle, write the rows that are missing and delete those in excess."""
     import pyarrow as pa
 
-    for bundle, sources in _by_bundle(owners, lambda _: True):
-        shards = [_rows_of(folder.read_shard(shard, ("id", "source")), sources) for shard in bundle.shards]
-        ids = set(pa.concat_tables(shards)["id"].to_pylist())
-        there = {id_ for source in sources for id_ in store.ids(source)}
-        store.delete(there - ids)
-        for shard in bundle.shards if ids - there else ():
-            rows = folder.read_shard(shard)
-            missing = rows.filter(pa.compute.is_in(rows["id"], pa.array(sorted(ids - there), pa.string())))
-            store.upsert(missing)
-            on_rows(len(missing))
+    shards = [_rows_of(folder.read_shard(shard, ("id", "source")), sources) for shard in bundle.shards]
+    ids = set(pa.concat_tables(shards)["id"].to_pylist())
+    there = {id_ for source in sources for id_ in store.ids(source)}
+    store.delete(there - ids)
+    for shard in bundle.shards if ids - there else ():
+        rows = folder.read_shard(shard)
+        missing = rows.filter(pa.compute.is_in(rows["id"], pa.array(sorted(ids - there), pa.string())))
+        store.upsert(missing)
+        on_rows(len(missing))
 
 
 def _rows_of(table: "pa.Table", sources: Collection[str]) -> "pa.Table":

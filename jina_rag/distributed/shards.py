@@ -146,6 +146,7 @@ class ShardFolder:
         if not self._exists(_LISTING):
             return None
         with self._opened(_LISTING) as file:
+            _check_columns(file, _listing_schema())
             roots = json.loads(file.schema_arrow.metadata[b"jina_rag_roots"])
             rows = file.read().to_pylist()
             return Listing({row["source"]: SourceFile(**row) for row in rows}, [str(root) for root in roots])
@@ -154,12 +155,7 @@ class ShardFolder:
         """Remember what the sources have now."""
         pa, _ = _pyarrow()
         files = listing.files.values()
-        table = pa.Table.from_pylist(
-            [file._asdict() for file in files],
-            pa.schema(
-                [("source", pa.string()), ("version", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())]
-            ),
-        )
+        table = pa.Table.from_pylist([file._asdict() for file in files], _listing_schema())
         metadata = {**row_schema(fingerprint).metadata, b"jina_rag_roots": json.dumps(listing.roots).encode()}
         self._write_table(_LISTING, table.replace_schema_metadata(metadata))
 
@@ -176,6 +172,7 @@ class ShardFolder:
             IndexFolderError: the file can't be read.
         """
         with self._opened(f"chunks/{bundle}.parquet") as file:
+            _check_columns(file, self._schema_of(file, without=("vector",)))
             table = file.read_row_group(group)
             return table.replace_schema_metadata(
                 {key: value for key, value in table.schema.metadata.items() if key != DOCUMENTS_KEY}
@@ -189,6 +186,8 @@ class ShardFolder:
         """Keep the rows of a shard, after what could not be embedded of it."""
         if failures:
             self._write(f"failures/{name}.json", json.dumps(failures).encode())
+        else:
+            self._remove([f"failures/{name}.json"])  # of an earlier try
         self._write_table(f"shards/{name}.parquet", rows)
 
     def read_shard(self, name: str, columns: Sequence[str] | None = None) -> "pa.Table":
@@ -198,6 +197,7 @@ class ShardFolder:
             IndexFolderError: the file can't be read.
         """
         with self._opened(f"shards/{name}.parquet") as file:
+            _check_columns(file, self._schema_of(file))
             return file.read(columns=list(columns) if columns else None)
 
     def failures(self) -> dict[str, list[FailedChunk]]:
@@ -216,18 +216,25 @@ class ShardFolder:
 
     def remove(self, bundle: Bundle) -> None:
         """Remove all files of a bundle, its record last."""
-        names = [f"{kind}/{shard}" for shard in bundle.shards for kind in ("shards", "failures")]
-        system, root = self._place
-        for name in (*names, f"chunks/{bundle.name}"):
-            ending = "json" if name.startswith("failures") else "parquet"
-            if system.exists(path := f"{root}/{name}.{ending}"):
-                system.rm_file(path)
+        self.remove_shards(bundle.shards)
+        self._remove([f"chunks/{bundle.name}.parquet"])
+
+    def remove_shards(self, names: Iterable[str]) -> None:
+        """Remove shards with what is known of their failures, so that they are made again."""
+        for name in names:
+            self._remove([f"shards/{name}.parquet", f"failures/{name}.json"])
 
     def remove_unfinished(self) -> None:
         """Remove what a killed run had not finished writing."""
         system, root = self._place
         if _is_local(system):
             for path in system.ls(f"{root}/unfinished", detail=False):
+                system.rm_file(path)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        system, root = self._place
+        for name in names:
+            if system.exists(path := f"{root}/{name}"):
                 system.rm_file(path)
 
     def _bundle(self, name: str, fingerprint: Fingerprint) -> Bundle:
@@ -243,6 +250,11 @@ class ShardFolder:
         where = f"The folder {self.address}"
         remedy = "Name another folder with --shards, or the model that it was made with."
         fingerprint.check(read_fingerprint(file.schema_arrow, where), where=where, remedy=remedy)
+
+    def _schema_of(self, file: "pq.ParquetFile", without: Sequence[str] = ()) -> "pa.Schema":
+        """What a file with rows for the model that it names must have."""
+        fingerprint = read_fingerprint(file.schema_arrow, f"The folder {self.address}")
+        return _pyarrow()[0].schema([field for field in row_schema(fingerprint) if field.name not in without])
 
     def _names(self, folder: str, pattern: re.Pattern[str]) -> list[str]:
         system, root = self._place
@@ -303,6 +315,19 @@ def _record(row: object) -> DocumentRecord:
     ):
         raise ValueError("the list of its documents is damaged")
     return record
+
+
+def _listing_schema() -> "pa.Schema":
+    pa, _ = _pyarrow()
+    return pa.schema(
+        [("source", pa.string()), ("version", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())]
+    )
+
+
+def _check_columns(file: "pq.ParquetFile", schema: "pa.Schema") -> None:
+    """Raise ValueError unless a file has these columns and no others: Ray's own types unpickle what is in them."""
+    if not file.schema_arrow.equals(schema):
+        raise ValueError("it has other columns")
 
 
 def _is_local(system: "AbstractFileSystem") -> bool:

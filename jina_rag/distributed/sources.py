@@ -84,7 +84,7 @@ def list_sources(sources: Iterable[str], exclude: Sequence[str] = ()) -> Listing
     return listing
 
 
-def read_source(file: SourceFile) -> FileContent:
+def read_source(file: SourceFile, limits: ReadLimits | None = None) -> FileContent:
     """The content of a document.
 
     Raises:
@@ -92,15 +92,18 @@ def read_source(file: SourceFile) -> FileContent:
     """
     if not _ADDRESS.match(file.source):
         return read_file(path_of(file.source))
-    if file.size > (most := ReadLimits().max_bytes):
-        raise DocumentError(
-            f"{file.source} has {file.size / 2**20:,.0f} MB and a document may have {most / 2**20:,.0f}. Split it."
-        )
+    most = (limits or ReadLimits()).max_bytes
     system, path = open_filesystem(file.source)
     try:
-        return FileContent(Path(path), system.cat_file(path), file.mtime_ns)
+        with system.open(path, "rb") as opened:  # it may have grown, and web servers need not give a size
+            data = opened.read(most + 1) if file.size <= most else b""
     except Exception as error:  # every object store has errors of its own
         raise DocumentError(f"{file.source} can't be read ({error}). Check that it exists and is yours.") from error
+    if (size := max(file.size, len(data))) > most:
+        raise DocumentError(
+            f"{file.source} has {size / 2**20:,.0f} MB and a document may have {most / 2**20:,.0f}. Split it."
+        )
+    return FileContent(Path(path), data, file.mtime_ns)
 
 
 def open_filesystem(address: str) -> "tuple[AbstractFileSystem, str]":

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jina_rag import (
@@ -19,6 +21,9 @@ from jina_rag import (
 )
 from jina_rag.backends.base import BackendResult
 from jina_rag.distributed import IndexReport, RayEngine, index_documents
+from jina_rag.distributed.shards import ShardFolder
+from jina_rag.distributed.sources import SourceFile, read_source
+from jina_rag.rag.documents.sandbox import ReadLimits
 from jina_rag.rag.vector_stores import open_store
 from jina_rag.testing import FAKE_SPEC, FakeBackend, fake_embedder
 from tests.distributed.conftest import assert_same, contents, write_documents
@@ -119,12 +124,31 @@ def test_failures_are_reported_by_document(documents: Path, to: str, shards: Pat
     assert run(documents, to, shards, retry_failed=True, **poisoned).n_read == 0
 
 
-def test_a_lost_disk_removes_nothing(documents: Path, to: str, shards: Path) -> None:
-    run(documents, to, shards)
+def test_a_document_whose_first_chunk_failed(documents: Path, to: str, shards: Path) -> None:
+    headless = documents / "0001.md"
+    headless.write_text("A poisoned paragraph.\n\n# Good\n\nA good one.")
+    poisoned = {"embedder": lambda: Embedder(Moody("poisoned"), FAKE_SPEC)}
+    loaded = [run(documents, to, shards, **poisoned).n_loaded for _ in range(2)]
+    assert loaded == [len(contents(to)), 0]
+    report = run(documents, to, shards, retry_failed=True)  # the engine is well again
+    assert not report.failed
+    assert (report.n_read, report.n_loaded, len(contents(to))) == (0, 1, report.n_chunks)
+
+    run(documents, to, shards.with_name("others"), **poisoned)
+    headless.unlink()
+    report = run(documents, to, shards.with_name("others"), **poisoned)
+    assert (report.n_others, len(contents(to))) == (0, report.n_chunks)
+
+
+@pytest.mark.parametrize("afresh", [False, True], ids=["same-shards", "new-shards"])
+def test_a_lost_disk_removes_nothing(documents: Path, to: str, shards: Path, afresh: bool) -> None:
+    n_rows = run(documents, to, shards).n_chunks
     for number in range(20):
         (documents / f"{number:04d}.md").unlink()
-    with pytest.raises(DocumentError, match="20 of 30 documents are gone"):
+    shards = shards.with_name("new") if afresh else shards
+    with pytest.raises(DocumentError, match=r"20 of (the )?30 documents .* gone .* --yes"):
         run(documents, to, shards)
+    assert len(contents(to)) == n_rows
     assert len(run(documents, to, shards, allow_mass_removal=True).removed) == 20
 
 
@@ -132,6 +156,7 @@ def test_another_model_is_refused(documents: Path, to: str, shards: Path) -> Non
     run(documents, to, shards)
     with pytest.raises(FingerprintMismatchError, match="--shards"):
         run(documents, None, shards, embedder=lambda: fake_embedder(32))
+    assert ShardFolder(str(shards)).fingerprint() == fake_embedder().fingerprint
     with pytest.raises(FingerprintMismatchError, match=to.rpartition("/")[2]):
         run(documents, to, shards.with_name("others"), embedder=lambda: fake_embedder(32))
 
@@ -146,6 +171,35 @@ def test_a_damaged_file_is_named_and_made_again(documents: Path, to: str, shards
     damaged.unlink()
     report = run(documents, to, shards)
     assert len(contents(to)) == report.n_chunks
+
+
+@pytest.mark.parametrize("name", ["sources.parquet", "chunks", "shards"])
+def test_a_column_of_another_type_is_refused(documents: Path, to: str, shards: Path, name: str) -> None:
+    run(documents, None, shards)
+    path = shards / name if name.endswith("parquet") else next((shards / name).iterdir())
+    table = pq.read_table(path)
+    others = table["source"].cast(pa.binary())
+    pq.write_table(table.set_column(table.schema.get_field_index("source"), "source", others), path)
+    if name == "chunks":
+        next((shards / "shards").glob(f"{path.stem}-00000.parquet")).unlink()
+    with pytest.raises(IndexFolderError, match=f"{path.name} can't be read"):
+        run(None if name == "sources.parquet" else documents, to, shards)
+
+
+def test_links_in_the_folder_of_shards_are_refused(documents: Path, shards: Path) -> None:
+    shards.mkdir()
+    (shards / "unfinished").symlink_to(documents)
+    with pytest.raises(IndexFolderError, match="is a link"):
+        run(documents, None, shards)
+    assert len(list(documents.iterdir())) == 30
+
+
+def test_an_object_whose_size_is_unknown_is_read_to_the_limit() -> None:
+    fsspec.filesystem("memory").pipe_file("/grown/a.md", b"word " * 2**20)
+    file = SourceFile("memory:///grown/a.md", "1", 0, 0)
+    assert len(read_source(file).data) == 5 * 2**20
+    with pytest.raises(DocumentError, match="may have 1"):
+        read_source(file, ReadLimits(max_bytes=2**20))
 
 
 def test_loading_what_is_not_there(documents: Path, to: str, shards: Path) -> None:

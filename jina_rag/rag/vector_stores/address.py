@@ -66,7 +66,7 @@ class StoreAddress:
         folder, _, name = text.strip()[found.end() :].partition("#")
         if not folder:
             raise StoreError(f"{text!r} names no folder. {_EXAMPLES}")
-        return cls(kind=kind, folder=Path(folder), name=_checked_name(name or _DEFAULT_NAME))
+        return cls(kind=kind, folder=Path(folder).expanduser(), name=_checked_name(name or _DEFAULT_NAME))
 
     @property
     def url(self) -> str:

@@ -114,6 +114,7 @@ def test_addresses() -> None:
         ("chroma://[::1]/notes", "chroma://[::1]:8000/notes"),
         ("lance://a/b", "lance://a/b#documents"),
         ("lance:///a/b#c-d", "lance:///a/b#c-d"),
+        ("lance://~/b", f"lance://{Path.home()}/b#documents"),
     ):
         assert str(StoreAddress.parse(text)) == written
         assert StoreAddress.parse(written).url == StoreAddress.parse(text).url
