@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from time import monotonic
@@ -58,7 +59,11 @@ def try_llm(running: RunningTask) -> str:
     generator = make_generator(setting, running.task.api_key)
     if not isinstance(generator, ChatGenerator):
         raise GenerationError("This is no language model.")
-    limit = SECONDS_OF_SERVER if setting.startswith(("http://", "https://")) else SECONDS_IN_PROCESS
+    limit = SECONDS_IN_PROCESS
+    if setting.startswith(("http://", "https://")):
+        limit = SECONDS_OF_SERVER
+        with suppress(ImportError):  # which the model reports
+            import openai  # noqa: F401 - takes seconds on a busy machine, and the limit is the server's
     began, has_answered = monotonic(), Future[bool]()
     Thread(target=_ask, args=(generator, has_answered), name="jina-rag-llm-test", daemon=True).start()
     try:
