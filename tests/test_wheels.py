@@ -127,7 +127,7 @@ def test_its_metadata(wheels: dict[str, Path], package: Package) -> None:
 
 @each_package
 def test_links_of_its_description_lead_somewhere_on_pypi(wheels: dict[str, Path], package: Package) -> None:
-    description = str(_distribution(wheels[package.name]).metadata.get_payload())
+    description = _distribution(wheels[package.name]).metadata["Description"]
     assert re.findall(r"\]\((?!https://|#)[^)]*\)", description) == []
 
 
