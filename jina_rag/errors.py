@@ -100,7 +100,10 @@ class TextError(JinaRagError, ValueError):
 
 
 class InvalidTextError(TextError):
-    """What was given is no text, cannot be written as UTF-8 (half of a surrogate pair), or has no token at all."""
+    """What was given is no text, cannot be written as UTF-8 (half of a surrogate pair), or has no token at all.
+
+    Or it is longer than the engine reads, though not too long for the model.
+    """
 
 
 class InputTooLongError(TextError):

@@ -1,10 +1,12 @@
 """ONNX Runtime on the GGUF file that llama.cpp runs; what every engine must do is in test_contract.py."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import psutil
@@ -12,8 +14,10 @@ import pytest
 from gguf import GGUFWriter, TokenType
 from typer.testing import CliRunner
 
-from jina_rag import BackendError, Embedder, ModelLoadError, UnknownBackendError, get_model_spec
+from jina_rag import Embedder, InvalidTextError, ModelLoadError, UnknownBackendError, get_model_spec
 from jina_rag.agreement import vectors_agree
+from jina_rag.backends.llama_cpp.gguf_backend import LoadedFile
+from jina_rag.backends.onnx.backend import OnnxBackend
 from jina_rag.cli import app
 from jina_rag.machine import CACHE_VARIABLE
 from jina_rag.model_files import ensure_model_file
@@ -129,6 +133,8 @@ def test_fingerprints_name_engine_and_precision(tiny_gguf: Path, tiny: Embedder)
         ("eurobert", {"feed_forward_length": 64}, "feed_forward_length is 64|has the shape"),
         ("qwen2", {"rope__scaling__type": "yarn"}, r"rope\.scaling\.type is 'yarn'"),
         ("qwen2", {"attention__sliding_window": 128.0}, r"sliding_window is 128"),
+        ("qwen2", {"rope__scale_linear": 4.0}, r"rope\.scale_linear is 4"),
+        ("qwen3", {"rope__freq_base": 0.0}, r"rope\.freq_base is 0"),
     ],
 )
 def test_other_networks_are_refused(
@@ -143,8 +149,10 @@ def test_other_networks_are_refused(
 
 def test_a_text_that_is_too_long_for_it_is_refused_with_the_numbers(tiny_gguf: Path) -> None:
     embedder = Embedder.from_file(tiny_gguf, replace(TINY_SPEC, max_input_tokens=40_000), backend="onnx")
-    with pytest.raises(BackendError, match=r"has 1\d,\d{3} tokens and the onnx engine reads 8,192.*leave out"):
-        embedder.embed_documents(["word " * 6_000])
+    with pytest.raises(
+        InvalidTextError, match=r"Text 1 has 1\d,\d{3} tokens and the onnx engine reads 8,192.*leave out"
+    ):
+        embedder.embed_documents(["short", "word " * 6_000])
 
 
 def test_a_setting_of_another_engine_is_refused(tiny_gguf: Path) -> None:
@@ -158,6 +166,9 @@ def test_the_graph_is_made_once_and_again_where_it_is_damaged(
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     before = Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx?threads=3").embed_query("hello")
     (folder,) = (tmp_path / "onnx").iterdir()
+    given_up = folder.with_name(".making-given-up")  # by a process that was killed
+    given_up.mkdir()
+    os.utime(given_up, (0, 0))
     made = (folder / "model.onnx").stat().st_mtime_ns
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "onnx", None)  # no need of it any more
@@ -167,6 +178,73 @@ def test_the_graph_is_made_once_and_again_where_it_is_damaged(
     (folder / "weights.bin").unlink()  # not emptied: a model that is still in memory may have it mapped
     mended = Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx?threads=2")
     np.testing.assert_allclose(mended.embed_query("hello"), before, atol=1e-5)
+    assert not given_up.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no such permissions")
+@pytest.mark.parametrize("how", ["writable", "link"])
+def test_a_graph_that_others_could_have_put_there_is_refused(
+    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx?threads=3").close()
+    (folder,) = (tmp_path / "onnx").iterdir()
+    if how == "writable":
+        folder.chmod(0o777)
+    else:
+        folder.symlink_to(folder.rename(tmp_path / "elsewhere"))
+    with pytest.raises(ModelLoadError, match=r"not a folder that only you can write into.*JINA_RAG_CACHE"):
+        Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx?threads=2")
+    assert how == "link" or folder.is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_full_disk_is_said_and_leaves_nothing(tiny_gguf: Path, tmp_path: Path) -> None:
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from jina_rag import Embedder, ModelLoadError\n"
+        "from jina_rag.testing import TINY_SPEC\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "try: Embedder.from_file(Path(sys.argv[1]), TINY_SPEC, backend='onnx')\n"
+        "except ModelLoadError as error: print(error)\n"
+    )
+    environment = {**os.environ, CACHE_VARIABLE: str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_gguf)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=environment,
+    )
+    assert "make room" in done.stdout
+    assert not list((tmp_path / "onnx").iterdir())
+
+
+def test_more_threads_than_it_can_start_are_refused(tiny_gguf: Path) -> None:
+    with pytest.raises(UnknownBackendError, match="threads can be 512 at most, not 20000"):
+        Embedder.from_file(tiny_gguf, TINY_SPEC, backend="onnx?threads=20000")
+
+
+def test_closing_between_two_looks_at_the_model_harms_nobody(tiny_gguf: Path) -> None:
+    class ClosedAtOnce:
+        """A loaded model; another thread closes the backend while this one asks for its process."""
+
+        def __init__(self, model: LoadedFile) -> None:
+            self.dimensions = model.dimensions
+
+        @property
+        def pid(self) -> int:
+            backend.close()
+            return os.getpid()
+
+    class Backend(OnnxBackend):
+        def _load(self) -> LoadedFile:
+            return cast(LoadedFile, ClosedAtOnce(super()._load()))
+
+    backend = Backend(tiny_gguf, pooling="last")
+    assert [backend.dimensions for _ in range(2)] == [TINY_SPEC.dimensions] * 2
 
 
 def test_a_forked_child_loads_its_own_and_ends(tiny_gguf: Path) -> None:

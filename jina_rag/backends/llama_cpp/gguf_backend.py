@@ -76,7 +76,8 @@ class GgufBackend(ABC):
                 cannot be read.
         """
         try:
-            if self._loaded and self._loaded.file_state != file_state(self.path):
+            model = self._loaded
+            if model and model.file_state != file_state(self.path):
                 raise ModelLoadError(f"{self.path} has changed since it was loaded. Make the embedder anew.")
             return file_sha256(self.path)
         except FileNotFoundError as error:
@@ -121,9 +122,10 @@ class GgufBackend(ABC):
 
     def _model(self) -> LoadedFile:
         # After a fork the model's thread is gone, so the child loads a model of its own.
-        if self._loaded is None or self._loaded.pid != os.getpid():
-            self._loaded = self._load()
-        return self._loaded
+        model = self._loaded  # read once: another thread may close this at any time
+        if model is None or model.pid != os.getpid():
+            self._loaded = model = self._load()
+        return model
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_loaded": None}

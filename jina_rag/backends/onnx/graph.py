@@ -23,6 +23,7 @@ rotated by a Hadamard matrix, which the product cancels, so that the few large n
 (QuaRot: Ashkboos et al. 2024, arXiv:2404.00456).
 """
 
+import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,6 +66,8 @@ def write_graph(folder: Path, network: Network, weights: Weights, precision: Pre
         raise MissingDependencyError.for_extra("onnx", "onnx") from error
     with (folder / WEIGHTS_FILE).open("wb") as file:
         model = _Builder(file, network, weights, precision).model()
+        file.flush()
+        os.fsync(file.fileno())  # else a crash of the machine may leave a file of zeros under the name of a whole one
     save_model(model, folder / GRAPH_FILE)
 
 

@@ -5,9 +5,12 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR
 from threading import Lock
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
@@ -24,7 +27,7 @@ from jina_rag.backends.onnx.graph import GRAPH_FILE, GRAPH_VERSION, write_graph
 from jina_rag.backends.onnx.network import Network, read_network
 from jina_rag.backends.onnx.weights import Weights
 from jina_rag.backends.remote.address import Precision
-from jina_rag.errors import BackendError, MissingDependencyError, ModelLoadError, ModelNotFoundError
+from jina_rag.errors import BackendError, InvalidTextError, MissingDependencyError, ModelLoadError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
 from jina_rag.locations import file_sha256
 from jina_rag.machine import available_cores, cache_root
@@ -41,6 +44,10 @@ MAX_TEXT_TOKENS = 8192
 
 ATTENTION_BLOCK = 256
 """Queries that go through the attention at once where rows are longer than `BATCH_TOKENS`."""
+
+
+_UNFINISHED = ".making-"
+_GIVEN_UP_AFTER_S = 24 * 3600  # far longer than a graph takes
 
 
 def load_model(
@@ -86,15 +93,17 @@ class OnnxModel:
         """The rows of texts by their tokens, shape (n, d): longest first, in batches, equal texts once.
 
         Raises:
-            BackendError: a text is longer than this engine reads, or ONNX Runtime failed.
+            InvalidTextError: a text is longer than this engine reads.
+            BackendError: ONNX Runtime failed.
         """
-        longest = max(map(len, texts), default=0)
         limit = self._network.positions or MAX_TEXT_TOKENS
-        if longest > limit:
-            raise BackendError(
-                f"A text has {longest:,} tokens and the onnx engine reads {limit:,} at once. Split it, or leave out "
-                "the backend: llama.cpp reads long texts in parts."
-            )
+        for index, tokens in enumerate(texts):
+            if len(tokens) > limit:
+                raise InvalidTextError(
+                    index,
+                    f"has {len(tokens):,} tokens and the onnx engine reads {limit:,} at once. Split it, or leave out "
+                    "the backend: llama.cpp reads long texts in parts.",
+                )
         return rows_in_batches(
             texts, self._run_batch, dimensions=self.dimensions, max_tokens=BATCH_TOKENS, on_progress=on_progress
         )
@@ -184,6 +193,7 @@ def _open_session(path: Path, network: Network, weights: Weights, precision: Pre
     # Threads that spin while they wait cost a question on a busy machine twice the time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     folder = _graph_folder(path, precision)
+    _refuse_foreign(folder)
     if folder.is_dir():
         try:
             return _session(folder, options)
@@ -212,11 +222,28 @@ def _graph_folder(path: Path, precision: Precision) -> Path:
     return cache_root() / "onnx" / f"{file_sha256(path)}-{precision}-{GRAPH_VERSION}"
 
 
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a graph that somebody else could have put there: nothing tells whose weights are in it.
+
+    Raises:
+        ModelLoadError: the folder is a link, another user's (the system's own aside), or others may write into it.
+    """
+    if not hasattr(os, "getuid") or not os.path.lexists(folder):  # Windows keeps a user's cache to that user
+        return
+    status = folder.lstat()
+    if not S_ISDIR(status.st_mode) or status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022:
+        raise ModelLoadError(
+            f"{folder} is not a folder that only you can write into, so the graph in it may be anybody's. Remove it, "
+            "or name a folder of your own in JINA_RAG_CACHE."
+        )
+
+
 def _make_graph(folder: Path, path: Path, network: Network, weights: Weights, precision: Precision) -> None:
     """Write the graph beside its folder, and let it appear there whole."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _remove_given_up(folder.parent)
+        made = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
         try:
             write_graph(made, network, weights, precision)
             made.rename(folder)
@@ -230,6 +257,14 @@ def _make_graph(folder: Path, path: Path, network: Network, weights: Weights, pr
             f"The graph of {path} can't be written to {folder.parent} ({error.strerror}). It takes up to four bytes "
             "for each weight: make room, or name another folder in JINA_RAG_CACHE."
         ) from error
+
+
+def _remove_given_up(parent: Path) -> None:
+    """Remove what processes left that were killed while they wrote a graph: gigabytes that nobody else finds."""
+    for left in parent.glob(f"{_UNFINISHED}*"):
+        with suppress(FileNotFoundError):  # it has just been finished
+            if time.time() - left.stat().st_mtime > _GIVEN_UP_AFTER_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 _models: "WeakValueDictionary[tuple[object, ...], OnnxModel]" = WeakValueDictionary()

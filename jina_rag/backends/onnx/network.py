@@ -146,11 +146,14 @@ def _check_attention(path: Path, header: GgufHeader, network: Network) -> None:
         "rope.dimension_count": (network.head_width,),
         "rope.scaling.type": ("none",),
         "rope.scaling.factor": (0, 1),
+        "rope.scale_linear": (0, 1),  # its older name
         "attention.sliding_window": (0,),
     }
     for name, expected in as_expected.items():
         if name in said and said[name] not in expected:
             raise _unsupported(path, f"its {name} is {said[name]!r}")
+    if network.kind == "decoder" and network.rotation_base <= 0:
+        raise _unsupported(path, f"its rope.freq_base is {network.rotation_base!r}")
     if network.heads % network.key_heads or (network.rotation_base and network.head_width % 2):
         raise _unsupported(path, f"its {network.heads} heads don't share {network.key_heads} keys")
 
@@ -164,7 +167,7 @@ def _check_tensors(path: Path, header: GgufHeader, network: Network) -> None:
         if tensor is not None and tensor.shape != shape:
             raise _unsupported(path, f"its tensor {name!r} has the shape {tensor.shape} and should have {shape}")
     types = left.pop("token_types.weight", None) if network.kind == "bert" else None
-    if types is not None and (len(types.shape) != 2 or types.shape[1] != network.width):
+    if types is not None and (len(types.shape) != 2 or types.shape[1] != network.width or not types.shape[0]):
         raise _unsupported(path, f"its tensor 'token_types.weight' has the shape {types.shape}")
     if unread := sorted(left.keys() - {"output.weight"}):
         raise _unsupported(path, f"its tensor {unread[0]!r} is not of this network")

@@ -36,6 +36,10 @@ JINA_URL = "https://api.jina.ai"
 _KEY_VARIABLES: dict[str, str] = {"jina": "JINA_API_KEY", "elastic": "ELASTIC_API_KEY"}
 _KEY_VARIABLE = "JINA_RAG_API_KEY"
 
+MAX_THREADS = 512
+"""The most threads of an engine in this process, as in llama.cpp (GGML_MAX_N_THREADS): starting thousands takes
+minutes."""
+
 _EXAMPLES = (
     "Write http://host:port, openai+http://host:port, tei+http://host:port, elastic+https://host:port?endpoint=ID, "
     "jina, sentence-transformers or onnx."
@@ -181,5 +185,9 @@ def _value(name: str, value: str) -> str | float:
     if isinstance(parsed, (int, float)) and parsed != default and not 0 < parsed < float("inf"):
         raise UnknownBackendError(
             f"The engine's setting {name} must be above zero, not {value}. Usually it is {default!r}."
+        )
+    if name == "threads" and float(parsed) > MAX_THREADS:
+        raise UnknownBackendError(
+            f"The engine's threads can be {MAX_THREADS} at most, not {value}. 0 takes every core."
         )
     return parsed
