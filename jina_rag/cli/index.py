@@ -50,8 +50,8 @@ def index(
         typer.Option(
             "--to",
             metavar="STORE",
-            help="Store: chroma://HOST:PORT/COLLECTION, chromas:// for TLS (token in CHROMA_API_KEY), or "
-            "lance://FOLDER. Without it, only shards are made.",
+            help="Store: chroma://HOST:PORT/COLLECTION, chromas:// for TLS (token in CHROMA_API_KEY), "
+            "chroma+file://FOLDER or lance://FOLDER. Without it, only shards are made.",
         ),
     ] = None,
     shards: Annotated[
@@ -79,7 +79,11 @@ def index(
     actors: Annotated[
         int | None,
         typer.Option(
-            "--actors", min=1, metavar="N", help="Models; by default as many as CPUs are for.", rich_help_panel=_RAY
+            "--actors",
+            min=1,
+            metavar="N",
+            help="Actors, each with a model; by default as many as there are CPUs for.",
+            rich_help_panel=_RAY,
         ),
     ] = None,
     cpus: Annotated[
@@ -94,7 +98,11 @@ def index(
     shard_size: Annotated[
         int,
         typer.Option(
-            "--shard-size", min=1, max=100_000, metavar="N", help="Chunks in a shard; so much is lost in a crash."
+            "--shard-size",
+            min=1,
+            max=100_000,
+            metavar="N",
+            help="Chunks in a shard. After a crash each worker repeats at most one.",
         ),
     ] = 1000,
     exclude: ExcludeOption = None,

@@ -273,10 +273,10 @@ def _timed(report: IndexReport, stage: StageName) -> Iterator[None]:
 @contextmanager
 def _one_run(folder: ShardFolder) -> Iterator[None]:
     """Keep a second run out of a folder on this machine; an object store has no locks."""
+    folder.make()
     if "://" in folder.address:
         yield
         return
-    Path(folder.address).mkdir(parents=True, exist_ok=True)
     refuse_links(Path(folder.address))
     with sole_writer(Path(folder.address)):
         folder.remove_unfinished()

@@ -23,6 +23,7 @@ from uuid import uuid4
 from jina_rag.distributed.sources import Listing, SourceFile, open_filesystem
 from jina_rag.errors import IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
+from jina_rag.rag.store.disk import cannot_write
 from jina_rag.rag.vector_stores.rows import read_fingerprint, row_schema
 
 if TYPE_CHECKING:
@@ -106,11 +107,18 @@ class ShardFolder:
 
     @cached_property
     def _place(self) -> "tuple[AbstractFileSystem, str]":
-        system, root = open_filesystem(self.address)
-        if _is_local(system):
-            for folder in ("chunks", "shards", "failures", "unfinished"):
+        return open_filesystem(self.address)
+
+    def make(self) -> None:
+        """Make the folder where there is none; an object store has no folders.
+
+        Raises:
+            IndexFolderError: it can't be written.
+        """
+        system, root = self._place
+        with self._write_errors():
+            for folder in ("chunks", "shards", "failures", "unfinished") if _is_local(system) else ():
                 system.makedirs(f"{root}/{folder}", exist_ok=True)
-        return system, root
 
     def bundles(self, fingerprint: Fingerprint) -> list[Bundle]:
         """All bundles, in the order of their names.
@@ -228,14 +236,16 @@ class ShardFolder:
         """Remove what a killed run had not finished writing."""
         system, root = self._place
         if _is_local(system):
-            for path in system.ls(f"{root}/unfinished", detail=False):
-                system.rm_file(path)
+            with self._write_errors():
+                for path in system.ls(f"{root}/unfinished", detail=False):
+                    system.rm_file(path)
 
     def _remove(self, names: Iterable[str]) -> None:
         system, root = self._place
-        for name in names:
-            if system.exists(path := f"{root}/{name}"):
-                system.rm_file(path)
+        with self._write_errors():
+            for name in names:
+                if system.exists(path := f"{root}/{name}"):
+                    system.rm_file(path)
 
     def _bundle(self, name: str, fingerprint: Fingerprint) -> Bundle:
         if name not in self._read:
@@ -283,12 +293,25 @@ class ShardFolder:
     def _write(self, name: str, data: bytes) -> None:
         """Write a file that appears as a whole: an object store puts it so, a folder takes it by renaming."""
         system, root = self._place
-        if not _is_local(system):
-            system.pipe_file(f"{root}/{name}", data)
-            return
-        unfinished = f"{root}/unfinished/{uuid4().hex}"
-        system.pipe_file(unfinished, data)
-        os.replace(unfinished, f"{root}/{name}")  # noqa: PTH105 - paths of fsspec are strings
+        with self._write_errors():
+            if not _is_local(system):
+                system.pipe_file(f"{root}/{name}", data)
+                return
+            unfinished = f"{root}/unfinished/{uuid4().hex}"
+            system.pipe_file(unfinished, data)
+            os.replace(unfinished, f"{root}/{name}")  # noqa: PTH105 - paths of fsspec are strings
+
+    @contextmanager
+    def _write_errors(self) -> Iterator[None]:
+        """Report in our words that the folder can't be written."""
+        try:
+            yield
+        except OSError as error:
+            if "://" not in self.address:
+                raise IndexFolderError(cannot_write(Path(self.address), error)) from error
+            raise IndexFolderError(
+                f"{self.address} can't be written ({error}). Check the address and your rights."
+            ) from error
 
 
 def shard_name(bundle: str, group: int) -> str:

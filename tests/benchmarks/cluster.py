@@ -55,6 +55,7 @@ def pairs(folder: Path, rounds: int) -> dict[str, Any]:
     write_documents(folder / "documents", 120)
     model = Embedder.from_config(MINILM)
     read = ShardFolder(str(folder / "read"))
+    read.make()
     settings = WorkerSettings(MINILM, model.fingerprint, read, 50)
     files = list(list_sources([str(folder / "documents")]).files.values())
     list(LocalEngine().run(ReadBundle, settings, bundles_of(files), uses_model=False))

@@ -194,6 +194,17 @@ def test_links_in_the_folder_of_shards_are_refused(documents: Path, shards: Path
     assert len(list(documents.iterdir())) == 30
 
 
+@pytest.mark.parametrize("blocked", [".", "unfinished/folder", "chunks"])
+def test_a_folder_of_shards_that_can_not_be_written(documents: Path, shards: Path, blocked: str) -> None:
+    if blocked == "unfinished/folder":
+        (shards / blocked).mkdir(parents=True)
+    else:
+        (shards / blocked).parent.mkdir(parents=True, exist_ok=True)
+        (shards / blocked).write_text("No folder.")
+    with pytest.raises(IndexFolderError, match="can't be written"):
+        run(documents, None, shards)
+
+
 def test_an_object_whose_size_is_unknown_is_read_to_the_limit() -> None:
     fsspec.filesystem("memory").pipe_file("/grown/a.md", b"word " * 2**20)
     file = SourceFile("memory:///grown/a.md", "1", 0, 0)

@@ -132,11 +132,8 @@ def check_rows(rows: "pa.Table", fingerprint: Fingerprint, where: str = "The tab
         FingerprintMismatchError: the vectors are another model's.
     """
     fingerprint.check(read_fingerprint(rows.schema, where), where=where, remedy="Embed the documents with this model.")
+    check_columns(rows.schema, fingerprint, where)
     for field in row_schema(fingerprint):
-        if field.name not in rows.schema.names or rows.schema.field(field.name).type != field.type:
-            raise StoreError(
-                f"{where} has no column {field.name!r} of the type {field.type}. Make it with `make_rows`."
-            )
         if not field.nullable and rows[field.name].null_count:
             raise StoreError(f"{where} has rows without {field.name!r}. Make it with `make_rows`.")
     if len(set(rows["id"].to_pylist())) < rows.num_rows:
