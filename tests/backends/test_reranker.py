@@ -45,6 +45,14 @@ def _expected(query: str, text: str) -> float:
     return tiny_reranker.score([CLS, *tokens(query), SEP, *tokens(text), SEP])
 
 
+@pytest.mark.parametrize(("key", "name"), [(b"bos_token_id", "first"), (b"seperator_token_id", "separating")])
+def test_a_file_without_a_token_that_its_tokenizer_adds_is_refused(tmp_path: Path, key: bytes, name: str) -> None:
+    path = tiny_reranker.write(tmp_path / "model.gguf")
+    path.write_bytes(path.read_bytes().replace(b"tokenizer.ggml." + key, b"tokenizer.ggml." + key[:-1] + b"_"))
+    with pytest.raises(ModelLoadError, match=rf"around texts \({name}\)"):  # llama.cpp would end the process
+        load_model(path, "rank", LlamaCppOptions())
+
+
 def test_scores_are_those_of_the_network(reranker: LlamaCppReranker) -> None:
     scores = reranker.score(QUERY, TEXTS)
     assert scores.dtype == np.float32

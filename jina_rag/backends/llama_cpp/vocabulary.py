@@ -40,12 +40,14 @@ class Vocabulary:
             closing_token: The special token after each text, "" for none; None leaves that to the file.
 
         Raises:
-            ModelLoadError: the closing token is not in the vocabulary, or the file puts another one after texts.
+            ModelLoadError: the file has no token that its tokenizer puts around texts, the closing token is not in the
+                vocabulary, or the file puts another one after texts.
         """
         self._library = library()
         self._model = model  # must outlive the vocabulary
         self._vocabulary = self._library.llama_model_get_vocab(model.pointer)
         self._normal_form = _normal_form(pre_tokenizer)
+        self._check_added_tokens(path)
         self.prefix, self.suffix = self._affixes()
         """The special tokens that the tokenizer puts before a text, and after it."""
         self._appended = np.empty(0, np.int32)  # what the file leaves out of the suffix
@@ -183,6 +185,28 @@ class Vocabulary:
                 yield text[start:end]
                 start, n_tokens = end, 0
         yield text[start:]
+
+    def _check_added_tokens(self, path: Path) -> None:
+        """Refuse a file without the tokens that its tokenizer adds: at the first text llama.cpp would end the process.
+
+        Source: the assertions of `llama_vocab::impl::tokenize` in llama.cpp's src/llama-vocab.cpp.
+        """
+        of, vocabulary = self._library, self._vocabulary
+        kind = of.llama_vocab_type(vocabulary)
+        is_word_piece = kind == of.LLAMA_VOCAB_TYPE_WPM
+        needed = {
+            "first": (is_word_piece or of.llama_vocab_get_add_bos(vocabulary), of.llama_vocab_bos),
+            "separating": (is_word_piece, of.llama_vocab_sep),
+            "last": (not is_word_piece and of.llama_vocab_get_add_eos(vocabulary), of.llama_vocab_eos),
+        }
+        missing = [name for name, (is_needed, token) in needed.items() if is_needed and token(vocabulary) < 0]
+        if kind == of.LLAMA_VOCAB_TYPE_NONE:
+            raise ModelLoadError(f"{path} has no tokenizer. Take a file that has one.")
+        if missing:
+            raise ModelLoadError(
+                f"{path} does not say which token its tokenizer puts around texts ({', '.join(missing)}). Take a file "
+                "that does: convert the model again with llama.cpp's own script."
+            )
 
     def _affixes(self) -> tuple[TokenArray, TokenArray]:
         """What the tokenizer puts around a text: what an empty text and a letter end with alike comes after it."""
