@@ -26,7 +26,7 @@ def test_every_field_is_tried_below() -> None:
 def test_a_change_of_any_field_is_refused_by_name(field: str) -> None:
     other = dataclasses.replace(FINGERPRINT, **{field: CHANGES[field]})  # type: ignore[arg-type]
     assert other.digest != FINGERPRINT.digest
-    with pytest.raises(FingerprintMismatchError, match=rf"^Here.*{field} .* there and .* here\. Rebuild it\.$"):
+    with pytest.raises(FingerprintMismatchError, match=rf"^Here.*{field} .* there and .* here\. Rebuild it\.\n"):
         FINGERPRINT.check(other, where="Here", remedy="Rebuild it.")
 
 

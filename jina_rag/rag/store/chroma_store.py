@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError
+from jina_rag.errors import FingerprintMismatchError, IndexFolderError, JinaRagError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.store.disk import disk_is_full, is_nearly_full
 from jina_rag.rag.store.sqlite import refuse_super_journal
@@ -262,4 +262,7 @@ def _inspect(folder: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    json.dump(_inspect(Path(sys.argv[1])), sys.stdout)
+    try:
+        json.dump(_inspect(Path(sys.argv[1])), sys.stdout)
+    except JinaRagError as error:  # its traceback would end with a note
+        json.dump({"ids": [], "fingerprint": None, "fault": str(error)}, sys.stdout)
