@@ -71,8 +71,8 @@ class SearchOptions:
         k: How many passages to find.
         mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical"). Hybrid search orders by a
             convex combination of both scores (Bruch, Gai and Ingber, 2023), weighted 1 - `LEXICAL_WEIGHT` and
-            `LEXICAL_WEIGHT`: the cosine similarity from the weakest dense candidate's, 0, to the highest possible, 1;
-            BM25 as a share of the score of a passage with all the query's words. So similarities that lie close
+            `LEXICAL_WEIGHT`: the cosine similarity from the weakest candidate's of either side, 0, to the highest
+            possible, 1; BM25 as a share of the score of a passage with all the query's words. So similarities that lie close
             together, as a code's with all rows of a table, do not outweigh words that one passage has alone, and a
             question in other words than the document's is left to its meaning.
         filters: Which documents count; None for all.
@@ -160,11 +160,11 @@ def _embed(embedder: Embedder, query: str, *, truncate: bool) -> FloatArray:
 
 def _scoring(candidates: Sequence[Candidate], mode: Mode) -> Callable[[Candidate], float]:
     """What orders the results of a search."""
-    weakest = min((candidate.dense.score for candidate in candidates if candidate.dense), default=0.0)
+    weakest = min((candidate.similarity for candidate in candidates), default=0.0)
     span = max(1 - weakest, _SMALLEST_SPAN)
 
     def convex_combination(candidate: Candidate) -> float:
-        dense = max(0.0, candidate.similarity - weakest) / span
+        dense = (candidate.similarity - weakest) / span
         return (1 - LEXICAL_WEIGHT) * dense + LEXICAL_WEIGHT * candidate.coverage
 
     if mode == "hybrid":

@@ -55,16 +55,31 @@ def test_every_mode_finds_the_passage(planets: DocumentIndex, mode: Mode) -> Non
     assert _names(search(planets, "What are the rings of Saturn made of?", 1, mode=mode)) == ["saturn.txt"]
 
 
+def test_words_alone_do_not_outweigh_many_passages_that_are_near(minilm: Embedder, tmp_path: Path) -> None:
+    """The nearest passages are so alike that hardly anything lies between the first and the last of them."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for day in range(60):
+        text = f"Day {day}, hour 24: the sea was calm, the wind came from the west."
+        (folder / f"day-{day:02}.txt").write_text(text)
+    (folder / "rota.txt").write_text("How the rota is made, and how many shifts there are. We ask how you like them.")
+    with DocumentIndex.create_or_open(tmp_path / "of-days", minilm) as index:
+        index.add([folder])
+        names = _names(search(index, "How was the sea on day 24?"))
+    assert names[0] == "day-24.txt"
+    assert "rota.txt" not in names
+
+
 def test_hybrid_search_adds_the_scores_of_both_sides(planets: DocumentIndex) -> None:
     query = "red iron clouds"
     results = search(planets, query)
     dense, lexical = search(planets, query, 5, mode="dense"), search(planets, query, 4, mode="lexical")
     assert {r.chunk.id for r in results} >= {r.chunk.id for r in dense}
-    weakest = dense[-1].score
     candidates = planets.candidates(query, planets.embedder.embed_query(query), 30)
+    weakest = min(candidate.similarity for candidate in candidates)
     coverage = {candidate.chunk.id: candidate.coverage for candidate in candidates}
     for result in results:
-        by_meaning = max(0, result.similarity - weakest) / (1 - weakest)
+        by_meaning = (result.similarity - weakest) / (1 - weakest)
         by_words = coverage[result.chunk.id]
         assert result.score == pytest.approx((1 - LEXICAL_WEIGHT) * by_meaning + LEXICAL_WEIGHT * by_words)
         assert bool(by_words) == bool(result.lexical)
