@@ -72,9 +72,9 @@ class SearchOptions:
         mode: By meaning and words ("hybrid"), by meaning ("dense") or by words ("lexical"). Hybrid search orders by a
             convex combination of both scores (Bruch, Gai and Ingber, 2023), weighted 1 - `LEXICAL_WEIGHT` and
             `LEXICAL_WEIGHT`: the cosine similarity from the weakest candidate's of either side, 0, to the highest
-            possible, 1; BM25 as a share of the score of a passage with all the query's words. So similarities that lie close
-            together, as a code's with all rows of a table, do not outweigh words that one passage has alone, and a
-            question in other words than the document's is left to its meaning.
+            possible, 1; BM25 as a share of the score of a passage with all the query's words. So similarities that lie
+            close together, as a code's with all rows of a table, do not outweigh words that one passage has alone, and
+            a question in other words than the document's is left to its meaning.
         filters: Which documents count; None for all.
         mmr_lambda: Lambda of maximal marginal relevance (MMR): 1 orders by relevance alone, 0 by diversity alone.
         context_window: How many chunks before and after each passage come with it.
