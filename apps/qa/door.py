@@ -9,6 +9,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Callable
 from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -67,15 +68,15 @@ def cookie_name(port: int) -> str:
 class Door:
     """Middleware that lets in who may."""
 
-    def __init__(self, app: ASGIApp, *, has_login: bool) -> None:
+    def __init__(self, app: ASGIApp, *, has_login: Callable[[], bool]) -> None:
         """Guard an app.
 
         Args:
             app: What is behind the door.
-            has_login: Whether its pages ask people to sign in, so that they need no token.
+            has_login: Says whether its pages ask people to sign in, so that they need no token.
         """
         self._app = app
-        self._has_login = has_login
+        self._has_login = has_login()
         self._uploading: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

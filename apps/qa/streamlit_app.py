@@ -88,8 +88,9 @@ async def _lifespan(_app: st.App) -> AsyncIterator[None]:
 if __name__ == "__main__":
     main()
 else:
+    # Nothing reads a setting or a secret before App is made: Streamlit would leave out the config.toml of this folder.
     app = st.App(
         __file__,
         lifespan=_lifespan,
-        middleware=[Middleware(SafetyHeaders), Middleware(Door, has_login=has_login())],
+        middleware=[Middleware(SafetyHeaders), Middleware(Door, has_login=has_login)],
     )

@@ -175,6 +175,21 @@ def test_it_listens_on_this_machine_only_wherever_it_is_started(cwd: Path, tmp_p
     assert "usage statistics" not in log
 
 
+def test_its_settings_count_wherever_it_is_started(tmp_path: Path) -> None:
+    code = f"""
+import sys, uvicorn
+uvicorn.Server.run = lambda *_, **__: None
+sys.argv = ["jina-rag-app", "--port", "0"]
+sys.path.insert(0, {str(APP)!r})
+import launcher
+launcher.main()
+from streamlit import get_option
+print(get_option("browser.gatherUsageStats"), get_option("client.showErrorDetails"))
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.stdout == "False none\n", run.stderr
+
+
 @pytest.fixture(scope="module")
 def exposed(made_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An app behind a proxy of this machine, under the name docs.example.org."""
