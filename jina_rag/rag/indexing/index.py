@@ -41,7 +41,7 @@ from jina_rag.rag.store.chroma_store import COLLECTION
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.rag.store.searching import Matches
-from jina_rag.rag.store.types import FailedDocument, StoredChunk, TrackedPath, as_collections
+from jina_rag.rag.store.types import FailedDocument, FoundChunk, TrackedPath, as_collections
 from jina_rag.vectors import FloatArray
 
 __all__ = [
@@ -181,7 +181,7 @@ class DocumentIndex(IndexContents):
         found = self.candidates("", vector, k, mode="dense", filters=filters)
         return [(candidate.chunk, candidate.similarity) for candidate in found]
 
-    def _nearest(self, vector: FloatArray, n: int, filters: Filters, matches: Matches) -> dict[str, StoredChunk]:
+    def _nearest(self, vector: FloatArray, n: int, filters: Filters, matches: Matches) -> dict[str, FoundChunk]:
         """At least the `n` nearest chunks, if there are so many: those that Chroma finds, and those it may lack."""
         found = self._chroma.nearest(vector, n, matches)
         if found is None:
@@ -189,7 +189,7 @@ class DocumentIndex(IndexContents):
         scores = {**dict(found), **{id_: float(each @ vector) for id_, each in matches.dirty.items()}}
         return self._catalog.best_of(sorted(scores, key=lambda id_: -scores[id_]), n, len(vector)) if scores else {}
 
-    def _vector_of(self, stored: StoredChunk) -> FloatArray:
+    def _vector_of(self, stored: FoundChunk) -> FloatArray:
         if stored.vector is None:
             raise IndexFolderError(
                 f"The index {self.folder} has no vector of the chunk {stored.chunk.id}. Look into it with "

@@ -35,6 +35,7 @@ from jina_rag.rag.store.rows import (
     count_chunks,
     document_values,
     read_chunks,
+    read_stored_chunks,
     read_vectors,
     strings,
     write_vectors,
@@ -42,7 +43,7 @@ from jina_rag.rag.store.rows import (
 from jina_rag.rag.store.schema import version
 from jina_rag.rag.store.searching import Matches
 from jina_rag.rag.store.sqlite import Database
-from jina_rag.rag.store.types import FailedDocument, IndexedDocument, StoredChunk, TrackedPath
+from jina_rag.rag.store.types import FailedDocument, FoundChunk, IndexedDocument, StoredChunk, TrackedPath
 from jina_rag.vectors import FloatArray
 
 CATALOG = "index.sqlite3"
@@ -239,7 +240,7 @@ class Catalog:
         with self._read() as connection:
             return searching.matches(connection, query, n, filters, with_ids=with_ids)
 
-    def best_of(self, ids: Sequence[str], n: int, dimensions: int) -> dict[str, StoredChunk]:
+    def best_of(self, ids: Sequence[str], n: int, dimensions: int) -> dict[str, FoundChunk]:
         """The second read of a search: the first `n` of `ids` that are chunks, by id, with their vectors."""
         with self._read() as connection:
             found = read_chunks(connection, ids[:n], dimensions)
@@ -247,7 +248,7 @@ class Catalog:
                 found |= read_chunks(connection, ids[n:], dimensions)
             return found
 
-    def nearest(self, vector: FloatArray, n: int, filters: Filters) -> dict[str, StoredChunk]:
+    def nearest(self, vector: FloatArray, n: int, filters: Filters) -> dict[str, FoundChunk]:
         """The second read where Chroma can't be asked: exact nearest neighbours, by id.
 
         Args:
@@ -421,7 +422,8 @@ class Catalog:
         """At most `n` dirty ids with their chunks; None where there is no such chunk any more."""
         with self._read() as connection:
             ids = journal.dirty_ids(connection, n)
-            chunks = read_chunks(connection, ids, Fingerprint.from_json(_meta(connection, "fingerprint")).dimensions)
+            dimensions = Fingerprint.from_json(_meta(connection, "fingerprint")).dimensions
+            chunks = read_stored_chunks(connection, ids, dimensions)
             return {id_: chunks.get(id_) for id_ in ids}
 
     def mark_dirty(self, ids: Iterable[str]) -> None:

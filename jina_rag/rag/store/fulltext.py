@@ -86,6 +86,12 @@ def clear(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def count(connection: sqlite3.Connection) -> int:
+    """How many chunks can be found, from FTS5's own table of their lengths: no other has rows as short."""
+    n_chunks: int = connection.execute("SELECT count(*) FROM lexical_docsize").fetchone()[0]
+    return n_chunks
+
+
 def search(
     connection: sqlite3.Connection, query: str, k: int, where: str = "", parameters: Sequence[object] = ()
 ) -> list[Hit]:
@@ -101,11 +107,11 @@ def search(
         parameters: Of the condition.
     """
     phrases, terms = _phrases_and_terms(query)
-    (n_chunks,) = connection.execute("SELECT count(*) FROM chunks").fetchone()
+    n_chunks = count(connection)
     most = int(_COMMON_SHARE * n_chunks) if n_chunks > _MANY_CHUNKS else n_chunks
     # Counting ends where a word is common: the words that most chunks have would take most of the time.
-    count = "SELECT count(*) FROM (SELECT 1 FROM lexical WHERE lexical MATCH ? LIMIT ?)"
-    counts = {each: connection.execute(count, [each, most + 1]).fetchone()[0] for each in (*phrases, *terms)}
+    having = "SELECT count(*) FROM (SELECT 1 FROM lexical WHERE lexical MATCH ? LIMIT ?)"
+    counts = {each: connection.execute(having, [each, most + 1]).fetchone()[0] for each in (*phrases, *terms)}
     rarer = [each for each in terms if counts[each] <= most]
     wanted = [each for each in (*phrases, *(rarer or ([] if phrases else terms))) if counts[each]]
     if not wanted:
@@ -137,13 +143,13 @@ def _spell(text: str) -> str:
 
 
 def _compatible(text: str) -> str:
+    if text.isascii():
+        return text
     # By slices, because a long run of combining marks costs time by its square.
     return _SLICE.sub(lambda piece: _without_accents(piece.group()), text)
 
 
 def _without_accents(text: str) -> str:
-    if text.isascii():
-        return text
     return unicodedata.normalize("NFKC", _ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
 
 

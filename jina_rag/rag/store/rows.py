@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from jina_rag.rag.documents.discovery import Skipped
 from jina_rag.rag.documents.headings import Heading
 from jina_rag.rag.documents.scans import PageScan
 from jina_rag.rag.documents.types import Page
-from jina_rag.rag.store.types import IndexedDocument, StoredChunk, TrackedPath, text_digest
+from jina_rag.rag.store.types import FoundChunk, IndexedDocument, StoredChunk, TrackedPath, text_digest
 from jina_rag.vectors import FloatArray
 
 DOCUMENT_COLUMNS = ", ".join(field.name for field in fields(IndexedDocument))
 CHUNK_COLUMNS = ", ".join(f'chunks."{field.name}"' for field in fields(Chunk))
 
-_OF_A_CHUNK = (str, str, str, int, int | None, str | None, int, int, str)
+_OF_A_CHUNK = (str, str, str, int, (int, NoneType), (str, NoneType), int, int, str)
 
 
 def as_document(row: tuple[Any, ...]) -> IndexedDocument:
@@ -38,9 +39,9 @@ def document_values(document: IndexedDocument) -> list[object]:
     return list({**values, **texts}.values())
 
 
-def as_chunk(row: tuple[Any, ...]) -> Chunk:
+def as_chunk(row: Sequence[Any]) -> Chunk:
     """A chunk from `CHUNK_COLUMNS`."""
-    if not all(isinstance(value, kind) for value, kind in zip(row, _OF_A_CHUNK, strict=True)):
+    if not all(map(isinstance, row, _OF_A_CHUNK)):
         raise sqlite3.DatabaseError(f"the chunk {row[0]!r} is damaged")
     return Chunk(*row)
 
@@ -53,19 +54,32 @@ def chunk_values(chunk: Chunk) -> list[object]:
 def as_stored_chunk(row: tuple[Any, ...]) -> StoredChunk:
     """A chunk with its document's collections, hash and metadata and its vector, which come first in the row."""
     collections, sha256, metadata, vector, *columns = row
-    chunk = as_chunk(tuple(columns))
+    chunk = as_chunk(columns)
     return StoredChunk(
         chunk, strings(collections), sha256, as_metadata(metadata), as_vector(vector) if vector else None
     )
 
 
-def read_chunks(connection: sqlite3.Connection, ids: Sequence[str], dimensions: int) -> dict[str, StoredChunk]:
+def read_stored_chunks(connection: sqlite3.Connection, ids: Sequence[str], dimensions: int) -> dict[str, StoredChunk]:
     """The chunks that have these ids, by id; a vector of another width counts as lost."""
-    query = f"""SELECT collections, sha256, metadata, CASE length(vector) WHEN ? THEN vector END, {CHUNK_COLUMNS}
+    rows = _rows_of_chunks(connection, ids, dimensions, "collections, sha256, metadata, ")
+    return {stored.chunk.id: stored for stored in map(as_stored_chunk, rows)}
+
+
+def read_chunks(connection: sqlite3.Connection, ids: Sequence[str], dimensions: int) -> dict[str, FoundChunk]:
+    """The same without what is known of their documents, which a search has no use for."""
+    rows = _rows_of_chunks(connection, ids, dimensions)
+    found = (FoundChunk(as_chunk(columns), as_vector(vector) if vector else None) for vector, *columns in rows)
+    return {each.chunk.id: each for each in found}
+
+
+def _rows_of_chunks(
+    connection: sqlite3.Connection, ids: Sequence[str], dimensions: int, more_columns: str = ""
+) -> Iterable[tuple[Any, ...]]:
+    query = f"""SELECT {more_columns}CASE length(vector) WHEN ? THEN vector END, {CHUNK_COLUMNS}
         FROM chunks JOIN documents USING (source) LEFT JOIN vectors USING (digest)
         WHERE chunks.id IN (SELECT value FROM json_each(?))"""  # noqa: S608 - our own columns
-    rows = connection.execute(query, [4 * dimensions, json.dumps(list(ids))]) if ids else ()
-    return {stored.chunk.id: stored for stored in map(as_stored_chunk, rows)}
+    return connection.execute(query, [4 * dimensions, json.dumps(list(ids))]) if ids else ()
 
 
 def count_chunks(connection: sqlite3.Connection) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.store import fulltext, journal
 from jina_rag.rag.store.filters import Filters
-from jina_rag.rag.store.rows import count_chunks, read_chunks
-from jina_rag.rag.store.types import StoredChunk
+from jina_rag.rag.store.rows import read_chunks
+from jina_rag.rag.store.types import FoundChunk
 from jina_rag.vectors import FloatArray
 
 _VECTORS_AT_A_TIME = 4096
@@ -44,7 +44,7 @@ class Matches:
     dirty: Mapping[str, FloatArray]
     n_dirty: int
     lexical: Sequence[fulltext.Hit]
-    chunks: Mapping[str, StoredChunk]
+    chunks: Mapping[str, FoundChunk]
 
 
 def matches(connection: sqlite3.Connection, query: str, n: int, filters: Filters, *, with_ids: bool) -> Matches:
@@ -61,7 +61,7 @@ def matches(connection: sqlite3.Connection, query: str, n: int, filters: Filters
         fingerprint=fingerprint,
         generation=int(meta["generation"]),
         seal=meta["seal"],
-        n_chunks=count_chunks(connection) if ids is None else len(ids),
+        n_chunks=fulltext.count(connection) if ids is None else len(ids),
         ids=ids,
         dirty=journal.dirty_vectors(connection, condition, parameters, fingerprint.dimensions),
         n_dirty=journal.count_dirty(connection),
@@ -70,7 +70,7 @@ def matches(connection: sqlite3.Connection, query: str, n: int, filters: Filters
     )
 
 
-def nearest(connection: sqlite3.Connection, vector: FloatArray, n: int, filters: Filters) -> dict[str, StoredChunk]:
+def nearest(connection: sqlite3.Connection, vector: FloatArray, n: int, filters: Filters) -> dict[str, FoundChunk]:
     """Exact nearest neighbours: compares with every vector, block by block, and keeps the ids of the best."""
     condition, parameters = filters.chunk_condition()
     query = f"""SELECT chunks.id, vector FROM chunks JOIN vectors USING (digest)

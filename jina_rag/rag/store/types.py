@@ -81,6 +81,13 @@ class TrackedPath:
     exclude: tuple[str, ...] = ()
 
 
+class FoundChunk(NamedTuple):
+    """A chunk with its vector, float32 of shape (d,); None if that has been lost."""
+
+    chunk: Chunk
+    vector: FloatArray | None
+
+
 class StoredChunk(NamedTuple):
     """A chunk with all that is kept beside it.
 
