@@ -12,7 +12,8 @@ from jina_rag.testing import TINY_SPEC, fake_embedder, write_tiny_gguf
 from tests.chroma_server import chroma_server
 
 # How long an example takes depends on who else uses the machine, so no test passes or fails by it. The examples of a
-# change's own run are always the same ones; `--hypothesis-profile=nightly` looks at others, and at more.
+# change's own run are always the same ones; `-p hypothesispytest --hypothesis-profile=nightly` looks at others, and at
+# more.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("nightly", settings.get_profile("any machine"), derandomize=False, max_examples=500)
 settings.load_profile("any machine")

@@ -30,7 +30,13 @@ ROOT = Path(__file__).parents[2]
 RUNS = Path(__file__).with_name("runs")
 DOCUMENTS = tuple(
     ROOT / name
-    for name in ("tests/benchmarks/RESULTS.md", "tests/apps/ANSWERS.md", "docs/evaluation.md", "docs/growth.md")
+    for name in (
+        "README.md",
+        "tests/benchmarks/RESULTS.md",
+        "tests/apps/ANSWERS.md",
+        "docs/evaluation.md",
+        "docs/growth.md",
+    )
 )
 
 BLOCK = re.compile(r"<!-- run (\S+) (\S+) -->\n.*?<!-- /run -->", re.DOTALL)
@@ -43,10 +49,15 @@ def render(document: str, runs: Path = RUNS) -> str:
 
     def shown(block: re.Match[str]) -> str:
         name, view = block.groups()
-        run = json.loads((runs / f"{name}.json").read_text("utf-8"))
+        run = _load(name, runs)
         return f"<!-- run {name} {view} -->\n{VIEWS[view](run)}\n<!-- /run -->"
 
     return BLOCK.sub(shown, document)
+
+
+def _load(name: str, runs: Path = RUNS) -> dict[str, Any]:
+    run: dict[str, Any] = json.loads((runs / f"{name}.json").read_text("utf-8"))
+    return run
 
 
 def save(name: str, command: Sequence[str]) -> None:
@@ -107,6 +118,17 @@ def recorded(run: dict[str, Any]) -> str:
 def output(run: dict[str, Any]) -> str:
     """What a command printed, as it is."""
     return _with_source("\n".join(["```", *run["result"], "```"]), run)
+
+
+def speed(run: dict[str, Any]) -> str:
+    """The run "peers" in short, without llama.cpp called by hand, and torch at its best in the run "peers-torch"."""
+    rows = [[way, ratio, share] for way, ratio, _, _, share in run["rows"][2:]]
+    torch = _load("peers-torch")
+    ours, theirs = torch["rows"][0], torch["rows"][-1]
+    share = f"{int(ours[2].split()[0]) / int(theirs[2].split()[0].replace(',', '')):.2f}"
+    rows += [["torch, bfloat16, one by one", ours[3].strip("*"), share], ["torch, int8, one by one", ours[5], share]]
+    heads = ["the same model through", "jina_rag is so many times as fast, median (spread)", "in so much of its memory"]
+    return _with_source(_table(heads, rows), run)
 
 
 def search(run: dict[str, Any]) -> str:
@@ -187,7 +209,7 @@ def _bytes_of_a_row(*names: str, of_a_dimension: float = 4) -> Callable[[int], f
     """What a row takes by its dimensions: the line through two runs, or one run and so much for each dimension."""
     points = []
     for name in names:
-        lines = json.loads((RUNS / f"{name}.json").read_text("utf-8"))["result"]
+        lines = _load(name)["result"]
         found = re.search(r"([\d,]+) bytes a row, (\d+) of them the vector", lines[-1])
         assert found, f"{name} says nothing of bytes"
         points.append((int(found[2]) / 4, float(found[1].replace(",", ""))))
@@ -223,7 +245,8 @@ def _estimate(value: dict[str, float]) -> str:
 
 
 VIEWS: dict[str, Callable[[dict[str, Any]], str]] = {
-    view.__name__: view for view in (recorded, output, search, answers, quantizations, precisions, costs, pairs, level)
+    view.__name__: view
+    for view in (recorded, output, speed, search, answers, quantizations, precisions, costs, pairs, level)
 }
 
 
