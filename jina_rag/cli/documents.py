@@ -21,6 +21,7 @@ from jina_rag.cli.options import (
     DimensionsOption,
     ExcludeOption,
     IndexOption,
+    IndexOrStoreOption,
     JsonOption,
     ModelOption,
     QuantizationOption,
@@ -99,14 +100,14 @@ def add(
 
 @app.command(
     rich_help_panel=DOCUMENTS,
-    epilog=examples("jina-rag sync", "jina-rag sync notes"),
+    epilog=examples("jina-rag sync", "jina-rag sync notes", "jina-rag sync notes --index chroma://localhost:8000/work"),
 )
 def sync(
     paths: Annotated[
         list[str] | None,
         typer.Argument(metavar="PATH", help="By default everything that was ever added."),
     ] = None,
-    index: IndexOption = DEFAULT_INDEX,
+    index: IndexOrStoreOption = str(DEFAULT_INDEX),
     collection: CollectionsOption = None,
     exclude: ExcludeOption = None,
     retry_failed: _RETRY = False,
@@ -122,12 +123,24 @@ def sync(
     """Update an index: add new files, read changed ones again, remove deleted ones.
 
     Where more than half of a folder's documents are gone, a disk may not be mounted: they are kept unless you agree.
+
+    For a vector store this is `jina-rag index --source PATH --to STORE`.
     """
+    from jina_rag.cli.index import index as index_documents
+    from jina_rag.rag.vector_stores.address import is_store_address
+
     if collection and not paths:
         raise typer.BadParameter("Name the PATH whose documents it is for.", param_hint="--collection")
     if watch and (paths or collection or exclude or retry_failed or yes):
         raise typer.BadParameter("It takes all that was added as it was added.", param_hint="--watch")
-    with open_index(index, backend) as documents:
+    if is_store_address(index):
+        if not paths or collection or watch:
+            raise typer.BadParameter("A vector store needs PATH, and has no --collection and no --watch.")
+        index_documents(
+            paths, index, exclude=exclude, retry_failed=retry_failed, yes=yes, backend=backend, as_json=as_json
+        )
+        return
+    with open_index(Path(index), backend) as documents:
 
         def run(*, allow_mass_removal: bool) -> "SyncReport":
             with _stopped_by_ctrl_c() as stop, adding_bar() as show:

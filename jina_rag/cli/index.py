@@ -110,7 +110,10 @@ def index(
         bool, typer.Option("--retry-failed", help="Retry unchanged documents that failed before.")
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Go on where more than half of the documents are gone.")
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Go on where a folder is no longer named, or more than half of the documents are gone."
+        ),
     ] = False,
     model: ModelOption = None,
     quantization: QuantizationOption = None,

@@ -79,7 +79,8 @@ def _index_folder(text: Path | str) -> Path:
     if is_store_address(text):
         raise StoreError(
             f"This command works on an index folder, and {text} is a vector store. `jina-rag index --source PATH --to "
-            f"{text}` fills it and brings it up to date; search, ask and chat read it."
+            f"{text}` and `jina-rag sync PATH --index {text}` fill it and bring it up to date; search, ask and chat "
+            "read it."
         )
     return Path(text)
 

@@ -11,8 +11,9 @@ from jina_rag.config import EmbedderConfig
 from jina_rag.distributed.embed_batch import EmbedderSource, embedder_of
 from jina_rag.distributed.engines import Engine, LocalEngine
 from jina_rag.distributed.loading import Contents, Owners, load_shards
+from jina_rag.distributed.merging import merge_bundles
 from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder, failed_documents, shard_name
-from jina_rag.distributed.sources import Listing, list_sources
+from jina_rag.distributed.sources import Listing, is_below, list_sources
 from jina_rag.distributed.stages import EmbedGroup, ReadBundle, WorkerSettings, bundles_of
 from jina_rag.errors import DocumentError, IndexFolderError
 from jina_rag.fingerprint import Fingerprint
@@ -86,7 +87,7 @@ def index_documents(
         engine: Where the work is done; None does it in this process.
         exclude: What to pass over in folders, in the syntax of .gitignore.
         retry_failed: Read and embed documents again that failed and have not changed.
-        allow_mass_removal: Go on where more than half of the documents have left the sources.
+        allow_mass_removal: Go on where a folder is no longer named, or more than half of the documents are gone.
         shard_rows: The largest number of chunks in a shard.
         on_progress: Follows the run.
 
@@ -176,6 +177,7 @@ def make_shards(
         for n_embedded in engine.run(EmbedGroup, settings, list(groups), uses_model=True):
             report.n_embedded += n_embedded
             on_progress("Embedding", report.n_embedded, sum(groups.values()))
+        merge_bundles(_owners(listing, bundles), settings)
 
 
 def _listing(
@@ -192,7 +194,14 @@ def _listing(
         if before is None:
             raise IndexFolderError(f"There are no shards in {folder.address}. Make them with --source.")
         return before
-    listing = list_sources(sources, exclude)
+    listing = list_sources(sources, exclude, shards=folder.source)
+    roots = [root for root in before.roots if root not in before.files] if before else []
+    left = [root for root in roots if not is_below(root, listing.roots)]
+    if left and not allow_mass_removal:
+        raise DocumentError(
+            f"{left[0]} was a source of the last run and is not named now, so its documents would be deleted. Name it "
+            "too, take another folder with --shards, or run it again with --yes."
+        )
     n_gone = len(before.files.keys() - listing.files.keys()) if before else 0
     if before and n_gone > len(before.files) / 2 and not allow_mass_removal:
         raise DocumentError(

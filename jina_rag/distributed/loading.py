@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder
-from jina_rag.distributed.sources import Listing
-from jina_rag.errors import DocumentError
+from jina_rag.distributed.sources import Listing, is_below
+from jina_rag.errors import DocumentError, StoreError
 from jina_rag.formatting import counted
 from jina_rag.rag.vector_stores import DocumentState, VectorStore
 
@@ -81,14 +81,19 @@ def load_shards(contents: Contents, store: VectorStore, on_rows: Callable[[int],
             store.delete(store.ids(source))
         for bundle, sources in _by_bundle(owners, lambda _: True):
             _repair(contents.folder, bundle, sources, store, on_rows)
-    return tuple(sorted(gone)), store.count() - contents.n_chunks
+    if (n_others := store.count() - contents.n_chunks) < 0:
+        raise StoreError(
+            f"{store.address} has {-n_others:,} rows less than were written to it. Run the same command again while "
+            "nothing else writes there, or fill another collection or table."
+        )
+    return tuple(sorted(gone)), n_others
 
 
 def _gone(contents: Contents, states: Mapping[str, DocumentState], address: str) -> set[str]:
     """The documents in a store that have left the sources."""
     files = contents.listing.files
     left = (source for source in states if source not in files)
-    gone = {source for source in left if source in contents.known or _is_below(source, contents.listing)}
+    gone = {source for source in left if source in contents.known or is_below(source, contents.listing.roots)}
     n_before = len(gone) + len(states.keys() & files.keys())
     if len(gone) > n_before / 2 and not contents.allow_mass_removal:
         raise DocumentError(
@@ -128,7 +133,7 @@ def _load_bundle(
     first: list[pa.Table] = []
     ids: dict[str, set[str]] = defaultdict(set)
     for shard in bundle.shards:
-        rows = _rows_of(folder.read_shard(shard), sources)
+        rows = rows_of(folder.read_shard(shard), sources)
         for source, id_ in zip(rows["source"].to_pylist(), rows["id"].to_pylist(), strict=True):
             ids[source].add(id_)
         is_first = pa.compute.equal(rows["position"], 0)
@@ -149,7 +154,7 @@ def _repair(
     """Compare the ids of some documents of a bundle, write the rows that are missing and delete those in excess."""
     import pyarrow as pa
 
-    shards = [_rows_of(folder.read_shard(shard, ("id", "source")), sources) for shard in bundle.shards]
+    shards = [rows_of(folder.read_shard(shard, ("id", "source")), sources) for shard in bundle.shards]
     ids = set(pa.concat_tables(shards)["id"].to_pylist())
     there = {id_ for source in sources for id_ in store.ids(source)}
     store.delete(there - ids)
@@ -160,12 +165,9 @@ def _repair(
         on_rows(len(missing))
 
 
-def _rows_of(table: "pa.Table", sources: Collection[str]) -> "pa.Table":
+def rows_of(table: "pa.Table", sources: Collection[str]) -> "pa.Table":
+    """The rows of some documents."""
     import pyarrow as pa
     import pyarrow.compute
 
     return table.filter(pa.compute.is_in(table["source"], pa.array(sorted(sources), pa.string())))
-
-
-def _is_below(source: str, listing: Listing) -> bool:
-    return any(source == root or source.startswith(f"{root.rstrip('/')}/") for root in listing.roots)

@@ -8,6 +8,7 @@
 Each file appears as a whole or not at all: a file that is there is done, and nothing else says what is done.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from uuid import uuid4
 from jina_rag.distributed.sources import Listing, SourceFile, open_filesystem
 from jina_rag.errors import IndexFolderError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
+from jina_rag.rag.documents.sources import source_of
 from jina_rag.rag.store.disk import cannot_write
 from jina_rag.rag.vector_stores.rows import read_fingerprint, row_schema
 
@@ -104,6 +106,12 @@ class ShardFolder:
 
     def __reduce__(self) -> tuple[type["ShardFolder"], tuple[str]]:
         return type(self), (self.address,)
+
+    @property
+    def source(self) -> str:
+        """What the folder would be called as a source."""
+        system, root = self._place
+        return source_of(Path(self.address).resolve()) if _is_local(system) else str(system.unstrip_protocol(root))
 
     @cached_property
     def _place(self) -> "tuple[AbstractFileSystem, str]":
@@ -312,6 +320,12 @@ class ShardFolder:
             raise IndexFolderError(
                 f"{self.address} can't be written ({error}). Check the address and your rights."
             ) from error
+
+
+def bundle_name(table: "pa.Table", documents: Sequence[DocumentRecord], group_rows: int) -> str:
+    """What a bundle is called: by all that decides what is in it and how its shards divide it."""
+    named = json.dumps([group_rows, [astuple(record) for record in documents], table["id"].to_pylist()])
+    return hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
 def shard_name(bundle: str, group: int) -> str:

@@ -1,15 +1,13 @@
 """The two stages that workers run: documents to chunks, chunks to vectors. Each call leaves whole files or none."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jina_rag.distributed.embed_batch import EmbedBatch, EmbedderSource, embedder_of, vector_array
-from jina_rag.distributed.shards import DocumentRecord, FailedChunk, ShardFolder, shard_name
+from jina_rag.distributed.shards import DocumentRecord, FailedChunk, ShardFolder, bundle_name, shard_name
 from jina_rag.distributed.sources import SourceFile, read_source
 from jina_rag.errors import BackendUnavailableError, MissingDependencyError
 from jina_rag.fingerprint import Fingerprint
@@ -60,12 +58,8 @@ class ReadBundle:
         records = [record for record, _ in read]
         empty = row_schema(self._settings.fingerprint).empty_table().drop_columns("vector")
         table = pa.concat_tables([empty, *(rows for _, rows in read if rows is not None)]).combine_chunks()
-        # By all that decides what is in the file and how its shards divide it.
-        named = json.dumps(
-            [self._settings.shard_rows, [astuple(record) for record in records], table["id"].to_pylist()]
-        )
-        name = hashlib.sha256(named.encode()).hexdigest()[:32]
-        self._settings.folder.write_bundle(name, table, records, self._settings.shard_rows)
+        n_rows = self._settings.shard_rows
+        self._settings.folder.write_bundle(bundle_name(table, records, n_rows), table, records, n_rows)
         return len(files)
 
     def _read(self, file: SourceFile) -> "tuple[DocumentRecord, pa.Table | None]":

@@ -62,7 +62,8 @@ def test_a_key_in_an_address_is_refused_and_not_repeated(setting: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["timeout=0", "timeout=-1", "timeout=nan", "concurrency=1.5", "create=perhaps", "precision=int4"]
+    "value",
+    ["timeout=0", "timeout=-1", "timeout=1e9", "timeout=nan", "concurrency=1.5", "create=perhaps", "precision=int4"],
 )
 def test_senseless_settings_are_refused(value: str) -> None:
     with pytest.raises(UnknownBackendError, match=value.partition("=")[0]):

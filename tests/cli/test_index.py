@@ -8,6 +8,7 @@ import pytest
 from jina_rag.rag.vector_stores import open_store
 from jina_rag.testing import fake_embedder
 from tests.cli.conftest import Run
+from tests.distributed.conftest import assert_same
 from tests.rag.vector_stores.conftest import rows_of
 
 _MODEL = ("--model", "all-MiniLM-L6-v2")
@@ -24,6 +25,24 @@ def test_documents_go_into_a_store_and_are_brought_up_to_date(run: Run, notes: P
     assert second.exit_code == 1
     assert (report["n_read"], report["n_embedded"], report["n_chunks"]) == (2, 1, 2)
     assert [Path(failed["source"]).name for failed in report["failed"]] == ["bad.pdf"]
+
+
+@pytest.mark.parametrize("kind", ["chroma", "lance"])
+def test_sync_of_a_folder_writes_the_rows_that_index_writes(
+    run: Run, request: pytest.FixtureRequest, notes: Path, tmp_path: Path, kind: str
+) -> None:
+    stores = f"lance://{tmp_path / 'lance'}#" if kind == "lance" else f"{request.getfixturevalue('chroma')}/"
+    synced, indexed = f"{stores}cli-synced", f"{stores}cli-indexed"
+    assert run("sync", str(notes), "--index", synced).exit_code == 0
+    (notes / "mars.md").unlink()
+    (notes / "moon.md").write_text("# Moon\n\nThe Moon goes around the Earth.")
+    again = run("sync", str(notes), "--index", synced, "--json")
+    assert [Path(source).name for source in json.loads(again.stdout)["removed"]] == ["mars.md"]
+    assert run("index", "--source", str(notes), "--to", indexed, "--shards", str(tmp_path / "new")).exit_code == 0
+    assert_same(synced, indexed)
+    for options in (("--watch",), (str(notes), "--collection", "work")):
+        refused = run("sync", *options, "--index", synced)
+        assert (refused.exit_code, "A vector store needs PATH" in " ".join(refused.stderr.split())) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -62,5 +81,5 @@ def test_a_store_is_searched_and_asked_by_its_address(
     answer = run("ask", "What are the rings made of?", "--llm", "none", "--index", store)
     assert "Saturn has rings made of ice." in answer.stdout
     assert answer.stderr.count("Chroma has no BM25") == (kind == "chroma")
-    refused = run("sync", "--index", store)
+    refused = run("add", ".", "--index", store)
     assert (refused.exit_code, f"--to {store}`" in " ".join(refused.stderr.split())) == (1, True)

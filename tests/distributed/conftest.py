@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import chromadb
+import lancedb
 import numpy as np
 import pytest
 
@@ -30,19 +31,24 @@ def write_documents(folder: Path, n: int, *, paragraphs: int = 6) -> None:
 
 
 def contents(address: str) -> dict[str, tuple[dict[str, Any], FloatArray]]:
-    """What a collection of a server has: by id the metadata, text included, and the vector."""
+    """What a collection of a server or a table of LanceDB has: by id its values, text included, and the vector."""
     place = StoreAddress.parse(address)
+    if place.folder is not None:
+        rows = lancedb.connect(place.folder).open_table(place.name).to_arrow().to_pylist()
+        return {row.pop("id"): (row, np.asarray(row.pop("vector"), np.float32)) for row in rows}
     client = chromadb.HttpClient(place.host, place.port)
     found = client.get_collection(place.name, embedding_function=None).get(
         include=["embeddings", "metadatas", "documents"]
     )
     columns: tuple[Any, ...] = found["ids"], found["metadatas"], found["documents"], found["embeddings"]
-    rows = zip(*columns, strict=True)
-    return {id_: ({**metadata, "text": text}, np.asarray(vector, np.float32)) for id_, metadata, text, vector in rows}
+    return {
+        id_: ({**metadata, "text": text}, np.asarray(vector, np.float32))
+        for id_, metadata, text, vector in zip(*columns, strict=True)
+    }
 
 
 def assert_same(one: str, other: str) -> None:
-    """Two collections have the same ids, metadata and vectors."""
+    """Two stores have the same ids, metadata and vectors."""
     first, second = contents(one), contents(other)
     assert first.keys() == second.keys()
     for id_, (metadata, vector) in first.items():

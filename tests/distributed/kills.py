@@ -2,9 +2,9 @@
 
     python -m tests.distributed.kills FOLDER [--moments 10] [--documents 300] [--victims actor driver server]
 
-An actor, the driver and the Chroma server of a run on Ray are killed with SIGKILL at random moments; the command is run
-again until it succeeds. Then the collection must be the same as that of an undisturbed run, and what was in a shard
-must not have been embedded again.
+An actor, the driver or the Chroma server of a run on Ray is killed with SIGKILL at a random moment, in each stage in
+turn; then the command is run again. The collection must be the same as that of an undisturbed run, and what was in a
+shard must not have been embedded again.
 """
 
 import argparse
@@ -120,16 +120,20 @@ def kill_once(run: Run, victim: Victim, server: Server, is_time: Callable[[], bo
     Returns:
         What happened, in a line.
     """
-    process = run.start()
-    while process.poll() is None and not is_time():
+    process, state = run.start(), ""
+    while process.poll() is None and not state:
+        if is_time():
+            n_stored = server.count(run.to.rpartition("/")[2])
+            if _kill(victim, process, server):
+                state = f"{len(list((run.shards / 'chunks').glob('*')))} bundles, {n_stored} rows in the store"
         time.sleep(0.02)
-    killed = process.poll() is None and _kill(victim, process, server)
     process.wait()
     n_rows = run.rows_in_shards()
     report = run.finish()
     assert report["n_embedded"] == report["n_chunks"] - n_rows, "what was in a shard was embedded again"
-    what = f"killed with {n_rows} of {report['n_chunks']} chunks in shards" if killed else "it was too late to kill"
-    return f"{victim}: {what}; the run {'went on to its end' if process.returncode == 0 else 'was run again'}"
+    what = f"killed with {state}" if state else "it was too late to kill"
+    ended = "went on to its end" if process.returncode == 0 else f"ended with {n_rows} chunks in shards"
+    return f"{victim}: {what}; the run {ended}, of {report['n_chunks']}"
 
 
 def _kill(victim: Victim, process: "subprocess.Popen[str]", server: Server) -> bool:
@@ -162,24 +166,28 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def kill_often(run: Run, victim: Victim, server: Server, n_kills: int) -> str:
-    """Kill something of a run again and again, at random moments, run it until it succeeds, and check what it has done.
+def kill_at_random(undisturbed: Run, victim: Victim, number: int, server: Server, took: dict[str, float]) -> str:
+    """Kill something of a new run at a random moment of one stage, and compare what there is in the end.
+
+    Args:
+        undisturbed: The run that was not disturbed.
+        victim: What is killed.
+        number: Of the kill; stages take turns. When rows are loaded, no actor is left to be killed.
+        server: Of both runs.
+        took: The seconds of each stage of the undisturbed run, and of its start.
 
     Returns:
         What happened, in a line.
     """
-    kills = starts = 0
-    while kills < n_kills:
-        process, starts = run.start(), starts + 1
-        while kills < n_kills and process.poll() is None:
-            time.sleep(random.uniform(1, 12))
-            kills += process.poll() is None and _kill(victim, process, server)
-        if process.wait() == 0:
-            break
-    n_rows = run.rows_in_shards()
-    report = run.finish()
-    assert report["n_embedded"] == report["n_chunks"] - n_rows, "what was in a shard was embedded again"
-    return f"{victim}: {kills} kills in {starts} runs; {n_rows} of {report['n_chunks']} chunks in shards after the last"
+    name = f"{victim}-{number}"
+    run = replace(undisturbed, shards=undisturbed.shards.with_name(name), to=f"{server.address}/killed-{name}")
+    stages = list(took)[1:3] if victim == "actor" else list(took)[1:]
+    stage = stages[number % len(stages)]
+    before = sum(seconds for name, seconds in took.items() if list(took).index(name) < list(took).index(stage))
+    moment = time.monotonic() + before + random.uniform(0, took[stage])
+    line = kill_once(run, victim, server, lambda: time.monotonic() >= moment)
+    assert_same(run.to, undisturbed.to)
+    return f"{line}; same collection"
 
 
 def main() -> None:
@@ -190,19 +198,26 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=300, help="how many documents of two to three chunks")
     parser.add_argument("--victims", nargs="*", choices=get_args(Victim), help="which; all by default")
     arguments = parser.parse_args()
-    folder = arguments.folder
-    write_documents(folder / "documents", arguments.documents)
-    server = Server(folder / "chroma")
-    ray = ("--engine", "ray", "--actors", "2")
-    undisturbed = Run(folder / "documents", folder / "undisturbed", f"{server.address}/undisturbed", ray)
-    undisturbed.finish()
-    for victim in arguments.victims or get_args(Victim):
-        run = replace(undisturbed, shards=folder / victim, to=f"{server.address}/{victim}-killed")
-        line = kill_often(run, victim, server, arguments.moments)
-        assert_same(run.to, undisturbed.to)
-        sys.stdout.write(f"{line}; same collection\n")
-        sys.stdout.flush()
-    server.kill()
+    write_documents(arguments.folder / "documents", arguments.documents)
+    server = Server(arguments.folder / "chroma")
+    try:
+        ray = ("--engine", "ray", "--actors", "2")
+        to = f"{server.address}/undisturbed"
+        undisturbed = Run(arguments.folder / "documents", arguments.folder / "undisturbed", to, ray)
+        started = time.monotonic()
+        took = undisturbed.finish()["seconds"]
+        took = {"Start": time.monotonic() - started - sum(took.values()), **took}
+        _say(f"undisturbed: {', '.join(f'{stage} {seconds:.0f} s' for stage, seconds in took.items())}")
+        for victim in arguments.victims or get_args(Victim):
+            for number in range(arguments.moments):
+                _say(kill_at_random(undisturbed, victim, number, server, took))
+    finally:
+        server.kill()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

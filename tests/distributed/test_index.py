@@ -18,6 +18,7 @@ from jina_rag import (
     FingerprintMismatchError,
     IndexFolderError,
     MissingDependencyError,
+    StoreError,
 )
 from jina_rag.backends.base import BackendResult
 from jina_rag.distributed import IndexReport, RayEngine, index_documents
@@ -32,10 +33,15 @@ from tests.distributed.test_embed_batch import Moody
 _numbers = count()
 
 
-@pytest.fixture
-def to(chroma: str) -> str:
-    """A collection that is not there yet."""
-    return f"{chroma}/index-{next(_numbers)}"
+@pytest.fixture(params=["chroma", "lance"])
+def to(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A collection or table that is not there yet."""
+    name = f"index-{next(_numbers)}"
+    return (
+        f"lance://{tmp_path / 'lance'}#{name}"
+        if request.param == "lance"
+        else f"{request.getfixturevalue('chroma')}/{name}"
+    )
 
 
 @pytest.fixture
@@ -108,6 +114,53 @@ def test_rows_of_other_runs_stay(documents: Path, tmp_path: Path, to: str, shard
     report = run(documents, to, shards)
     assert report.n_others == n_others
     assert len(contents(to)) == report.n_chunks + n_others
+
+
+def test_a_store_that_loses_rows_is_refused(documents: Path, to: str, shards: Path) -> None:
+    def lose(stage: str, *_: int) -> None:
+        if stage == "Loading":
+            with open_store(to) as store:
+                store.delete(store.ids(str(documents / "0003.md")))
+
+    with pytest.raises(StoreError, match="rows less than were written"):
+        run(documents, to, shards, on_progress=lose)
+    report = run(documents, to, shards)
+    assert (report.n_others, len(contents(to))) == (0, report.n_chunks)
+
+
+def test_shards_among_the_sources_are_no_documents(documents: Path) -> None:
+    poisoned = {"embedder": lambda: Embedder(Moody("poisoned"), FAKE_SPEC)}
+    (documents / "0001.md").write_text("A good paragraph.\n\n# Bad\n\nA poisoned one.")
+    for _ in range(2):
+        report = run(documents, None, documents / "made", **poisoned)
+        assert (report.n_documents, len(report.failed)) == (30, 1)
+    assert list((documents / "made" / "failures").iterdir())
+
+
+def test_a_folder_that_is_no_longer_named_keeps_its_rows(
+    documents: Path, tmp_path: Path, to: str, shards: Path
+) -> None:
+    others = tmp_path / "others"
+    write_documents(others, 2)
+    both = [str(documents), str(others)]
+    n_rows = index_documents(both, to, shards=str(shards), embedder=fake_embedder).n_chunks
+    with pytest.raises(DocumentError, match=r"others was a source .* --yes"):
+        run(documents, to, shards)
+    assert len(contents(to)) == n_rows
+    assert len(run(documents, to, shards, allow_mass_removal=True).removed) == 2
+
+
+def test_many_small_runs_leave_few_files(documents: Path, to: str, shards: Path) -> None:
+    poisoned = {"embedder": lambda: Embedder(Moody("poisoned"), FAKE_SPEC)}
+    for number in range(18):
+        (documents / f"new-{number}.md").write_text(f"# New\n\nDocument {number}.\n\n# Bad\n\nIt is poisoned.")
+        (documents / f"{number:04d}.md").write_text(f"# Changed\n\nA document of the run {number}.")
+        report = run(documents, None, shards, **poisoned)
+        assert (report.n_read, len(report.failed)) == (31 if number == 0 else 2, number + 1)
+    assert len(list((shards / "chunks").iterdir())) < 8
+    assert run(documents, to, shards, **poisoned).n_embedded == 0
+    run(documents, f"{to}-afresh", shards.with_name("others"), **poisoned)
+    assert_same(to, f"{to}-afresh")
 
 
 def test_failures_are_reported_by_document(documents: Path, to: str, shards: Path) -> None:

@@ -12,12 +12,13 @@ Settings follow a question mark, as in `http://host:8080?model=served-name&concu
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl, urlsplit
 
-from jina_rag.errors import BackendError, UnknownBackendError
+from jina_rag.errors import BackendError, JinaRagError, UnknownBackendError
 
 BACKEND_VARIABLE = "JINA_RAG_BACKEND"
 """The environment variable that names an engine for the commands, the app and collections opened by name."""
@@ -137,13 +138,43 @@ def parse_backend(setting: str) -> BackendAddress:
         UnknownBackendError: it names no engine, has a setting that doesn't exist, or holds a password.
     """
     place, _, query = setting.strip().partition("?")
+    settings = read_settings(query, _DEFAULTS, "An engine", UnknownBackendError)
+    if settings.get("precision", "f32") not in get_args(Precision):
+        raise UnknownBackendError(f"The engine's precision cannot be {settings['precision']!r}. Choose f32 or int8.")
+    if settings.get("threads", 0) > MAX_THREADS:
+        raise UnknownBackendError(
+            f"The engine's threads can be {MAX_THREADS} at most, not {settings['threads']}. 0 takes every core."
+        )
+    return BackendAddress(**_kind_and_url(place), **settings)
+
+
+def read_settings(query: str, defaults: Mapping[str, Any], what: str, error: type[JinaRagError]) -> dict[str, Any]:
+    """The settings after the question mark of an address, each of the type of its default.
+
+    Args:
+        query: As in a URL.
+        defaults: The settings that there are.
+        what: Names in messages what has them.
+        error: What is raised where a setting doesn't exist, or can't have its value.
+    """
     settings: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in _DEFAULTS:
+        if name not in defaults:
             # The value is not repeated: it may be a key.
-            raise UnknownBackendError(f"An engine has no setting {name!r}. Choose among: {', '.join(_DEFAULTS)}.")
-        settings[name] = _value(name, value)
-    return BackendAddress(**_kind_and_url(place), **settings)
+            raise error(f"{what} has no setting {name!r}. Choose among: {', '.join(defaults)}.")
+        default = defaults[name]
+        try:
+            settings[name] = _SWITCH[value.lower()] if isinstance(default, bool) else type(default)(value)
+        except (KeyError, ValueError) as cause:
+            raise error(f"The setting {name} cannot be {value!r}. Usually it is {default!r}.") from cause
+        is_number = isinstance(default, int | float) and not isinstance(default, bool)
+        if is_number and settings[name] != default and not 0 < settings[name] <= _LARGEST:
+            raise error(f"The setting {name} must be above 0 and at most {_LARGEST:,}, not {value}.")
+    return settings
+
+
+_LARGEST = 1_000_000  # a system's clock takes no more than some 10^9 seconds
+_SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _kind_and_url(place: str) -> dict[str, Any]:
@@ -168,26 +199,3 @@ def _kind_and_url(place: str) -> dict[str, Any]:
     # Clients of OpenAI's API are used to writing the version.
     path = parts.path.rstrip("/").removesuffix("/v1")
     return {"kind": kind, "url": f"{scheme}://{parts.netloc}{path}"}
-
-
-def _value(name: str, value: str) -> str | float:
-    default = _DEFAULTS[name]
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-        parsed: str | float = type(default)(value)
-    except (KeyError, ValueError) as error:
-        raise UnknownBackendError(
-            f"The engine's setting {name} cannot be {value!r}. Usually it is {default!r}."
-        ) from error
-    if name == "precision" and value not in get_args(Precision):
-        raise UnknownBackendError(f"The engine's precision cannot be {value!r}. Choose f32 or int8.")
-    if isinstance(parsed, (int, float)) and parsed != default and not 0 < parsed < float("inf"):
-        raise UnknownBackendError(
-            f"The engine's setting {name} must be above zero, not {value}. Usually it is {default!r}."
-        )
-    if name == "threads" and float(parsed) > MAX_THREADS:
-        raise UnknownBackendError(
-            f"The engine's threads can be {MAX_THREADS} at most, not {value}. 0 takes every core."
-        )
-    return parsed

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+from jina_rag.backends.remote.address import read_settings
 from jina_rag.errors import StoreError
 
 Kind: TypeAlias = Literal["chroma", "chromas", "chroma+file", "lance"]
@@ -18,6 +19,8 @@ _ADDRESS = re.compile(r"(chromas?|chroma\+file|lance)://", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,126}[A-Za-z0-9]")
 _DEFAULT_NAME = "documents"
 _PORTS = {"chroma": 8000, "chromas": 443}
+_KEY = "CHROMA_API_KEY"
+_KEY_VARIABLE = re.compile(rf"{_KEY}\w*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class StoreAddress:
         folder: The folder; None for a server.
         tenant: Chroma's.
         database: Chroma's.
-        key_env: The environment variable that holds the token.
+        key_env: The environment variable that holds the token; its name begins with CHROMA_API_KEY.
         key_header: The header that takes it there; "Authorization", for a proxy, takes it as a bearer token.
         timeout: Seconds to wait for one response.
         retry_timeout: Seconds in which to try again when the server is away or busy.
@@ -45,7 +48,7 @@ class StoreAddress:
     folder: Path | None = None
     tenant: str = "default_tenant"
     database: str = "default_database"
-    key_env: str = "CHROMA_API_KEY"
+    key_env: str = _KEY
     key_header: str = "X-Chroma-Token"
     timeout: float = 120.0
     retry_timeout: float = 90.0
@@ -106,23 +109,15 @@ def _server(kind: str, text: str) -> dict[str, Any]:
         )
     if not host or port == 0 or parts.fragment:
         raise StoreError(f"{text!r} names no store. {_EXAMPLES}")
-    settings = {name: _setting(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True)}
+    settings = read_settings(parts.query, _SETTINGS, "The address of a store", StoreError)
+    for name in settings.keys() & {"tenant", "database", "key_header"}:
+        _checked_name(settings[name])
+    if not _KEY_VARIABLE.fullmatch(settings.get("key_env", _KEY)):
+        raise StoreError(
+            f"key_env can name {_KEY}, and variables that begin so, as {_KEY}_WORK: an address from elsewhere could "
+            "send any other variable to its server."
+        )
     return {"host": host, "port": port or _PORTS[kind], "name": _checked_name(parts.path.strip("/")), **settings}
-
-
-def _setting(name: str, value: str) -> str | float:
-    if name not in _SETTINGS:
-        # The value is not repeated: it may be a token.
-        raise StoreError(f"The address of a store has no setting {name!r}. Choose among: {', '.join(_SETTINGS)}.")
-    if isinstance(_SETTINGS[name], float):
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < 1e6:
-            raise StoreError(f"The setting {name} is a number of seconds above zero, not {value!r}.")
-        return seconds
-    return value if name == "key_env" else _checked_name(value)
 
 
 def _checked_name(name: str) -> str:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _ROWS_AT_A_TIME = 250  # Chroma Cloud takes and gives 300; by Chroma's own tests more are no faster
 
+_MOST_ROWS = 100_000_000  # of a server that may claim any number; Chroma's documents speak of some 15 million
+
 _NO_WORDS = "Chroma has no BM25 outside of Chroma Cloud: passages are found by meaning alone."
 
 
@@ -68,7 +70,7 @@ class ChromaStore(VectorStore):
         """How many rows there are."""
         with foreign_errors(self.address):
             count = self._collection.count()
-        if type(count) is not int or count < 0:
+        if type(count) is not int or not 0 <= count <= _MOST_ROWS:
             raise self._strange("a count that is none")
         return count
 
@@ -153,10 +155,13 @@ class ChromaStore(VectorStore):
         return [Found(*each) for each in zip(chunks, vectors, (vectors @ vector).tolist(), strict=True)]
 
     def _pages(self, where: Any, include: list[str]) -> Iterator[list[dict[str, Any]]]:  # noqa: ANN401 - Chroma's
-        offset = 0
-        while page := self._get(where, include, limit=_ROWS_AT_A_TIME, offset=offset):
+        seen: set[str] = set()
+        while page := self._get(where, include, limit=_ROWS_AT_A_TIME, offset=len(seen)):
+            n_before = len(seen)
+            seen.update(row["id"] for row in page)
+            if len(seen) < n_before + len(page) or len(seen) > self.count():
+                raise self._strange("a row twice, or with more rows than it has")
             yield page
-            offset += len(page)
 
     def _get(self, where: Any, include: list[str], *, limit: int, offset: int = 0) -> list[dict[str, Any]]:  # noqa: ANN401
         with foreign_errors(self.address):

@@ -176,11 +176,20 @@ def test_more_rows_than_were_asked_for_are_left_out_or_refused(server: Standin) 
             next(store.ids())
 
 
-@pytest.mark.parametrize("reply", ["x", -1, None, [3], True])
+@pytest.mark.parametrize("reply", ["x", -1, None, [3], True, 10**12])
 def test_a_wrong_count_is_refused(server: Standin, reply: Any) -> None:
     server.replies["count"] = [reply]
     with open_store(server.address) as store, pytest.raises(StoreError, match="count"):
         store.count()
+
+
+@pytest.mark.parametrize(("is_repeated", "n_rows"), [(True, 10_000), (False, 600)], ids=["repeated", "endless"])
+def test_pages_end(server: Standin, is_repeated: bool, n_rows: int) -> None:
+    pages = [[str(250 * (page * (not is_repeated)) + row) for row in range(250)] for page in range(10)]
+    server.replies["get"] = [{"ids": ids} for ids in pages]
+    server.replies["count"] = [n_rows]
+    with open_store(server.address) as store, pytest.raises(StoreError, match="a row twice, or with more rows"):
+        list(store.ids())
 
 
 @pytest.mark.parametrize("most", [0, -1, "many", None, 10**9])
@@ -235,10 +244,10 @@ def test_a_redirect_is_not_followed(server: Standin, monkeypatch: pytest.MonkeyP
 
 def test_the_token_goes_into_its_header_alone(server: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMA_API_KEY", "secret-token")
-    monkeypatch.setenv("PROXY_TOKEN", "other-token")
+    monkeypatch.setenv("CHROMA_API_KEY_PROXY", "other-token")
     server.replies["notes"] = [COLLECTION, COLLECTION, (401, {"error": "AuthError", "message": "secret-token is old"})]
     open_store(server.address).close()
-    open_store(f"{server.address}?key_env=PROXY_TOKEN&key_header=Authorization").close()
+    open_store(f"{server.address}?key_env=CHROMA_API_KEY_PROXY&key_header=Authorization").close()
     with pytest.raises(StoreError, match="CHROMA_API_KEY") as raised:
         open_store(server.address)
     assert "secret-token" not in str(raised.value)

@@ -93,6 +93,9 @@ def test_an_address_where_nothing_is(address: str, tmp_path: Path) -> None:
         "chroma://localhost/notes?token=secret",
         "chroma://localhost/notes?timeout=0",
         "chroma://localhost/notes?timeout=nan",
+        "chroma://localhost/notes?timeout=1e300",
+        "chroma://localhost/notes?key_env=OPENAI_API_KEY",
+        "chroma://localhost/notes?key_env=",
         "chroma://localhost/notes#x",
         "chroma://[::1/notes",
         "lance://",
@@ -110,7 +113,7 @@ def test_what_names_no_store(text: str) -> None:
 
 def test_addresses() -> None:
     for text, written in (
-        ("CHROMAS://Chroma.example/notes?tenant=acme&key_env=TOKEN", "chromas://chroma.example:443/notes"),
+        ("CHROMAS://Chroma.example/notes?tenant=acme&key_env=CHROMA_API_KEY_2", "chromas://chroma.example:443/notes"),
         ("chroma://[::1]/notes", "chroma://[::1]:8000/notes"),
         ("lance://a/b", "lance://a/b#documents"),
         ("lance:///a/b#c-d", "lance:///a/b#c-d"),
