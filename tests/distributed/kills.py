@@ -1,8 +1,8 @@
 """Index runs in processes of their own, in which something is killed.
 
-    python -m tests.distributed.kills FOLDER [--moments 10] [--documents 300] [--victims actor driver server]
+    python -m tests.distributed.kills FOLDER [--engine local] [--moments 10] [--documents 60] [--victims driver server]
 
-An actor, the driver or the Chroma server of a run on Ray is killed with SIGKILL at a random moment, in each stage in
+An actor, the driver or the Chroma server of a run is killed with SIGKILL at a random moment, in each stage in
 turn; then the command is run again. The collection must be the same as that of an undisturbed run, and what was in a
 shard must not have been embedded again.
 """
@@ -195,15 +195,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where everything is written to")
     parser.add_argument("--moments", type=int, default=10, help="how many kills for each victim")
-    parser.add_argument("--documents", type=int, default=300, help="how many documents of two to three chunks")
+    parser.add_argument("--documents", type=int, default=60, help="how many documents of two to three chunks")
+    parser.add_argument("--engine", default="ray", choices=("ray", "local"), help="which has no actors if it is local")
     parser.add_argument("--victims", nargs="*", choices=get_args(Victim), help="which; all by default")
     arguments = parser.parse_args()
     write_documents(arguments.folder / "documents", arguments.documents)
     server = Server(arguments.folder / "chroma")
     try:
-        ray = ("--engine", "ray", "--actors", "2")
+        engine = ("--engine", arguments.engine, *(("--actors", "2") if arguments.engine == "ray" else ()))
         to = f"{server.address}/undisturbed"
-        undisturbed = Run(arguments.folder / "documents", arguments.folder / "undisturbed", to, ray)
+        undisturbed = Run(arguments.folder / "documents", arguments.folder / "undisturbed", to, engine)
         started = time.monotonic()
         took = undisturbed.finish()["seconds"]
         took = {"Start": time.monotonic() - started - sum(took.values()), **took}
