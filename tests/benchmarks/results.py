@@ -16,6 +16,7 @@ sentences that were written down from what their command printed.
 import json
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -220,23 +221,31 @@ def _bytes_of_a_row(*names: str, of_a_dimension: float = 4) -> Callable[[int], f
 
 def pairs(run: dict[str, Any]) -> str:
     """Two actors of Ray beside two processes: `python -m tests.benchmarks.cluster FOLDER pairs`."""
-    result = run["result"]
+    result, shown = run["result"], []
+    for key in ("seconds", "with_start", "cpu_seconds"):
+        ratios = [turn["processes"][key] / turn["ray"][key] for turn in result["rounds"]]
+        shown.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
     return _with_source(
         f"Throughput of two one-CPU actors relative to two processes of one thread, {len(result['rounds'])} rounds of "
-        f"{result['chunks']:,} chunks in turn, start of the workers included: {result['throughput_of_processes']:.2f} "
-        f"({result['lowest']:.2f} to {result['highest']:.2f}); by processor time {result['by_processor_time']:.2f}.",
+        f"{result['chunks']:,} chunks in turn, from the first shard to the last {shown[0]}; with the workers' start "
+        f"{shown[1]}; by processor time {shown[2]}.",
         run,
     )
 
 
 def level(run: dict[str, Any]) -> str:
     """The cost of a chunk by their number: `python -m tests.benchmarks.cluster FOLDER level`."""
-    keys = ("reading_ms", "embedding_ms", "cpu_ms")
-    cells = [
-        [f"{row['chunks']:,}", *(f"{row[key]:.2f} ms" for key in keys), f"{row['peak_mb']:,} MB"]
-        for row in run["result"]["rows"]
-    ]
-    heads = ["chunks", "reading a chunk", "embedding it, without a model", "processor time of both", "most memory"]
+    cells, before = [], {"chunks": 0, "cpu_ms": 0.0, "way": ""}
+    for row in run["result"]["rows"]:
+        way = row.setdefault("way", "no model")
+        each = "" if way == "Ray" else f"{row['cpu_ms']:.2f} ms"
+        more = (row["chunks"] * row["cpu_ms"] - before["chunks"] * before["cpu_ms"]) / (
+            row["chunks"] - before["chunks"]
+        )
+        further = f"{more:.2f} ms" if each and way == before["way"] else ""
+        cells.append([way, f"{row['chunks']:,}", each, further, f"{row['peak_mb']:,} MB"])
+        before = row
+    heads = ["engine", "chunks", "processor time of a chunk", "of each further one", "most memory of the driver"]
     return _with_source(_table(heads, cells), run)
 
 
