@@ -235,7 +235,8 @@ def pairs(run: dict[str, Any]) -> str:
 
 def level(run: dict[str, Any]) -> str:
     """The cost of a chunk by their number: `python -m tests.benchmarks.cluster FOLDER level`."""
-    cells, before = [], {"chunks": 0, "cpu_ms": 0.0, "way": ""}
+    cells: list[list[str]] = []
+    before: dict[str, Any] = {"chunks": 0, "cpu_ms": 0.0, "way": ""}
     for row in run["result"]["rows"]:
         way = row.setdefault("way", "no model")
         each = "" if way == "Ray" else f"{row['cpu_ms']:.2f} ms"

@@ -1,1 +1,0 @@
-"""The local engine and real stores."""
