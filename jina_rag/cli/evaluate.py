@@ -164,7 +164,10 @@ def _embedder(
     backend: str | None,
 ) -> "Embedder":
     """The index's own model, or the one that is named for a dataset with texts of its own."""
+    from jina_rag.rag.indexing.index import read_index_settings
+
     if questions.texts is None:
+        read_index_settings(index)  # without an index, a model would be loaded for nothing
         return embedder_for(index, model, quantization, dimensions, backend)()
     return load_embedder(model, quantization, dimensions, backend)
 
@@ -226,7 +229,8 @@ def _print_evaluation(evaluation: "Evaluation") -> None:
         low_high = evaluation.methods[-1].measures["nDCG@10"]
         print_notice(
             f"Means over the questions, from 0 to 1. The 95% interval of the last nDCG@10 is {low_high.low:.3f} to "
-            f"{low_high.high:.3f}; --json and --report have them all."
+            f"{low_high.high:.3f}; --json and --report have them all. The time of one search is a median, without "
+            "embedding the question."
         )
     if evaluation.answers:
         by = f", citations judged by {evaluation.answers.judge}" if evaluation.answers.judge else ""

@@ -19,6 +19,8 @@ _MAX_OWN_BYTES = 100_000_000
 COLUMNS = ("question", "file", "page", "phrase", "relevance", "language")
 """Of a user's own file; only `question` must be there, and further ones are left alone."""
 
+_FIRST_LINE = f"The first line of a .csv file must name the columns, of these: {','.join(COLUMNS)}"
+
 
 @dataclass(frozen=True)
 class ExpectedPassage:
@@ -86,8 +88,8 @@ def load_dataset(path: Path | str) -> Dataset:
     """The questions of a file or folder, whose form is known by its name and content.
 
     A folder is BEIR's: corpus.jsonl, queries.jsonl and qrels/test.tsv (or the only file of qrels). A .json file is
-    SQuAD 1.1 or 2.0, each of its paragraphs a text. A .csv or .jsonl file is a user's own, with the columns `COLUMNS`;
-    rows with the same question are passages of one question.
+    SQuAD 1.1 or 2.0, each of its paragraphs a text. A .csv or .jsonl file is a user's own, with the columns `COLUMNS`,
+    which commas, semicolons or tabs separate; rows with the same question are passages of one question.
 
     Raises:
         EvaluationError: there is no such file, or it has another form; the message names the line.
@@ -95,6 +97,8 @@ def load_dataset(path: Path | str) -> Dataset:
     path = Path(path)
     readers = {".json": _read_squad, ".csv": _read_csv, ".jsonl": _read_jsonl}
     try:
+        if not path.exists():
+            raise EvaluationError(f"There is no file or folder {path}. To make one, see: jina-rag eval --help")
         if path.is_dir():
             dataset = _read_beir(path)
         elif path.suffix.lower() in readers:
@@ -103,10 +107,12 @@ def load_dataset(path: Path | str) -> Dataset:
             dataset = readers[path.suffix.lower()](path)
         else:
             raise EvaluationError(f"{path} is neither a folder nor a .csv, .jsonl or .json file.")
-    except (OSError, UnicodeError, csv.Error) as error:
+    except UnicodeError as error:
+        raise EvaluationError(f"{path} is not UTF-8. Save it as UTF-8; Excel calls that CSV UTF-8.") from error
+    except (OSError, csv.Error) as error:
         raise EvaluationError(f"{path} can't be read ({error}).") from error
     if not dataset.questions:
-        raise EvaluationError(f"{path} has no question. Its first line names the columns: {','.join(COLUMNS)}")
+        raise EvaluationError(f"{path} has no question. {_FIRST_LINE}")
     return dataset
 
 
@@ -160,7 +166,13 @@ def _read_squad(path: Path) -> Dataset:
 
 def _read_csv(path: Path) -> Dataset:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+        head = file.readline(_MAX_LINE)
+        file.seek(0)
+        reader = csv.DictReader(file, delimiter=max(",;\t", key=head.count))
+        if reader.fieldnames and "question" not in reader.fieldnames:
+            raise EvaluationError(
+                f"{path} has no column question: its first line is {head.strip()[:100]!r}. {_FIRST_LINE}"
+            )
         rows = [(reader.line_num, dict(row)) for row in reader]
     return _own(path, rows)
 

@@ -164,7 +164,8 @@ def _meanings() -> str:
         "their words (BM25), and <b>hybrid</b> search joins both.</li>"
         "<li>Each measure is a mean over the questions, from 0 to 1, higher is better. The small figures are a 95% "
         "confidence interval: other questions of the same kind would give a mean in there.</li>"
-        f"{meanings}</ul></details>"
+        f"{meanings}<li>The <b>time of a search</b> is the median of the first questions (30 at most), without "
+        "embedding the question.</li></ul></details>"
     )
 
 

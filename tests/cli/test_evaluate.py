@@ -63,4 +63,4 @@ def test_questions_are_written_by_a_language_model_or_not_at_all(index: Run, tmp
 def test_mistakes_are_explained(run: Run, tmp_path: Path) -> None:
     (tmp_path / "questions.csv").write_text(QUESTIONS)
     assert "No index at" in run("eval", "questions.csv").stderr
-    assert "can't be read" in run("eval", "none.csv").stderr
+    assert "There is no file or folder none.csv" in run("eval", "none.csv").stderr

@@ -54,8 +54,8 @@ def test_beir(tmp_path: Path) -> None:
     assert dataset.questions == (Question("q1", "red planet", expected),)
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_own_questions(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize(("ending", "separator"), [("csv", ","), ("csv", ";"), ("csv", "\t"), ("jsonl", "")])
+def test_own_questions(tmp_path: Path, ending: str, separator: str) -> None:
     rows = [
         {"question": "When is it open?", "file": "guide.pdf", "page": "2", "phrase": "from 10:00", "relevance": "2"},
         {"question": "When is it open?", "file": "faq.md", "page": "", "phrase": "", "relevance": ""},
@@ -63,9 +63,7 @@ def test_own_questions(tmp_path: Path, ending: str) -> None:
     ]
     path = tmp_path / f"own.{ending}"
     if ending == "csv":
-        path.write_text(
-            "\ufeffquestion,file,page,phrase,relevance\n" + "\n".join(",".join(row.values()) for row in rows)
-        )
+        path.write_text("\ufeff" + "\n".join(separator.join(row) for row in (rows[0], *(row.values() for row in rows))))
     else:
         path.write_text("\n\n".join(map(json.dumps, rows)))
     dataset = load_dataset(path)
@@ -80,9 +78,9 @@ def test_own_questions(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("none.csv", None, "can't be read"),
+        ("none.csv", None, "There is no file"),
         ("own.csv", "question,file\n,a.md\n", "line 2: question is missing"),
-        ("own.csv", "file\na.md\n", "line 2: question is missing"),
+        ("own.csv", "file\na.md\n", "no column question"),
         ("own.csv", "question,file,page\nWhen?,a.md,two\n", "line 2: page must be a whole number, not 'two'"),
         ("own.csv", "question\n", "has no question"),
         ("own.jsonl", '{"question": "a"}\n{"question"\n', "line 2: it is no JSON"),
@@ -91,7 +89,7 @@ def test_own_questions(tmp_path: Path, ending: str) -> None:
         ("own.json", '{"data": [{"paragraphs": 3}]}', "not in the form of SQuAD"),
         ("own.json", "[" * 100_000, "not in the form of SQuAD"),
         ("own.jsonl", "[" * 100_000, "line 1: it is no JSON"),
-        ("own.csv", b"question\n\xff\n", "can't be read"),
+        ("own.csv", b"question\n\xff\n", "not UTF-8"),
         ("own.parquet", "", "neither a folder nor"),
     ],
 )
