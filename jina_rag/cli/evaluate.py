@@ -188,7 +188,7 @@ def _sweep(questions: "Dataset", index: Path, model: str | None, report: Path | 
     if as_json:
         print_json(result.as_dict())
         return
-    typer.secho(f"{counted(result.n_questions, 'question')} of {result.dataset}, {result.model}", bold=True)
+    typer.secho(f"{result.dataset}: {counted(result.n_questions, 'question')}, {result.model}", bold=True)
     heads = ["SETTING", "nDCG@10", "95% INTERVAL", "recall@10", "FOUND AGAIN", "BYTES IN MEMORY", "ON DISK"]
     rows = [
         [
@@ -217,8 +217,8 @@ def _write_report(path: Path, html: str) -> None:
 
 
 def _print_evaluation(evaluation: "Evaluation") -> None:
-    title = f"{counted(len(evaluation.questions), 'question')} of {evaluation.dataset}"
-    typer.secho(f"{title}, {evaluation.model} {evaluation.quantization}".rstrip(), bold=True)
+    title = f"{evaluation.dataset}: {counted(len(evaluation.questions), 'question')}, {evaluation.model}"
+    typer.secho(f"{title} {evaluation.quantization}".rstrip(), bold=True)
     if evaluation.methods:
         names = list(evaluation.methods[0].measures)
         rows = [

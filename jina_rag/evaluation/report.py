@@ -21,6 +21,7 @@ _COLOURS = ("#0b6e4f", "#3a9d76", "#8cc9a1", "#e0c36a", "#c9ced6")
 _BANDS = ((1, 1, "first"), (2, 3, "2nd or 3rd"), (4, 5, "4th or 5th"), (6, None, "later"))
 _NOT_FOUND = "not found"
 _MOST_QUESTIONS = 200
+_MOST_NOTES = 20
 _FEW_QUESTIONS = 50
 
 _MEANINGS = {
@@ -44,14 +45,17 @@ def make_report(evaluation: Evaluation, comparisons: Sequence[Comparison] = (), 
     title = f"How well search finds the answers ({evaluation.dataset})"
     parts = [f"<h1>{escape(title)}</h1>"]
     if evaluation.methods:
-        parts += [_summary(evaluation), _rank_plot(evaluation.methods)]
+        parts += [_summary(evaluation)]
+    parts += [_notes(evaluation.notes)]
+    if evaluation.methods:
+        parts += [_rank_plot(evaluation.methods)]
     if comparisons:
         parts += [_comparison_table(comparisons, against)]
     if evaluation.answers:
         parts += [_answers(evaluation.answers)]
     if evaluation.methods:
         parts += [_places_table(evaluation), _measures_table(evaluation.methods), _meanings()]
-    parts += [_notes(evaluation)]
+    parts += [_how_it_was_measured(evaluation)]
     return page(title, parts)
 
 
@@ -236,12 +240,19 @@ def _places_table(evaluation: Evaluation) -> str:
     return f"{head}<p>In which place it comes:</p>{table(['', *names], rows)}{more}"
 
 
-def _notes(evaluation: Evaluation) -> str:
-    notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes[:_MOST_QUESTIONS])
+def _notes(notes: Sequence[str]) -> str:
+    """What may make the figures worse than search is, such as a question whose file is not in the index."""
+    shown = [escape(note) for note in notes[:_MOST_NOTES]]
+    if len(notes) > _MOST_NOTES:
+        shown.append(f"And {len(notes) - _MOST_NOTES:,} more, which the command prints.")
+    return f"<ul>{''.join(f'<li>{note}</li>' for note in shown)}</ul>" if shown else ""
+
+
+def _how_it_was_measured(evaluation: Evaluation) -> str:
     return (
         f"<h2>How it was measured</h2><p>{escape(evaluation.model)} {escape(evaluation.quantization)}, "
         f"{evaluation.dimensions:,} dimensions, over {counted(evaluation.n_texts, 'passage')}; "
         f"{duration(evaluation.total_s)}, of which {duration(evaluation.embedding_s)} embedding. "
         f'<span class="quiet">{escape(evaluation.created[:16].replace("T", " "))} UTC, questions '
-        f"{escape(evaluation.digest)}.</span></p>" + (f"<ul>{notes}</ul>" if notes else "")
+        f"{escape(evaluation.digest)}.</span></p>"
     )

@@ -12,7 +12,7 @@ def test_own_questions_in_one_command(index: Run, tmp_path: Path) -> None:
     (tmp_path / "questions.csv").write_text(QUESTIONS)
     result = index("eval", "questions.csv", "--report", "report.html")
     lines = result.stdout.splitlines()
-    assert lines[0] == "2 questions of questions, fake"
+    assert lines[0] == "questions: 2 questions, fake"
     assert lines[1].split()[:3] == ["SEARCH", "nDCG@10", "recall@1"]
     assert [line.split()[0] for line in lines[2:5]] == ["dense", "lexical", "hybrid"]
     assert "of 2 questions" in (tmp_path / "report.html").read_text()
