@@ -21,7 +21,7 @@ from jina_rag.vectors import FloatArray
 DOCUMENT_COLUMNS = ", ".join(field.name for field in fields(IndexedDocument))
 CHUNK_COLUMNS = ", ".join(f'chunks."{field.name}"' for field in fields(Chunk))
 
-_OF_A_CHUNK = (str, str, str, int, (int, NoneType), (str, NoneType), int, int, str)
+_OF_A_CHUNK: tuple[type | tuple[type, ...], ...] = (str, str, str, int, (int, NoneType), (str, NoneType), int, int, str)
 
 
 def as_document(row: tuple[Any, ...]) -> IndexedDocument:
