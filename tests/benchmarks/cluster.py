@@ -49,11 +49,11 @@ class TimedGroup(EmbedGroup):
         return n_embedded
 
 
-def pairs(folder: Path, rounds: int) -> dict[str, Any]:
+def pairs(folder: Path, rounds: int, n_documents: int) -> dict[str, Any]:
     """Rounds in which both ways embed the same chunks, in turn the one first and the other; each starts its workers."""
     import ray
 
-    write_documents(folder / "documents", 120)
+    write_documents(folder / "documents", n_documents)
     model = Embedder.from_config(MINILM)
     read = ShardFolder(str(folder / "read"))
     read.make()
@@ -142,11 +142,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where everything is written to")
     parser.add_argument("part", choices=("pairs", "level"))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--documents", type=int, default=120, help="of about five chunks, for pairs")
     parser.add_argument("--ways", nargs="+", choices=LEVELS, default=["no model"])
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     parts = {
-        "pairs": lambda: pairs(arguments.folder, arguments.rounds),
+        "pairs": lambda: pairs(arguments.folder, arguments.rounds, arguments.documents),
         "level": lambda: level(arguments.folder, arguments.ways),
     }
     sys.stdout.write(json.dumps(parts[arguments.part]()) + "\n")
