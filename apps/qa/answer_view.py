@@ -3,11 +3,9 @@
 import streamlit as st
 from browser import draw_clickable, draw_copy_button, scroll_to
 from escaping import escape
-from feedback import keep_feedback
 from passage_view import open_passage
-from passages import chip_label, objections, rank_rows, seconds, stage_times, was_reranked
+from passages import chip_label, objections, seconds, stage_times
 from rendering import answer_html, claims_html, snippet_html
-from service import errors_shown, service
 
 from jina_rag.formatting import counted
 from jina_rag.rag import Answer
@@ -123,45 +121,11 @@ def draw_chip(answer: Answer, place: int, number: int, label: str, said: str, ic
 
 
 def draw_tools(answer: Answer, number: int) -> None:
-    """Why these passages, how long it took, copy, and what the reader thinks."""
+    """Copy it, and see how long it took and who answered."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        rated = st.feedback("thumbs", key=f"feedback-{number}", on_change=_keep_feedback, args=(answer, number))
         draw_copy_button(answer_as_markdown(answer), f"copy-{number}")
-        if st.button("Why these passages", key=f"why-{number}", icon=":material/manage_search:", type="tertiary"):
-            show_ranks(answer)
         if answer.timings:
             with st.popover(seconds(answer.timings.total), icon=":material/timer:", type="tertiary"):
                 st.markdown("  \n".join(stage_times(answer.timings)))
                 if answer.generator:
                     st.caption(f"Answered by: {escape(answer.generator)}. {escape(describe_judge(answer))}")
-    if rated is not None:
-        st.caption("Thank you. Saved on this computer only.")
-
-
-@st.dialog("Why these passages", width="large", icon=":material/manage_search:")
-def show_ranks(answer: Answer) -> None:
-    """The passages with their ranks on both sides of the search."""
-    reranked = was_reranked(answer)
-    st.caption(
-        "Passages are found by meaning (vector similarity) and by words (BM25). The fused score joins both ranks "
-        "and gives the order; a dash means that this side did not find the passage."
-        + (" Then a reranker read the best of them with the question, and its score decides." * reranked)
-    )
-    st.dataframe(
-        rank_rows(answer),
-        hide_index=True,
-        column_config={
-            "Reranked": st.column_config.NumberColumn(format="%.4f"),
-            "Fused score": st.column_config.NumberColumn(format="%.4f"),
-            "Similarity": st.column_config.NumberColumn(format="%.3f"),
-            "BM25": st.column_config.NumberColumn(format="%.2f"),
-        },
-        alt="The passages with their ranks and scores.",
-    )
-
-
-def _keep_feedback(answer: Answer, number: int) -> None:
-    thumb = st.session_state[f"feedback-{number}"]
-    if thumb is not None:
-        with errors_shown():
-            keep_feedback(service().folder, answer, helpful=bool(thumb))

@@ -32,18 +32,20 @@ export default function ({ data }) {
   const done = (window.scrolled ??= {})
   if (done[data.to] === data.once) return
   done[data.to] = data.once
+  let frames = 600  // of patience
   const go = () => {
     const found = document.querySelector(data.to)
-    if (!found) return
-    if (found.tagName === "IMG" && !found.complete) return found.addEventListener("load", go, { once: true })
+    if (!found) return frames-- && requestAnimationFrame(go)
     let view = found.parentElement
-    while (view.parentElement && !/auto|scroll/.test(getComputedStyle(view).overflowY)) view = view.parentElement
+    while (view.parentElement && !/auto|scroll/.test(getComputedStyle(view).overflowY)) {
+      if (data.focus && getComputedStyle(view).overflowX === "auto") view.tabIndex = 0
+      view = view.parentElement
+    }
+    if (data.focus) view.tabIndex = 0
+    if (found.tagName === "IMG" && !found.complete) return found.addEventListener("load", go, { once: true })
     const [inner, outer] = [found.getBoundingClientRect(), view.getBoundingClientRect()]
     view.scrollTop += inner.top - outer.top + data.share * inner.height - data.from_top * outer.height
-    if (data.focus) {
-      view.tabIndex = 0
-      view.focus({ preventScroll: true })
-    }
+    if (data.focus) view.focus({ preventScroll: true })
   }
   requestAnimationFrame(() => requestAnimationFrame(go))
 }"""

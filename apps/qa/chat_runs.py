@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 class ChatRuns:
     """The answers that are being written. Safe to use from many threads."""
 
-    def __init__(self, chats: Chats, tasks: Tasks, pipeline: Callable[[str | None], RagPipeline]) -> None:
-        """Start nothing. `pipeline` gives what answers, by the setting of a question."""
+    def __init__(self, chats: Chats, tasks: Tasks, pipeline: Callable[..., RagPipeline]) -> None:
+        """Start nothing. `pipeline` gives what answers, by the answer model, reranker and judge of a question."""
         self._chats = chats
         self._tasks = tasks
         self._pipeline = pipeline
@@ -87,7 +87,9 @@ class ChatRuns:
         conversation, problem = None, ""
         try:
             self._wait_for_task(run)
-            conversation = Conversation(self._pipeline(pending.llm), chat.answers[: pending.place])
+            conversation = Conversation(
+                self._pipeline(pending.llm, pending.reranker, pending.judge), chat.answers[: pending.place]
+            )
             with conversation.start(pending.question, options=pending.options) as events:
                 for event in events:
                     run.take(event)

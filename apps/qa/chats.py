@@ -45,8 +45,10 @@ class Pending:
     Attributes:
         question: As it was asked.
         options: How to search for it.
-        llm: What shall answer, as for `make_generator`; None is the model in use. A file
-            may not say so.
+        llm: What shall answer, as for `make_generator`; None, as of the next two, is what the app has chosen. A file
+            may say none of them.
+        reranker: What shall put passages in order, as for `make_reranker`, or "none".
+        judge: What shall check claims, as for `make_judge`.
         place: How many answers come before it. Its own takes the place of those that are there already.
         problem: Why it was not answered; empty while it is, and after the end of the server.
         n_starts: How often a server began to answer it.
@@ -55,6 +57,8 @@ class Pending:
     question: str
     options: SearchOptions
     llm: str | None = None
+    reranker: str | None = None
+    judge: str | None = None
     place: int = 0
     problem: str = ""
     n_starts: int = 1
@@ -283,7 +287,8 @@ def _checked_heading(line: str, n_answers: int) -> Heading:
     if pending and not 0 <= pending.place <= n_answers:
         raise ValueError("a question in no place")
     # Whoever wrote the file must not choose where questions and passages are sent.
-    return replace(heading, title=shortened(heading.title), pending=pending and replace(pending, llm=None))
+    pending = pending and replace(pending, llm=None, reranker=None, judge=None)
+    return replace(heading, title=shortened(heading.title), pending=pending)
 
 
 def _read(file: Path) -> str | None:

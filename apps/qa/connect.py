@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import streamlit as st
-from access import only_this_machine
 from escaping import escape
 from model_list import chat_models_here, recommended_chat_model, typed_setting
 from service import errors_shown, service
@@ -16,12 +15,12 @@ OLLAMA = "ollama pull qwen3.5:4b"
 LM_STUDIO = "lms server start"
 
 
-def draw_connecting() -> None:
+def draw_connecting(*, owner: bool) -> None:
     """What writes the answers, and the ways to another model."""
-    owner, found = only_this_machine(), models_found()
+    found = models_found()
     if service().llm == "auto" and found:  # what was started after the first question is used, too
         with errors_shown():
-            service().use(llm=next(iter(found)))
+            service().use(next(iter(found)))
     in_use = st.container()
     if owner:
         draw_latest(Kind.TEST)
@@ -52,7 +51,7 @@ def draw_in_use(found: dict[str, str], *, can_change: bool) -> None:
             return
         st.markdown(f":material/check_circle: **{escape(found.get(setting, setting))}** writes the answers.")
         if can_change and st.button("Disconnect", type="tertiary", key="disconnect"):
-            service().use(llm="none")
+            service().use("none")
             end_test()
             st.rerun()
 

@@ -1,19 +1,32 @@
-"""How questions are searched for: in which documents, how many passages, put in order by what."""
+"""How questions are answered: from which documents and how many passages, put in order and checked by what."""
 
 from pathlib import Path
 
 import streamlit as st
-from service import errors_shown, service
+from chats import Pending
+from model_list import judges_here, rerankers_here
+from service import service
 
-from jina_rag.model_files import is_on_this_machine
 from jina_rag.rag import DocumentIndex, Filters, SearchOptions
 from jina_rag.rag.retrieval.search import DEFAULT_K
 from jina_rag.rag.text.cleaning import remove_invisible
-from jina_rag.rag_models import list_rerankers
 
 MOST_PASSAGES = 20
 _N_PASSAGES = "n-passages"
 _FIELDS = ("sources", "collections", "file_types")
+_CHOICES = {
+    "reranker": (
+        rerankers_here,
+        "Reads the best passages with the question and orders them anew: better, and slower. Download one on the "
+        "Models page.",
+    ),
+    "judge": (
+        judges_here,
+        "Checks claims that are not quoted word for word; without one, only quotations and numbers are checked. How "
+        "often a judge is right depends on the model; a small one is often wrong.",
+    ),
+}
+"""What there is to choose among on this computer, by setting, with help."""
 
 
 def draw_filters(index: DocumentIndex) -> None:
@@ -31,23 +44,27 @@ def draw_filters(index: DocumentIndex) -> None:
 
 
 def draw_settings() -> None:
-    """How many passages an answer rests on, and the reranker, which all readers share."""
-    st.slider("Passages for an answer", 1, MOST_PASSAGES, DEFAULT_K, key=_N_PASSAGES)
-    now = service().chosen.reranker or "none"
-    there = [row.name for row in list_rerankers() if is_on_this_machine(row)]
-    rerankers = list(dict.fromkeys(["none", *there, now]))
-    chosen = st.selectbox(
-        "Reranker", rerankers, rerankers.index(now), help="Reads the best passages with the question and orders them "
-        "anew: better, and slower. Download one on the Models page.", key="reranker",
-    )  # fmt: skip
-    if chosen != now:
-        with errors_shown():
-            service().use(reranker=chosen)
+    """How many passages an answer rests on, what puts them in order and what checks claims, for this session alone."""
+    st.slider("Passages for an answer", 1, MOST_PASSAGES, DEFAULT_K, key=_N_PASSAGES, persist_state="session")
+    for name, (choices, help_) in _CHOICES.items():
+        labels, now = choices(), getattr(service().chosen, name) or "none"
+        labels.setdefault(now, now)
+        st.selectbox(
+            name.capitalize(), labels, list(labels).index(now), format_func=labels.__getitem__, help=help_, key=name,
+            persist_state="session",
+        )  # fmt: skip
 
 
-def search_options(filters: Filters | None = None) -> SearchOptions:
-    """What was chosen, with other filters if some are given."""
-    return SearchOptions(k=st.session_state.get(_N_PASSAGES, DEFAULT_K), filters=filters or chosen_filters())
+def asked(question: str, place: int, filters: Filters | None = None, llm: str | None = None) -> Pending:
+    """A question as this session has it answered, with other filters or by another model if they are given."""
+    options = SearchOptions(k=st.session_state.get(_N_PASSAGES, DEFAULT_K), filters=filters or chosen_filters())
+    return Pending(question.strip(), options, llm, _setting("reranker"), _setting("judge"), place)
+
+
+def _setting(name: str) -> str | None:
+    """What was chosen, if it is there: a browser may send any address."""
+    chosen = st.session_state.get(name)
+    return chosen if chosen in _CHOICES[name][0]() else None
 
 
 def chosen_filters() -> Filters | None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
-from adding import draw_uploader
 from escaping import escape
+from index_work import start_upload
 from options import options
-from service import SAMPLES_COLLECTION, errors_shown, is_sample, service
+from service import SAMPLES_COLLECTION, draw_kept_error, errors_kept, errors_shown, is_sample, service
 from tasks import State, Task
 
 from jina_rag.formatting import counted
@@ -23,6 +23,7 @@ SAMPLE_QUESTIONS = {
 }
 N_QUESTIONS = 3
 _HEADING_LENGTHS = range(3, 61)  # characters: neither a number nor a sentence
+_KINDS = "PDF, Word, PowerPoint, Excel, EPUB, HTML, Markdown, text, CSV, JSON, mail, pictures or source code"
 _N_LOOKED_AT = 200  # passages, spread over the index
 
 
@@ -79,6 +80,23 @@ def draw_nothing_yet() -> None:
         st.error(escape(tasks[0].error), icon=":material/error:")
     draw_uploader()
     draw_samples_button()
+
+
+def draw_uploader(collection: str = "default") -> None:
+    """A field for files. It is a new one after each drop, so that uploads don't stay in memory."""
+    key = f"files-{st.session_state.setdefault('n_drops', 0)}"
+    st.file_uploader(
+        f"Drop files here: {_KINDS}", accept_multiple_files=True, key=key, on_change=_add, args=(key, collection)
+    )
+    draw_kept_error()
+
+
+def _add(key: str, collection: str) -> None:
+    files = st.session_state[key]
+    st.session_state.n_drops += 1
+    with errors_kept():
+        if files:
+            start_upload(service(), service().tasks, [(file.name, file) for file in files], collection)
 
 
 def draw_samples_button() -> None:

@@ -86,15 +86,6 @@ def remove(shared: SharedIndex, running: RunningTask) -> str:
     return f"{n_removed:,} removed."
 
 
-def remove_collection(shared: SharedIndex, running: RunningTask) -> str:
-    """Remove a collection, and the documents that are in no other as `remove` does."""
-    members = shared.index.documents(running.task.collection)
-    sources = [document.source for document in members if len(document.collections) == 1]
-    n_removed = shared.index.remove_collection(running.task.collection)
-    uploads.delete(sources, shared.folder)
-    return f"{n_removed:,} removed."
-
-
 def rebuild_index(shared: SharedIndex, running: RunningTask) -> str:
     """Make the vectors again, for another embedding model if one is named."""
     if running.task.model:
@@ -172,6 +163,5 @@ WORK: dict[Kind, Callable[[SharedIndex, RunningTask], str]] = {
     Kind.REMOVE_GONE: remove_gone,
     Kind.RETRY: retry,
     Kind.REMOVE: remove,
-    Kind.REMOVE_COLLECTION: remove_collection,
     Kind.REBUILD: rebuild_index,
 }

@@ -7,14 +7,11 @@ from jina_rag.errors import GenerationError
 from jina_rag.formatting import file_size
 from jina_rag.machine import available_memory_bytes
 from jina_rag.model_files import is_on_this_machine
-from jina_rag.models import QUANTIZABLE, DownloadableModel, ModelSpec, list_models
+from jina_rag.models import QUANTIZABLE, DownloadableModel, list_models
 from jina_rag.rag.answering.chat_servers import discover
 from jina_rag.rag_models import ChatModelSpec, list_all_models, list_chat_models, list_rerankers
 
-JUDGES = {
-    "none": "No judge: only quotations are checked, and whether numbers are in the passages",
-    "llm": "The answer model reads its claims and the passages once more, which takes longer",
-}
+JUDGES = {"none": "None", "llm": "The answer model, which takes longer"}
 
 _MEMORY_PER_BYTE = 1.5
 """Of a model's file: the file itself, and what it computes with."""
@@ -47,6 +44,11 @@ def judges_here() -> dict[str, str]:
     return JUDGES | _downloaded([*list_chat_models(), *list_rerankers()])
 
 
+def rerankers_here() -> dict[str, str]:
+    """What may put passages in order, by setting, with labels."""
+    return {"none": "None", **_downloaded(list_rerankers())}
+
+
 def _downloaded(rows: Sequence[DownloadableModel]) -> dict[str, str]:
     return {row.name: f"{row.name} (downloaded)" for row in rows if is_on_this_machine(row)}
 
@@ -71,32 +73,6 @@ def on_this_machine(spec: DownloadableModel) -> list[str]:
 def models_here() -> Iterator[str]:
     """Every model that needs no download, as `NAME:QUANTISATION`."""
     return (f"{spec.name}:{name}" for spec in list_models() for name in on_this_machine(spec))
-
-
-def rows(in_use: str | None) -> list[dict[str, object]]:
-    """The catalogue, a row for each model; `in_use` is the name of the one that the index has."""
-    return [_row(spec, in_use) for spec in list_all_models()]
-
-
-def _row(spec: DownloadableModel, in_use: str | None) -> dict[str, object]:
-    n_bytes = spec.file().size_bytes
-    row: dict[str, object] = {
-        "Model": spec.name,
-        "Made": _KINDS[spec.kind],
-        "In use": spec.name == in_use,
-        "On this computer": ", ".join(on_this_machine(spec)),
-        "Licence": spec.license,
-        "Size": f"{file_size(n_bytes)} ({spec.default_quantization})" if n_bytes else "",
-        "Max tokens": spec.max_input_tokens,
-        "Quantisations": ", ".join(file.quantization for file in spec.files),
-    }
-    if isinstance(spec, ModelSpec):
-        row |= {
-            "Made for": spec.task or "general",
-            "Dimensions": spec.dimensions,
-            "Truncates to": ", ".join(map(str, spec.matryoshka_dimensions[:-1])),
-        }
-    return row
 
 
 def size_label(spec: DownloadableModel, quantization: str) -> str:

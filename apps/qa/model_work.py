@@ -1,4 +1,4 @@
-"""What each kind of task does with models: download one, measure how fast it is here, test whether it answers."""
+"""What each kind of task does with models: download one, test whether it answers."""
 
 import os
 import signal
@@ -14,11 +14,10 @@ from time import monotonic
 from tasks import RunningTask
 
 from jina_rag.backends.base import Message
-from jina_rag.bench import BenchProgress, BenchResult, measure
 from jina_rag.download import published_size
-from jina_rag.errors import GenerationError, JinaRagError, ModelNotFoundError
+from jina_rag.errors import GenerationError, ModelNotFoundError
 from jina_rag.formatting import duration, file_size
-from jina_rag.models import DownloadableModel, parse_model_name
+from jina_rag.models import DownloadableModel
 from jina_rag.rag import make_generator
 from jina_rag.rag.answering.chat_generator import ChatGenerator
 from jina_rag.rag_models import parse_any_model_name
@@ -30,22 +29,6 @@ _MESSAGES: list[Message] = [{"role": "user", "content": "Reply with one word: he
 _DOWNLOAD = (sys.executable, "-m", "jina_rag.cli", "download")
 _SECONDS_BETWEEN_CHECKS = 0.25
 _SECONDS_TO_END = 5.0
-
-
-class CancelledError(JinaRagError):
-    """Raised by a progress callback to end what calls it."""
-
-
-def measure_model(running: RunningTask) -> BenchResult:
-    """Measure a model as `jina-rag bench` does."""
-
-    def report(progress: BenchProgress) -> None:
-        if running.should_stop():
-            raise CancelledError
-        running.report(progress.stage, min(1.0, progress.done / max(1, progress.total)))
-
-    spec, quantization = parse_model_name(running.task.model or "")
-    return measure(spec.name, quantization=quantization, on_progress=report)
 
 
 def try_llm(running: RunningTask) -> str:

@@ -9,7 +9,7 @@ from escaping import escape
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.formatting import counted
-from jina_rag.rag import Answer, SearchResult
+from jina_rag.rag import Answer
 from jina_rag.rag.answering.run import Stage
 from jina_rag.rag.answering.types import Timings
 from jina_rag.rag.answering.wording import describe_claim
@@ -19,7 +19,6 @@ from jina_rag.rag.citations.source_context import SourceContext, page_image, pas
 from jina_rag.rag.documents.formats.pictures import PICTURE_KINDS
 from jina_rag.rag.documents.reading import read_file
 from jina_rag.rag.store.types import IndexedDocument
-from jina_rag.rag.text.cleaning import remove_invisible
 
 MARGIN = 700
 """How many characters before and after a passage are shown with it."""
@@ -82,32 +81,6 @@ def readable(claim: Claim) -> str:
     """What a claim says on one line, the row of a table by its cells."""
     cells = claim.text.strip("| ").split("|")
     return " · ".join(" ".join(cell.split()) for cell in cells)
-
-
-def rank_rows(answer: Answer) -> list[dict[str, object]]:
-    """Why these passages, a row for each: its rank and score on both sides of the search."""
-    return [_rank_row(number, result, answer) for number, result in enumerate(answer.passages, start=1)]
-
-
-def was_reranked(answer: Answer) -> bool:
-    """Whether a reranker put the passages in order."""
-    return any(result.retrieval_score is not None for result in answer.passages)
-
-
-def _rank_row(number: int, result: SearchResult, answer: Answer) -> dict[str, object]:
-    dense, lexical, before_reranking = result.dense, result.lexical, result.retrieval_score
-    scores = {"Fused score": result.score} if before_reranking is None else {"Reranked": result.score}
-    return {
-        "Passage": number,
-        "Where": remove_invisible(result.chunk.place),
-        **scores,
-        **({} if before_reranking is None else {"Fused score": before_reranking}),
-        "Rank by meaning": dense and dense.rank,
-        "Similarity": result.similarity,
-        "Rank by words": lexical and lexical.rank,
-        "BM25": lexical and lexical.score,
-        "Found for": "the question before" if result.chunk.id in answer.kept else "this question",
-    }
 
 
 def has_page_picture(chunk: Chunk) -> bool:

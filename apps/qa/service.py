@@ -11,13 +11,12 @@ from chat_runs import ChatRuns
 from chats import Chats
 from escaping import escape
 from index_work import WORK as INDEX_WORK
-from model_work import download, measure_model, try_llm
+from model_work import download, try_llm
 from options import Options, options
 from shared_index import SharedIndex
 from tasks import Kind, RunningTask, Task, Tasks
 from watching import Watching
 
-from jina_rag.bench import BenchResult
 from jina_rag.errors import JinaRagError
 from jina_rag.rag import RagPipeline, Retriever, make_generator, make_reranker
 from jina_rag.rag.answering.judging import make_judge
@@ -36,71 +35,53 @@ class Service(SharedIndex):
         super().__init__(chosen.index, chosen.model, chosen.backend)
         self.chosen = chosen
         self._api_key: str | None = None
-        self._parts: dict[str, tuple[tuple[object, ...], Any]] = {}
+        self._parts: dict[tuple[Callable[..., Any], bool], tuple[tuple[object, ...], Any]] = {}
         self.tasks = Tasks(self.folder, self._work)
         self.chats = Chats(self.folder)
         self.runs = ChatRuns(self.chats, self.tasks, self.pipeline)
         self.watching = Watching(self, self.tasks)
-        self.measurement: BenchResult | None = None
 
     @property
     def llm(self) -> str:
         """The answer model, as for `make_generator`."""
         return self.chosen.llm or "auto"
 
-    def use(
-        self,
-        *,
-        llm: str | None = None,
-        api_key: str | None = None,
-        reranker: str | None = None,
-        judge: str | None = None,
-    ) -> None:
-        """Let another answer model, reranker or judge be used, for everybody who has the app open.
+    def use(self, llm: str, api_key: str | None = None) -> None:
+        """Let another answer model be used, for everybody who has the app open.
 
         Args:
-            llm: As for `make_generator`; None, as for the others, changes nothing.
-            api_key: Of the answer model's server; it is kept in memory alone.
-            reranker: As for `make_reranker`, or "none".
-            judge: As for `make_judge`.
-
-        Raises:
-            GenerationError, BackendError: one of them names nothing; what was in use stays.
+            llm: As for `make_generator`.
+            api_key: Of its server; it is kept in memory alone.
         """
         with self._lock:
-            now = self.chosen
-            chosen = replace(now, llm=llm or now.llm, reranker=reranker or now.reranker, judge=judge or now.judge)
-            api_key = api_key if llm else self._api_key
-            if self.store or self._index is not None:
-                self._pipeline(chosen, api_key)
-            self.chosen, self._api_key = chosen, api_key
+            self.chosen, self._api_key = replace(self.chosen, llm=llm), api_key
 
-    def pipeline(self, llm: str | None = None) -> RagPipeline:
-        """What answers questions: the answer model in use, or another for one question.
+    def pipeline(self, llm: str | None = None, reranker: str | None = None, judge: str | None = None) -> RagPipeline:
+        """What answers a question: what the app has chosen, or another answer model, reranker or judge for this one.
 
         Raises:
             GenerationError: the language model or the judge names nothing.
             BackendError: the reranker names nothing.
             Otherwise as `index` does.
         """
+        own = self.chosen
         with self._lock:
-            if llm in (None, self.llm):
-                return self._pipeline(self.chosen, self._api_key)
-            return self._pipeline(replace(self.chosen, llm=llm), None, "other ")
+            is_own = llm in (None, self.llm)
+            generator = self._part(make_generator, is_own, llm or self.llm, self._api_key if is_own else None)
+            checks = self._part(make_judge, is_own and judge in (None, own.judge), judge or own.judge, generator)
+            setting, orders = reranker or own.reranker, None
+            if setting not in (None, "none"):
+                orders = self._part(make_reranker, setting == own.reranker, setting)
+            return RagPipeline(Retriever(self.searched, orders), generator, judge=checks)
 
-    def _pipeline(self, chosen: Options, api_key: str | None, which: str = "") -> RagPipeline:
-        reranker = None
-        if chosen.reranker not in (None, "none"):
-            reranker = self._part("reranker", make_reranker, chosen.reranker)
-        generator = self._part(f"{which}llm", make_generator, chosen.llm, api_key)
-        judge = self._part(f"{which}judge", make_judge, chosen.judge, generator)
-        return RagPipeline(Retriever(self.searched, reranker), generator, judge=judge)
+    def _part(self, make: Callable[..., Any], is_own: bool, *arguments: object) -> Any:  # noqa: ANN401 - of several types
+        """What these arguments made the last time, else what they make now; what is replaced ends with its last use.
 
-    def _part(self, name: str, make: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 - of several types
-        """What these arguments made the last time, else what they make now; what is replaced ends with its last use."""
-        if name not in self._parts or self._parts[name][0] != arguments:
-            self._parts[name] = arguments, make(*arguments)
-        return self._parts[name][1]
+        One is kept of what the app has chosen and one of all else, so that no reader fills the memory with models.
+        """
+        if (made := self._parts.get((make, is_own))) is None or made[0] != arguments:
+            made = self._parts[make, is_own] = arguments, make(*arguments)
+        return made[1]
 
     def add_samples(self) -> Task:
         """Add the sample documents. Raises as `Tasks.start`."""
@@ -108,14 +89,10 @@ class Service(SharedIndex):
 
     def _work(self, running: RunningTask) -> str:
         task = running.task
-        if task.kind is Kind.MEASURE:
-            self.measurement = None
-            self.measurement = measure_model(running)
-            return "Done."
         if task.kind is Kind.TEST:
             message = try_llm(running)
             if task.model and not running.should_stop():
-                self.use(llm=task.model, api_key=task.api_key)
+                self.use(task.model, task.api_key)
             return message
         return download(running) if task.kind is Kind.DOWNLOAD else INDEX_WORK[task.kind](self, running)
 

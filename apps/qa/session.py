@@ -19,10 +19,7 @@ def this_chat() -> Chat:
 
 
 def show_chat(chat: Chat) -> None:
-    """Show another conversation, with nothing of what was clicked in the one before."""
-    for key in list(st.session_state):
-        if str(key).startswith("feedback-"):
-            del st.session_state[key]
+    """Show another conversation."""
     st.session_state.chat = chat
     show_chat_in_address()
 

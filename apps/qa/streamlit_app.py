@@ -1,4 +1,4 @@
-"""The app: questions to your documents, the library, a map of it, and the models. What it knows comes from `jina_rag`.
+"""The app: questions to your documents, the library, and the models. What it knows comes from `jina_rag`.
 
 `launcher.py` imports this file for `app`, the web server, which runs it as a script for each reader.
 """
@@ -34,39 +34,10 @@ def main() -> None:
 
 def pages() -> list[st.Page]:
     """The table of contents; a vector store is searched alone, and has no library here."""
-    every = every_page()
-    return [every[0], every[-1]] if searches_store() else every
-
-
-def every_page() -> list[st.Page]:
-    """All pages."""
-    return [
-        st.Page(
-            "app_pages/ask.py",
-            title="Ask",
-            icon=":material/forum:",
-            help="Ask a question, read the answer, open its sources.",
-            default=True,
-        ),
-        st.Page(
-            "app_pages/library.py",
-            title="Library",
-            icon=":material/folder_open:",
-            help="Add, update and remove documents, and see what could not be read.",
-        ),
-        st.Page(
-            "app_pages/explore.py",
-            title="Explore",
-            icon=":material/scatter_plot:",
-            help="See your documents as a map, and what shorter vectors cost.",
-        ),
-        st.Page(
-            "app_pages/models.py",
-            title="Models",
-            icon=":material/memory:",
-            help="Which models are in use, which others there are, and how fast they are here.",
-        ),
-    ]
+    ask = st.Page("app_pages/ask.py", title="Ask", icon=":material/forum:", default=True)
+    library = st.Page("app_pages/library.py", title="Library", icon=":material/folder_open:")
+    models = st.Page("app_pages/models.py", title="Models", icon=":material/memory:")
+    return [ask, models] if searches_store() else [ask, library, models]
 
 
 def draw_navigation_of_phones() -> None:

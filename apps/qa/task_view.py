@@ -104,9 +104,7 @@ def title(task: Task) -> str:
         Kind.REMOVE_GONE: "Remove documents whose files are gone",
         Kind.RETRY: "Retry failed documents",
         Kind.REMOVE: f"Remove {documents}",
-        Kind.REMOVE_COLLECTION: f"Remove the collection {task.collection}",
         Kind.REBUILD: f"Switch to {task.model}" if task.model else "Rebuild the index",
         Kind.DOWNLOAD: f"Download {task.model}",
-        Kind.MEASURE: f"Measure {task.model}",
         Kind.TEST: f"Test {(task.model or '').rpartition('#')[2]}",
     }[task.kind]

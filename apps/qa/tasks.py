@@ -42,14 +42,12 @@ class Kind(StrEnum):
     REMOVE_GONE = "remove_gone"
     RETRY = "retry"
     REMOVE = "remove"
-    REMOVE_COLLECTION = "remove_collection"
     REBUILD = "rebuild"
     DOWNLOAD = "download"
-    MEASURE = "measure"
     TEST = "test"
 
 
-_ON_MODELS = (Kind.DOWNLOAD, Kind.MEASURE, Kind.TEST)
+_ON_MODELS = (Kind.DOWNLOAD, Kind.TEST)
 
 
 class State(StrEnum):

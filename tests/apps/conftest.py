@@ -88,7 +88,7 @@ def open_app(app_modules: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
 
 
 def go(app: AppTest, page: str) -> AppTest:
-    """Another page of the app: "library", "explore" or "models"."""
+    """Another page of the app: "library" or "models"."""
     app.switch_page(f"app_pages/{page}.py")
     return checked(app.run())
 

@@ -28,7 +28,7 @@ def saved(chats: ModuleType, folder: Path, question: str = "When is noon?", read
     chat = chats.Chat(reader)
     chat.answers = (Answer(question, "At 12. [1]", (SearchResult(chunk, 1.0, 0.5),)),)
     options = SearchOptions(filters=Filters(sources=["/papers/noon.md"]))
-    pending = chats.Pending("And midnight?", options, llm="http://elsewhere.invalid/v1", place=1)
+    pending = chats.Pending("And midnight?", options, *["http://elsewhere.invalid/v1"] * 3, place=1)
     chat.heading = chats.Heading(question, pending=pending)
     chats.Chats(folder).save(chat)
     return chat
@@ -45,7 +45,8 @@ def test_what_was_saved_is_read_by_the_next_server(chats: ModuleType, tmp_path: 
     assert again.answers == chat.answers
     assert (again.heading.title, again.pending.question) == ("When is noon?", "And midnight?")
     assert again.pending.options == chat.pending.options
-    assert again.pending.llm is None  # whoever writes the file does not choose where the documents are sent
+    # Whoever writes the file does not choose where the documents are sent.
+    assert (again.pending.llm, again.pending.reranker, again.pending.judge) == (None, None, None)
 
 
 def test_nobody_sees_the_conversations_of_another_reader(chats: ModuleType, tmp_path: Path) -> None:

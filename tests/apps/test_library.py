@@ -277,15 +277,6 @@ def test_removing_asks_first(page: AppTest) -> None:
     assert list(table(settled(page))["Name"]) == ["ferry-timetable.html", "safety-rules.md"]
 
 
-def test_removing_a_collection_asks_first(page: AppTest) -> None:
-    assert "**default**, 3 documents" in said(page)
-    press(page, "remove-collection-0")
-    press(page, "confirm")
-    settled(page)
-    assert "3 removed." in said(page)
-    assert "No documents." in said(page)
-
-
 def test_update_brings_in_what_has_changed(page: AppTest) -> None:
     press(page, "sync")
     assert "3 unchanged." in said(settled(page))

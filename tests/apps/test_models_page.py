@@ -1,4 +1,4 @@
-"""The Models page in every state: what is in use, downloads, a hub that is down, what writes answers, a measurement."""
+"""The Models page in every state: what is in use, downloads, a hub that is down, what writes answers."""
 
 import os
 import re
@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from jina_rag.bench import BenchResult, LengthResult, Spread
 from jina_rag.model_files import is_on_this_machine
-from jina_rag.models import get_model_spec, list_models
+from jina_rag.models import get_model_spec
 from jina_rag.rag.answering.chat_servers import ChatServer
-from jina_rag.rag_models import list_chat_models, list_rerankers
+from jina_rag.rag_models import list_chat_models
 from tests.apps.conftest import OpenApp, checked, go
 from tests.browser.ollama import MODELS, Ollama, ollama
 from tests.hub import Hub, serve_hub
@@ -120,21 +119,6 @@ def test_page_says_what_is_in_use_and_why(page: AppTest) -> None:
     assert "**all-MiniLM-L6-v2**" in told(page)
     assert "can't be compared" in told(page)
     assert "No language model is connected" in told(page)
-    assert "CC BY-NC 4.0: free for non-commercial use only" in told(page)
-
-
-def test_catalogue_has_every_model_with_its_licence(page: AppTest) -> None:
-    table = page.dataframe[0].value.set_index("Model")
-    assert list(table.index) == [spec.name for spec in (*list_models(), *list_chat_models(), *list_rerankers())]
-    assert table.loc[MODEL, "Licence"] == "CC-BY-NC-4.0"
-    assert table.loc[MODEL, "Dimensions"] == 768
-    assert table.loc[MODEL, "On this computer"] == ""
-    assert table.loc["all-MiniLM-L6-v2", "On this computer"].startswith("F32")
-    assert table.loc["all-MiniLM-L6-v2", "In use"]
-    assert table["In use"].sum() == 1
-    assert table.loc["jina-embeddings-v5-text-small-retrieval", "Size"] == "396.7 MB (Q4_K_M)"
-    assert table.loc["Qwen3.5-2B", "Size"] == "1.3 GB (Q4_K_M)"
-    assert table.loc["jina-reranker-v2-base-multilingual", "Licence"] == "CC-BY-NC-4.0"
 
 
 def test_a_model_of_a_free_licence_needs_no_consent(page: AppTest) -> None:
@@ -222,6 +206,15 @@ def test_without_an_index_the_page_says_what_the_first_documents_get(open_app: O
     assert "all-MiniLM-L6-v2" in told(app)
 
 
+def test_only_the_owner_changes_what_all_readers_share(
+    open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("access.only_this_machine", lambda: False)
+    page = go(open_app(folder), "models")
+    assert "**all-MiniLM-L6-v2**" in told(page)
+    assert not [*page.button, *page.selectbox, *page.text_input, *page.radio]
+
+
 def test_licence_must_be_agreed_to_before_a_download(page: AppTest, hub: Hub) -> None:
     assert page.button(key="download").disabled
     assert not hub.requests
@@ -231,8 +224,6 @@ def test_download_brings_the_model_here(page: AppTest, hub: Hub) -> None:
     download(page)
     until(page, lambda: "Downloaded." in told(page))
     assert is_on_this_machine(get_model_spec(MODEL))
-    table = page.dataframe[0].value.set_index("Model")
-    assert table.loc[MODEL, "On this computer"] == "Q4_K_M"
     assert f"{MODEL}:Q4_K_M" in page.selectbox(key="change-model").options
     assert hub.methods.count("GET") == 1
 
@@ -303,51 +294,3 @@ def test_another_model_is_taken_only_after_a_yes(page: AppTest, monkeypatch: pyt
     checked(page.checkbox(key="change-sure").check().run())
     checked(page.button(key="change").click().run())
     assert started == [(Kind.REBUILD, f"{MODEL}:Q4_K_M")]
-
-
-def result() -> BenchResult:
-    speed = Spread(1234.0, 1200.0, 1300.0)
-    lengths = tuple(
-        LengthResult(name=name, tokens=tokens, tokens_per_s=speed, texts_per_s=speed.median / tokens)
-        for name, tokens in (("short", 16.0), ("passage", 128.0), ("long", 512.0))
-    )
-    return BenchResult(
-        model="all-MiniLM-L6-v2", quantization="F32", dimensions=384, path="/x.gguf", file_bytes=1, cores=2, rounds=5,
-        load_s=0.3, tokens_per_s=speed, texts_per_s=speed, by_length=lengths, query_median_s=0.004, query_p95_s=0.005,
-        peak_bytes=200_000_000, warnings=("The machine was busy. Measure again.",),
-    )  # fmt: skip
-
-
-def test_measurement_shows_its_progress_then_its_figures(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    import model_work
-
-    from jina_rag.bench import BenchProgress
-
-    go_on = Event()
-
-    def measure(model: str, *, quantization: str, on_progress: Callable[[BenchProgress], None]) -> BenchResult:
-        assert (model, quantization) == ("all-MiniLM-L6-v2", "F32")
-        on_progress(BenchProgress("Warming up", 1, 4))
-        go_on.wait(30)
-        on_progress(BenchProgress("Measuring", 4, 4))
-        return result()
-
-    monkeypatch.setattr(model_work, "measure", measure)
-    checked(page.button(key="bench").click().run())
-    until(page, lambda: bool(page.get("progress")) and page.get("progress")[0].proto.value == 25)
-    assert "Warming up" in page.get("progress")[0].proto.text
-    go_on.set()
-    until(page, lambda: bool(page.metric))
-    assert {metric.label: metric.value for metric in page.metric} == {
-        "Tokens a second": "1,234", "One question": "4 ms", "Memory": "200.0 MB", "Loading": "0.3 s",
-    }  # fmt: skip
-    assert "The machine was busy" in told(page)
-    assert "10,000 documents" in told(page)
-
-
-def test_measurement_can_be_cancelled(page: AppTest) -> None:
-    checked(page.button(key="bench").click().run())
-    until(page, lambda: bool(page.get("progress")))
-    checked(cancel_buttons(page)[0].click().run())
-    until(page, lambda: "Cancelled." in told(page))
-    assert not page.metric

@@ -382,7 +382,7 @@ def test_ten_readers_lose_nothing_when_the_server_is_killed_amid_their_answers(
             readers = [opened.enter_context(reader) for reader in again]
             for reader, said in zip(readers, ten.map(Reader.wait, readers), strict=True):
                 assert [said.count(f'"{asked}"') for asked in ("And E6?", "And E5?", "And E4?")] == [1, 1, 1]
-                assert len(reader.keys("why-")) == 4
+                assert len(reader.keys("edit-")) == 4
                 assert said.count("word39") == 3 * 4  # as drawn, among the claims, and to be copied
                 assert reader.keys("chat-") == [f"chat-{reader.chat}"]
     record_property("megabytes", megabytes)

@@ -23,6 +23,7 @@ from tests.browser.watched import (
     one_line,
     open_passage,
     question_field,
+    send,
     settled,
     shown,
 )
@@ -55,6 +56,10 @@ def test_a_passage_opens_on_the_page_of_its_pdf_with_its_best_sentence_marked(
     expect(dialog.get_by_text("lamp-manual.pdf, page 4, Fault codes")).to_be_visible()
     picture = dialog.get_by_role("img", name="Page 4 of the document, with the passage marked.")
     expect(picture).to_be_visible()
+    panel, field = dialog.bounding_box(), question_field(page).bounding_box()
+    assert panel
+    assert field
+    assert field["x"] + field["width"] <= panel["x"]  # beside the conversation
     dialog.get_by_text("The passage as text").click()
     text = one_line(shown(dialog.get_by_test_id("stText")))
     assert "Code E7: The battery voltage is below 23.5 volts." in text
@@ -75,6 +80,8 @@ def test_a_passage_opens_on_the_page_of_its_pdf_with_its_best_sentence_marked(
         assert abs(beside_it - passage) < 10
         assert passage > outside + 30
         assert outside < 10
+    dialog.get_by_role("button", name="Previous page").click()
+    expect(dialog.get_by_role("img", name="Page 3 of the document.")).to_be_visible()
 
 
 def test_a_page_can_be_read_on_a_phone(visitor: Visitor, app: RunningApp) -> None:
@@ -121,6 +128,38 @@ def test_a_conversation_outlives_a_reload_and_is_its_browsers_alone(visitor: Vis
     second = settled(_tab_beside(page, app))
     second.get_by_role("button", name=E7).first.click()  # in the list of conversations
     assert shown(answered(second)) == said
+
+
+def test_a_conversation_is_renamed_edited_deleted_brought_back_and_found(visitor: Visitor, start: Any) -> None:
+    page = settled(visitor.opens(start()))
+    for question in (E7, LANTERN_ROOM, "What is forbidden?", "Who keeps the keys?", "When does the ferry leave?"):
+        if question != E7:
+            page.get_by_role("button", name="New conversation").click()
+            expect(settled(page).get_by_role("group", name="Chat message from user")).to_have_count(0)
+        ask(page, question)
+        answered(page)
+        settled(page)
+    page.get_by_role("button", name="Edit question").click()
+    page.get_by_role("dialog").get_by_role("textbox", name="Question").fill(E7)
+    page.get_by_role("dialog").get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_role("group", name="Chat message from user")).to_contain_text([E7])
+    assert "23.5 volts" in shown(answered(page))
+    settled(page)
+
+    page.get_by_role("button", name="Conversation", exact=True).click()
+    page.get_by_role("textbox", name="Title").fill("The battery")
+    page.get_by_role("textbox", name="Title").press("Enter")
+    renamed = page.get_by_role("button", name="The battery")
+    expect(renamed).to_be_visible()
+    page.get_by_role("button", name="Delete").click()
+    expect(renamed).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(renamed).to_be_visible()
+    assert "23.5 volts" in shown(answered(page))
+    page.get_by_role("textbox", name="Search conversations").fill("lantern room")
+    page.get_by_role("textbox", name="Search conversations").press("Enter")
+    expect(renamed).to_have_count(0)
+    expect(page.get_by_role("button", name=LANTERN_ROOM)).to_be_visible()
 
 
 def test_an_answer_goes_on_through_a_reload_and_is_there_on_return(visitor: Visitor, start: Any) -> None:
@@ -194,6 +233,12 @@ def test_without_a_language_model_passages_are_shown_and_the_way_to_get_one(visi
     assert page.get_by_role("alert").count() == 0
     answer(page).get_by_role("link", name="Connect a model").click()
     expect(page.get_by_role("heading", name="Answer model")).to_be_visible()
+
+
+def test_a_question_that_is_too_long_is_said_so(visitor: Visitor, app: RunningApp) -> None:
+    page = settled(visitor.opens(app))
+    send(page, "lamp " * 3000)
+    expect(page.get_by_role("alert")).to_contain_text("The question is too long: 3,000 words, 14,999 characters.")
 
 
 def test_a_conversation_is_downloaded(visitor: Visitor, app: RunningApp, tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ def test_first_start_to_first_cited_answer(
     began = monotonic()
     with running_app(tmp_path / "index", tmp_path) as app:
         page: Page = visitor.opens(app)
+        expect(page.get_by_role("heading", name="Try it with sample documents")).to_be_visible()
+        expect(page.get_by_text("22 files about a fictional lighthouse.")).to_be_visible()
+        expect(page.get_by_text("No language model is connected")).to_be_visible()
+        for name in ("Add documents", "Connect a model"):
+            expect(page.get_by_role("button", name=name)).to_be_visible()
         page.get_by_role("button", name=EXAMPLE).click()
         answered(page)
         taken = monotonic() - began

@@ -65,11 +65,6 @@ def test_document_name_question_and_answer_are_only_text(visitor: Visitor, start
         for letters in LETTERS:
             assert letters in one_line(shown(dialog))
         _check(page)
-        page.keyboard.press("Escape")
-        page.get_by_role("button", name="Why these passages").click()
-        expect(page.get_by_role("dialog", name="Why these passages")).to_be_visible()
-        settled(page)
-        _check(page)
         for name in PAGES[1:]:
             _check(settled(visitor.opens(app, name)))
 

@@ -58,9 +58,6 @@ def _walk(page: Page) -> Iterator[str]:
     page.get_by_role("dialog").get_by_text("Large", exact=True).click()
     yield "passage-pdf-large"
     _close_dialog(page)
-    page.get_by_role("button", name="Why these passages").click()
-    yield "why"
-    _close_dialog(page)
     ask(page, "What is the boiling point of nitrogen?")
     answered(page)
     yield "ask-no-answer"
@@ -71,11 +68,6 @@ def _walk(page: Page) -> Iterator[str]:
     _close_dialog(page)
     go(page, "Library")
     yield "library"
-    go(page, "Explore")
-    yield "explore-map"
-    for name in ("Shorter vectors", "Compare texts"):
-        page.get_by_role("radiogroup").get_by_role("radio", name=name).click()
-        yield f"explore-{name.split()[0].lower()}"
     go(page, "Models")
     yield "models"
 

@@ -50,7 +50,7 @@ def _has_had_its_turn(page: Page) -> bool:
     """Whether its answer has come or, since a whole one takes this model long, has begun and was then stopped."""
     page.wait_for_timeout(200)
     assert page.get_by_test_id("stAlertContentError").count() == 0, shown(page)
-    if answer(page).get_by_role("radio", name="Thumbs up").is_visible():
+    if answer(page).get_by_role("button", name="Copy").is_visible():
         return True
     text, stop = answer(page).get_by_role("paragraph").nth(1), page.get_by_role("button", name="Stop")
     if not (text.is_visible() and re.search(r"\w+ \w+", shown(text)) and stop.is_visible()):

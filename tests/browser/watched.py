@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 from tests.browser.running_app import RunningApp
 
 MILLISECONDS = 300_000  # of patience: machines that run tests are busy
-PAGES = ("", "library", "explore", "models")
+PAGES = ("", "library", "models")
 
 expect.set_options(timeout=MILLISECONDS)
 
@@ -104,8 +104,8 @@ def answer(page: Page) -> Locator:
 
 
 def answered(page: Page) -> Locator:
-    """The last answer, when it is whole: only then it can be rated."""
-    expect(answer(page).get_by_role("radio", name="Thumbs up")).to_be_visible()
+    """The last answer, when it is whole: only then it can be copied."""
+    expect(answer(page).get_by_role("button", name="Copy")).to_be_visible()
     return answer(page)
 
 

@@ -10,7 +10,7 @@ from chat_runs import STOPPED
 from chats import Chat, Pending, Run
 from connect import models_found
 from escaping import escape
-from filters import chosen_filters, draw_filters, draw_settings, filter_by_documents, filters_in_words, search_options
+from filters import asked, chosen_filters, draw_filters, draw_settings, filter_by_documents, filters_in_words
 from first_start import draw_beginning, is_ready
 from index_work import start_upload
 from passages import seconds, stage_label
@@ -53,7 +53,7 @@ def draw_header(chat: Chat) -> None:
         if not service().store:
             with st.popover("Filter sources", icon=":material/filter_alt:", type="tertiary"):
                 draw_filters(service().index)
-        with st.popover("Search settings", icon=":material/tune:", type="tertiary"):
+        with st.popover("Settings", icon=":material/tune:", type="tertiary"):
             draw_settings()
     for limit in service().limits:
         st.caption(f":material/info: {escape(limit)}")
@@ -92,7 +92,7 @@ def draw_repeating(chat: Chat, number: int, *, disabled: bool) -> None:
         if st.button("Edit question", icon=":material/edit:", type="tertiary", key=f"edit-{number}", disabled=disabled):
             edit(chat, number, question)
         if number == len(chat.answers) - 1 and not chat.pending:
-            draw_again(chat, Pending(question, search_options(), place=number))
+            draw_again(chat, asked(question, number))
 
 
 def draw_run(chat: Chat, run: Run) -> None:
@@ -155,7 +155,7 @@ def ask_edited(chat: Chat, number: int) -> None:
     """Ask what was edited."""
     question, llm = st.session_state[f"edited-{number}"], st.session_state[f"answered-by-{number}"]
     llm = llm if llm in answer_models() else ""  # a browser may send any address
-    start(chat, Pending(question.strip(), search_options(), llm or None, number))
+    start(chat, asked(question, number, llm=llm or None))
 
 
 def answer_models() -> dict[str, str]:
@@ -167,25 +167,23 @@ def submit() -> None:
     """Ask what was typed; files that were dropped are added first, and are what the question is about."""
     given: Any = st.session_state.question
     text, files = (given, ()) if isinstance(given, str) else (given.text, given.files)
-    chat, question, filters, task_id = this_chat(), text.strip(), None, None
+    chat, filters, task_id = this_chat(), None, None
     with errors_kept():
         if files:
             task = start_upload(service(), service().tasks, [(file.name, file) for file in files])
             task_id = task.id
             filters = Filters(sources=[stored_path(service().folder, name) for name in task.paths])
-        if question:
-            start(chat, Pending(question, search_options(filters), place=len(chat.answers)), task_id)
+        if text.strip():
+            start(chat, asked(text, len(chat.answers), filters), task_id)
 
 
 def ask(question: str) -> None:
     """Ask a question that was offered."""
-    chat = this_chat()
-    start(chat, Pending(question, search_options(), place=len(chat.answers)))
+    start(this_chat(), asked(question, len(this_chat().answers)))
 
 
 def start(chat: Chat, pending: Pending, waits_for: str | None = None) -> None:
     """Begin to answer; the page says so if that can't be."""
-    st.session_state.pop(f"feedback-{pending.place}", None)
     with errors_kept():
         service().runs.start(chat, pending, waits_for)
     show_chat_in_address()

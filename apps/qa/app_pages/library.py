@@ -5,10 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 from access import only_this_machine
-from adding import draw_uploader
 from escaping import escape
 from filters import filter_by_documents
-from first_start import draw_samples_button
+from first_start import draw_samples_button, draw_uploader
 from library_rows import Entry, entries, reason
 from passage_view import draw_original
 from rendering import text_html
@@ -41,7 +40,6 @@ def main() -> None:
         draw_tasks(service().tasks.all)
     if index and status:
         draw_documents(index, status)
-        draw_collections(status)
     if index or st.session_state.get("cannot_open"):
         draw_care()
 
@@ -235,29 +233,6 @@ def confirm_removing(chosen: list[Entry]) -> None:
         "Remove",
         lambda: service().tasks.start(Kind.REMOVE, [entry.source for entry in chosen]),
         [str(entry.row()["Name"]) for entry in chosen],
-    )
-
-
-def draw_collections(status: IndexStatus) -> None:
-    """The collections with the number of their documents, and the way to remove one."""
-    if not status.collections:
-        return
-    with st.expander(f"Collections ({len(status.collections)})", icon=":material/folder_copy:"):
-        for number, (name, n_documents) in enumerate(sorted(status.collections.items())):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**{escape(name)}**, {counted(n_documents, 'document')}")
-                if st.button("Remove…", icon=":material/delete:", type="tertiary", key=f"remove-collection-{number}"):
-                    confirm_removing_collection(name, n_documents)
-
-
-def confirm_removing_collection(name: str, n_documents: int) -> None:
-    """Ask before a collection is removed."""
-    confirm(
-        "Remove the collection?",
-        f"**{escape(name)}** with {counted(n_documents, 'document')}. Uploaded files are deleted; all other files stay "
-        "where they are.",
-        "Remove",
-        lambda: service().tasks.start(Kind.REMOVE_COLLECTION, collection=name),
     )
 
 
