@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, cast
 
-from jina_rag.backends.remote.address import BACKEND_VARIABLE
+from jina_rag.backends.remote.address import BACKEND_VARIABLE, engine_of
 from jina_rag.config import EmbedderConfig
 from jina_rag.embedder import Embedder
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError, MissingDependencyError, text_positions_from
@@ -84,7 +84,7 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long instead of refusing them.
             backend: Another engine. It is not stored: a collection opened by name takes the one that the environment
-                variable JINA_RAG_BACKEND names, or llama.cpp in this process.
+                variable JINA_RAG_BACKEND names, or the one in this process that its vectors were made with.
             path: The model's GGUF file on this machine. It is not stored: a collection opened by name takes the file
                 that the model's name leads to, see `jina_rag.register_model`.
             cache_dir: Where the hub keeps its files; None for its usual place. It is not stored.
@@ -101,7 +101,7 @@ class JinaRagEmbeddingFunction(EmbeddingFunction[Documents]):
             quantization=quantization,
             dimensions=dimensions,
             truncate=truncate,
-            backend=backend,
+            backend=engine_of(fingerprint.weights, backend) if fingerprint and embedder is None else backend,
             path=path,
             cache_dir=cache_dir,
             keep_alive=keep_alive,

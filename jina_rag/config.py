@@ -62,9 +62,9 @@ class EmbedderConfig:
         """
         if self.backend is None:
             return True
-        from jina_rag.backends.remote.address import parse_backend
+        from jina_rag.backends.remote.address import FILE_ENGINES, parse_backend
 
-        return parse_backend(self.backend).kind == "onnx"
+        return parse_backend(self.backend).kind in FILE_ENGINES
 
     def check(self) -> None:
         """Refuse settings that don't fit each other or any model, without loading or downloading anything.
@@ -120,6 +120,21 @@ class EmbedderConfig:
             path=path,
             cache_dir=cache_dir,
         )
+
+    def with_threads(self, n_threads: int) -> "EmbedderConfig":
+        """The same with so many threads, where a file runs in this process and they are left open.
+
+        Raises:
+            UnknownBackendError: the backend's setting names no engine.
+        """
+        from jina_rag.backends.remote.address import parse_backend
+
+        if self.backend is None:
+            options = self.options
+            return self if options.n_threads else replace(self, options=replace(options, n_threads=n_threads))
+        if not self.runs_file or parse_backend(self.backend).threads:
+            return self
+        return replace(self, backend=f"{self.backend}{'&' if '?' in self.backend else '?'}threads={n_threads}")
 
 
 def refuse_unknown_settings(given: Iterable[str], known: Collection[str]) -> None:

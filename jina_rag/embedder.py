@@ -115,7 +115,7 @@ class Embedder(Closeable):
     ) -> Self:
         """A model by its name; its file is downloaded from the hub if it is not on this machine yet.
 
-        With a `backend` other than "onnx" nothing is downloaded: a server or torch in this process has the model.
+        With a server's address or torch as the `backend` nothing is downloaded: they have the model.
 
         Args:
             model: A name or alias from `list_models()`, `name:QUANTIZATION`, or "auto": the default model where its
@@ -125,8 +125,9 @@ class Embedder(Closeable):
             truncate: Cut texts that are too long instead of refusing them.
             options: How llama.cpp is to run.
             cache_dir: Where the hub keeps its files; None for its usual place.
-            backend: Another engine, such as "http://host:8080", "jina", "sentence-transformers" or "onnx": see
-                `jina_rag.backends.remote.address`. None is llama.cpp in this process.
+            backend: Another engine, such as "http://host:8080", "jina", "sentence-transformers" or "onnx", or "auto"
+                for the faster of llama.cpp and ONNX Runtime: see `jina_rag.backends.remote.address`. None is llama.cpp
+                in this process.
             keep_alive: Seconds without use after which the model's memory is given back; None keeps it.
 
         Raises:
@@ -172,7 +173,8 @@ class Embedder(Closeable):
             dimensions: Cut vectors to this width; None keeps the full one.
             truncate: Cut texts that are too long instead of refusing them.
             options: How llama.cpp is to run.
-            backend: "onnx", with its settings, to run the file with ONNX Runtime; None is llama.cpp.
+            backend: "onnx", with its settings, to run the file with ONNX Runtime; "auto" for the faster one; None is
+                llama.cpp.
             keep_alive: Seconds without use after which the model's memory is given back; None keeps it.
 
         Raises:
@@ -393,7 +395,8 @@ class Embedder(Closeable):
         if cosine < least:
             raise FingerprintMismatchError(
                 f"The vectors of {self!r} and {other!r} don't agree: the cosine of one text is {cosine:.4f}, and "
-                f"{least} is needed. Load the same file in both, with the pooling of the model's card."
+                f"{least} is needed. Load the same file in both, with the pooling of the model's card; or keep to the "
+                "engine that the vectors were made with."
             )
         return type(self)(
             self._backend,

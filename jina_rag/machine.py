@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -25,6 +26,15 @@ def available_cores() -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([cores, *(math.ceil(limit) for limit in _core_limits())])
+
+
+def processor() -> str:
+    """The processor's name and its widest vector instructions, as far as the system says."""
+    lines = dict(line.split(":", 1) for line in _read(Path("/proc/cpuinfo")).splitlines() if ":" in line)
+    found = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = found.get("flags", "").split()
+    vectors = next((name for name in ("avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in flags), "")
+    return ", ".join(filter(None, (found.get("model name") or platform.processor() or platform.machine(), vectors)))
 
 
 def is_loopback(host: str) -> bool:

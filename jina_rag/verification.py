@@ -14,8 +14,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from jina_rag.agreement import AGREEMENT, vectors_agree
+from jina_rag.backends.remote.address import engine_of
 from jina_rag.embedder import Embedder
-from jina_rag.errors import JinaRagError
+from jina_rag.errors import JinaRagError, MissingDependencyError, UnknownBackendError
 from jina_rag.gguf_file import GgufHeader, read_gguf_header
 from jina_rag.locations import file_sha256
 from jina_rag.models import BUNDLED_MODEL, ModelSpec, Pooling, Prompts
@@ -154,15 +155,20 @@ class Verification:
         return outcomes.get("similarities", "unknown")
 
 
-def verify(path: Path, spec: ModelSpec, *, reference: ModelReference | None = None) -> Verification:
+def verify(
+    path: Path, spec: ModelSpec, *, reference: ModelReference | None = None, backend: str | None = None
+) -> Verification:
     """Check a file against the row of its model, and this machine's build against what is published.
 
     Args:
         path: The GGUF file.
         spec: The row.
         reference: What is known of the model; None takes it from `REFERENCES`, if it is there.
+        backend: The engine, as for `Embedder.from_file`.
 
     Raises:
+        UnknownBackendError: `backend` names no engine that runs files.
+        MissingDependencyError: what it needs is not installed.
         ModelNotFoundError, ModelLoadError: it is no whole GGUF file.
     """
     header = read_gguf_header(path)
@@ -173,13 +179,15 @@ def verify(path: Path, spec: ModelSpec, *, reference: ModelReference | None = No
         checks += _header_checks(header, spec, reference, vocabulary)
     similarities: tuple[float, ...] = ()
     try:
-        with Embedder.from_file(path, spec) as embedder:
+        with Embedder.from_file(path, spec, backend=backend) as embedder:
             similarities = _example(embedder)
             if reference:
                 checks.append(_similarity_check(similarities, reference, header.quantization))
             else:
                 checks.append(Check("similarities", "unknown", "None are published for this model."))
             checks += [_batching(embedder), *_second_engine(embedder, spec, header.quantization)]
+    except (UnknownBackendError, MissingDependencyError):  # say nothing about the file
+        raise
     except JinaRagError as error:
         checks.append(Check("loading", "wrong", str(error)))
     return Verification(str(path), spec.name, header.quantization, tuple(checks), vocabulary, similarities)
@@ -289,7 +297,8 @@ def _second_engine(embedder: Embedder, spec: ModelSpec, quantization: str) -> It
         return
     # Q4_0 of all-MiniLM-L6-v2 has a mean of 0.97; what is smaller is only told from another model.
     quantised = 0.95 if tolerance_of(quantization) <= _TOLERANCES["Q4"] else 0.8
-    least = AGREEMENT if quantization in _SAME_WEIGHTS else quantised
+    exact = quantization in _SAME_WEIGHTS and engine_of(embedder.fingerprint.weights) != "onnx?precision=int8"
+    least = AGREEMENT if exact else quantised
     yield _cosine_check(SECOND_ENGINE, cosine, least, "its vectors and these")
 
 

@@ -29,6 +29,7 @@ STEADY = Spread(100.0, 90.0, 110.0)
 RESULT = BenchResult(
     model="m",
     quantization="F32",
+    engine="llama.cpp",
     dimensions=384,
     path="m.gguf",
     file_bytes=10**6,

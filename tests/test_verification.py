@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from jina_rag import get_model_spec
-from jina_rag.errors import ModelLoadError
+from jina_rag.errors import ModelLoadError, UnknownBackendError
 from jina_rag.model_files import ensure_model_file
 from jina_rag.models import ModelSpec, Pooling, Prompts
 from jina_rag.testing import (
@@ -113,12 +113,22 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         verify(tmp_path / "none.gguf", SPEC)
 
 
-@pytest.mark.parametrize("quantization", ["F32", "Q8_0"])
-def test_the_bundled_model_and_this_build_are_right(quantization: str) -> None:
+@pytest.mark.parametrize(
+    ("quantization", "backend", "tolerance"),
+    [("F32", None, 0.005), ("Q8_0", None, 0.005), ("F32", "onnx", 0.005), ("F32", "onnx?precision=int8", 0.01)],
+)
+def test_the_bundled_model_and_this_build_are_right(quantization: str, backend: str | None, tolerance: float) -> None:
     spec = get_model_spec("all-MiniLM-L6-v2")
-    found = verify(ensure_model_file(spec, quantization), spec)
+    found = verify(ensure_model_file(spec, quantization), spec, backend=backend)
     assert found.outcome == "right", found.checks
-    assert max(abs(a - b) for a, b in zip(found.similarities, REFERENCES[spec.name].similarities, strict=True)) < 0.005
+    published = REFERENCES[spec.name].similarities
+    assert max(abs(a - b) for a, b in zip(found.similarities, published, strict=True)) < tolerance
+
+
+def test_an_engine_that_is_not_there_says_nothing_about_the_file() -> None:
+    spec = get_model_spec("all-MiniLM-L6-v2")
+    with pytest.raises(UnknownBackendError, match="runs no GGUF file of this machine"):
+        verify(ensure_model_file(spec), spec, backend="jina")
 
 
 def test_every_quantisation_has_a_tolerance_and_every_reference_a_row() -> None:

@@ -10,7 +10,7 @@ import uploads
 from shared_index import SharedIndex
 from tasks import Kind, RunningTask, Task, Tasks, new_id
 
-from jina_rag import Embedder
+from jina_rag import Embedder, EmbedderConfig
 from jina_rag.errors import DocumentError, IndexFolderError, JinaRagError
 from jina_rag.formatting import counted, duration
 from jina_rag.rag.documents import read_document
@@ -89,7 +89,8 @@ def remove(shared: SharedIndex, running: RunningTask) -> str:
 def rebuild_index(shared: SharedIndex, running: RunningTask) -> str:
     """Make the vectors again, for another embedding model if one is named."""
     if running.task.model:
-        with Embedder.from_pretrained(running.task.model) as embedder:
+        backend = shared.backend if EmbedderConfig(backend=shared.backend).runs_file else None
+        with Embedder.from_pretrained(running.task.model, backend=backend) as embedder:
             return _rebuild_with(embedder, shared, running)
     try:
         embedder = shared.embedder

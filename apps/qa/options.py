@@ -72,7 +72,7 @@ def page_parser(prog: str, *parents: argparse.ArgumentParser) -> argparse.Argume
     parser.add_argument("--model", help="the embedding model of a new index (the best that is on this machine)")
     parser.add_argument(
         "--backend",
-        metavar="URL|onnx",
+        metavar="URL|llama.cpp|onnx|auto",
         default=os.environ.get(BACKEND_VARIABLE),
         help=f"the engine that the embedding model runs on (what {BACKEND_VARIABLE} names, else llama.cpp)",
     )

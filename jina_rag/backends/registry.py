@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jina_rag.backends.remote.address import BackendAddress, Kind, parse_backend
+from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
+from jina_rag.backends.llama_cpp.gguf_backend import GgufBackend
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+from jina_rag.backends.remote.address import FILE_ENGINES, BackendAddress, Kind, Precision, parse_backend
 from jina_rag.backends.remote.backend import EngineMaker, RemoteBackend
 from jina_rag.backends.remote.elastic import ElasticEngine
 from jina_rag.backends.remote.engine import Engine, find_model
@@ -15,7 +18,6 @@ from jina_rag.errors import BackendError, UnknownBackendError
 from jina_rag.models import DEFAULT_MODEL, ModelSpec, get_model_spec
 
 if TYPE_CHECKING:
-    from jina_rag.backends.onnx.backend import OnnxBackend
     from jina_rag.backends.sentence_transformers import SentenceTransformersBackend
 
 
@@ -30,8 +32,10 @@ def make_backend(setting: str | BackendAddress, spec: ModelSpec) -> "RemoteBacke
         BackendError: the setting names no engine.
     """
     address = parse_backend(setting) if isinstance(setting, str) else setting
-    if address.kind == "onnx":
-        raise BackendError("onnx runs a file: use Embedder.from_pretrained or from_file with backend='onnx'.")
+    if address.kind in FILE_ENGINES:
+        raise BackendError(
+            f"{address} runs a file: use Embedder.from_pretrained or from_file with backend='{address}'."
+        )
     if address.kind == "sentence-transformers":
         from jina_rag.backends.sentence_transformers import SentenceTransformersBackend
 
@@ -39,27 +43,39 @@ def make_backend(setting: str | BackendAddress, spec: ModelSpec) -> "RemoteBacke
     return RemoteBackend(address, spec, _CONNECT[address.kind])
 
 
-def make_file_backend(setting: str, path: Path, spec: ModelSpec) -> "OnnxBackend":
+def make_file_backend(setting: str, path: Path, spec: ModelSpec) -> GgufBackend:
     """The engine that a setting names, with a GGUF file; it is loaded at the first use.
 
     Args:
-        setting: "onnx", and its settings.
+        setting: "llama.cpp", "onnx" or "auto", and its settings.
         path: The file.
         spec: The model's row.
 
     Raises:
         UnknownBackendError: the setting names no engine, or one that runs no file.
+        ModelNotFoundError, ModelLoadError: it is "auto", and there is no whole GGUF file.
     """
     address = parse_backend(setting)
-    if address.kind != "onnx":
-        raise UnknownBackendError(f"{address} runs no GGUF file of this machine. Leave out the file, or write 'onnx'.")
+    if address.kind not in FILE_ENGINES:
+        raise UnknownBackendError(
+            f"{address} runs no GGUF file of this machine. Leave out the file, or write llama.cpp, onnx or auto."
+        )
+    precision: Precision | None = address.precision
+    if address.kind == "auto":
+        from jina_rag.backends.onnx.probe import choose_precision
+
+        precision = choose_precision(path, spec, address.threads)
+    if address.kind == "llama.cpp" or precision is None:
+        options = LlamaCppOptions(n_threads=address.threads or None)
+        return LlamaCppBackend(path, pooling=spec.pooling, options=options, closing_token=spec.closing_token)
     from jina_rag.backends.onnx.backend import OnnxBackend
 
     return OnnxBackend(
         path,
         pooling=spec.pooling,
-        precision=address.precision,
+        precision=precision,
         n_threads=address.threads,
+        device=address.device,
         closing_token=spec.closing_token,
         weights=address.weights,
     )
@@ -68,12 +84,14 @@ def make_file_backend(setting: str, path: Path, spec: ModelSpec) -> "OnnxBackend
 def served_model(setting: str) -> ModelSpec:
     """The row of the model that an engine holds, for users who leave the choice to it.
 
+    Those that take any model get the default one.
+
     Raises:
         BackendUnavailableError: the server does not answer.
         BackendError: it holds none that is known here, or several.
     """
     address = parse_backend(setting)
-    if address.kind in ("jina", "sentence-transformers"):
+    if address.kind in ("jina", "sentence-transformers", *FILE_ENGINES):
         return get_model_spec(DEFAULT_MODEL)
     names = [address.model] if address.model else _list_names(address)
     found = {spec.name: spec for name in names if (spec := find_model(name)) is not None}

@@ -3,7 +3,6 @@
 import os
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from jina_rag.bench.files import find_model
 from jina_rag.bench.process import Process, Timing
@@ -11,9 +10,6 @@ from jina_rag.bench.progress import BenchProgressCallback, Steps
 from jina_rag.bench.results import BenchResult, LengthResult, Spread
 from jina_rag.machine import available_cores
 from jina_rag.models import ModelSpec
-
-if TYPE_CHECKING:
-    from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 
 PASSAGE_TOKENS = 128
 _MIX = {"short": (16, 16), "passage": (PASSAGE_TOKENS, 4), "long": (512, 1)}  # tokens of a text, texts in a unit
@@ -29,7 +25,7 @@ def measure(
     *,
     quantization: str | None = None,
     dimensions: int | None = None,
-    options: "LlamaCppOptions | None" = None,
+    backend: str | None = None,
     rounds: int = 5,
     on_progress: BenchProgressCallback | None = None,
 ) -> BenchResult:
@@ -39,14 +35,14 @@ def measure(
         model: A name from `list_models()`, "auto", or the path of a GGUF file.
         quantization: How the weights are stored; None takes the model's default.
         dimensions: Cut vectors to this width; None keeps the full one.
-        options: How llama.cpp is to run.
+        backend: "onnx" or "auto", with settings, or None for llama.cpp, as for `Embedder.from_file`.
         rounds: How often to measure, at least 2.
         on_progress: Called after each step.
 
     Raises:
         UnknownModelError, InvalidDimensionsError: the name, quantisation or width does not exist.
         ModelNotFoundError: the file is not here and could not be fetched.
-        ModelLoadError, BackendError: the model can't be loaded or run.
+        ModelLoadError, BackendError: the model can't be loaded or run, or `backend` names no engine that runs files.
     """
     found = find_model(model, quantization)
     found.spec.check_dimensions(dimensions)
@@ -54,7 +50,7 @@ def measure(
     warnings = busy_machine()
     steps.begin("Loading")
     with Process() as process:
-        loaded = process.load(found, options, dimensions)
+        loaded = process.load(found, backend, dimensions)
         steps.begin("Warming up")
         once = [process.documents(*_shape(name, found.spec), steps=steps) for name in _MIX]
         units = units_of_a_round(Timing.total(once).seconds)
@@ -72,6 +68,7 @@ def measure(
     return BenchResult(
         model=found.spec.name,
         quantization=found.quantization,
+        engine=loaded["engine"],
         dimensions=loaded["dimensions"],
         path=str(found.path),
         file_bytes=found.path.stat().st_size,

@@ -5,16 +5,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import IO, Any
 
 from jina_rag.bench.files import FoundModel
 from jina_rag.bench.progress import Steps
 from jina_rag.closeable import Closeable
 from jina_rag.errors import BackendError
-
-if TYPE_CHECKING:
-    from jina_rag.backends.llama_cpp.options import LlamaCppOptions
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "jina_rag.bench.worker")
 _QUERY_TOKENS = 12
@@ -53,16 +50,10 @@ class Process(Closeable):
             WORKER_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
 
-    def load(self, found: FoundModel, options: "LlamaCppOptions | None", dimensions: int | None) -> dict[str, Any]:
-        """Load the model and embed a word: gives the seconds and the width of vectors."""
+    def load(self, found: FoundModel, backend: str | None, dimensions: int | None) -> dict[str, Any]:
+        """Load the model and embed a word: gives the seconds, the engine and the width of vectors."""
         row = found.spec.name if found.spec.files else None
-        return self._ask(
-            "load",
-            path=str(found.path),
-            row=row,
-            dimensions=dimensions,
-            options=asdict(options) if options else {},
-        )
+        return self._ask("load", path=str(found.path), row=row, dimensions=dimensions, backend=backend)
 
     def documents(self, tokens: int, texts: int, *, steps: Steps) -> Timing:
         """Embed `texts` texts of `tokens` tokens each, the same at every call."""

@@ -76,6 +76,7 @@ class BenchResult:
     Attributes:
         model: Name of the model's row, or of the file.
         quantization: How the weights are stored; empty if the file's name doesn't say.
+        engine: What ran it, as a backend is named.
         dimensions: Width of the vectors.
         path: The model's file.
         file_bytes: Its size.
@@ -93,6 +94,7 @@ class BenchResult:
 
     model: str
     quantization: str
+    engine: str
     dimensions: int
     path: str
     file_bytes: int

@@ -27,17 +27,17 @@ class _Subject:
         self._embedder: Embedder | None = None
         self._texts: dict[tuple[int, int], list[str]] = {}
 
-    def load(self, path: str, row: str | None, dimensions: int | None, options: dict[str, Any]) -> dict[str, Any]:
+    def load(self, path: str, row: str | None, dimensions: int | None, backend: str | None) -> dict[str, Any]:
         started = time.perf_counter()
-        from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+        from jina_rag.backends.remote.address import engine_of
         from jina_rag.embedder import Embedder
 
         spec = get_model_spec(row) if row else row_of_file(Path(path))
-        self._embedder = Embedder.from_file(
-            path, spec, dimensions=dimensions, truncate=True, options=LlamaCppOptions(**options)
-        )
+        self._embedder = Embedder.from_file(path, spec, dimensions=dimensions, truncate=True, backend=backend)
         self._embedder.embed_query("word")
-        return {"seconds": time.perf_counter() - started, "dimensions": self._embedder.dimensions}
+        seconds = time.perf_counter() - started
+        engine = engine_of(self._embedder.fingerprint.weights, "auto")
+        return {"seconds": seconds, "dimensions": self._embedder.dimensions, "engine": engine}
 
     def documents(self, tokens: int, texts: int) -> dict[str, Any]:
         batch = self._texts_of(tokens, texts)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jina_rag.cli.app import MODELS, app, examples
-from jina_rag.cli.options import DimensionsOption, JsonOption, QuantizationOption
+from jina_rag.cli.options import DimensionsOption, FileBackendOption, JsonOption, QuantizationOption
 from jina_rag.cli.output import print_fields, print_json, print_notice, relative
 from jina_rag.cli.progress import stage_bar
 from jina_rag.formatting import duration, file_size
@@ -34,6 +34,7 @@ def bench(
     ] = None,
     quantization: QuantizationOption = None,
     dimensions: DimensionsOption = None,
+    backend: FileBackendOption = None,
     documents: Annotated[
         int, typer.Option("--documents", metavar="N", min=1, help="Say what so many documents would cost.")
     ] = 10_000,
@@ -51,7 +52,12 @@ def bench(
 
     with stage_bar() as show:
         result = measure(
-            model or "auto", quantization=quantization, dimensions=dimensions, rounds=rounds, on_progress=show
+            model or "auto",
+            quantization=quantization,
+            dimensions=dimensions,
+            backend=backend,
+            rounds=rounds,
+            on_progress=show,
         )
     cost = result.corpus(documents, tokens_per_document=round(words * _TOKENS_PER_WORD))
     if as_json:
@@ -82,6 +88,7 @@ def _print_result(result: "BenchResult") -> None:
             ("Memory", memory),
             ("Cores", f"{result.cores}, as many as this process may use"),
             ("Vectors", f"{result.dimensions} numbers each"),
+            ("Engine", result.engine),
             ("File", f"{relative(result.path)}, {file_size(result.file_bytes)}"),
         ]
     )

@@ -156,6 +156,7 @@ def _embedder_of(
     shards: str, model: str | None, quantization: str | None, dimensions: int | None, backend: str | None
 ) -> "EmbedderConfig":
     """The model that is asked for; where none is, that of the shards."""
+    from jina_rag.backends.remote.address import engine_of
     from jina_rag.config import EmbedderConfig
     from jina_rag.distributed.shards import ShardFolder
 
@@ -163,6 +164,7 @@ def _embedder_of(
     if made_with and not model:
         model, quantization = made_with.model, quantization or made_with.quantization or None
         dimensions = dimensions or made_with.dimensions
+        backend = engine_of(made_with.weights, backend)
     return EmbedderConfig(model=model or "auto", quantization=quantization, dimensions=dimensions, backend=backend)
 
 

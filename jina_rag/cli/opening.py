@@ -1,7 +1,7 @@
 """The model, the index, the retriever and the pipeline that a command's options name."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from jina_rag.models import DEFAULT_MODEL, parse_model_name
 if TYPE_CHECKING:
     from jina_rag.cli.options import SearchFlags
     from jina_rag.embedder import Embedder
+    from jina_rag.fingerprint import Fingerprint
     from jina_rag.rag.answering.pipeline import RagPipeline
     from jina_rag.rag.indexing.index import DocumentIndex
     from jina_rag.rag.retrieval.retriever import Retriever
@@ -26,19 +27,28 @@ def load_embedder(
     from jina_rag.embedder import Embedder
 
     name = model or "auto"
-    # A download draws a bar of its own.
-    config = EmbedderConfig(model=name, quantization=quantization, dimensions=dimensions, backend=backend)
-    with working("Loading the model") if config.runs_file and _is_here(name, quantization) else nullcontext():
+    with _loading(name, quantization, backend):
         return Embedder.from_pretrained(name, quantization=quantization, dimensions=dimensions, backend=backend)
 
 
-def _is_here(name: str, quantization: str | None) -> bool:
+def load_made_with(made_with: "Fingerprint", backend: str | None) -> "Embedder":
+    """The model of what holds vectors already. Raises as `load_by_name` does."""
+    from jina_rag.rag.indexing.index_model import load_by_name
+
+    with _loading(made_with.model, made_with.quantization or None, backend):
+        return load_by_name(made_with, backend)
+
+
+def _loading(name: str, quantization: str | None, backend: str | None) -> AbstractContextManager[object]:
+    """A sign that a model is being loaded; nothing where there will be a download, which draws a bar of its own."""
     from jina_rag.model_files import is_on_this_machine
 
+    runs_file = EmbedderConfig(backend=backend).runs_file
     try:
-        return is_on_this_machine(*parse_model_name(DEFAULT_MODEL if name == "auto" else name, quantization))
+        spec = parse_model_name(DEFAULT_MODEL if name == "auto" else name, quantization)
     except UnknownModelError:  # which is for from_pretrained to say
-        return False
+        return nullcontext()
+    return working("Loading the model") if runs_file and is_on_this_machine(*spec) else nullcontext()
 
 
 def embedder_for(
@@ -72,7 +82,7 @@ def embedder_for(
                 f"{option} names {wanted}, and the index {folder} was made with {stored}. An index keeps the model it "
                 f"was made with: leave {option} out, or name another folder with --index."
             )
-    return lambda: load_embedder(made_with.model, made_with.quantization or None, made_with.dimensions, backend)
+    return lambda: load_made_with(made_with, backend)
 
 
 def open_index(folder: Path, backend: str | None = None) -> "DocumentIndex":
@@ -134,10 +144,5 @@ def _open_store(address: str, backend: str | None) -> "Iterator[StoreIndex]":
     from jina_rag.rag.vector_stores import open_store
     from jina_rag.rag.vector_stores.store_index import StoreIndex
 
-    def load() -> "Embedder":
-        return load_embedder(made_with.model, made_with.quantization or None, made_with.dimensions, backend)
-
-    with open_store(address) as store:
-        made_with = store.fingerprint
-        with StoreIndex(store, load) as index:
-            yield index
+    with open_store(address) as store, StoreIndex(store, lambda: load_made_with(store.fingerprint, backend)) as index:
+        yield index

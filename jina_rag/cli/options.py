@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_INDEX = Path(".jina-rag/index")
 
 _DAY = ["%Y-%m-%d"]
+_ELSEWHERE = ", or with the server at this address; by default with what the index was made with, else llama.cpp"
 
 
 def _model_names(incomplete: str) -> list[str]:
@@ -46,6 +47,16 @@ def _model_option(default: str) -> Any:  # noqa: ANN401 - what typer takes and g
         help="Embedding model, one that `jina-rag models` lists.",
         show_default=default,
         autocompletion=_model_names,
+    )
+
+
+def backend_option(variable: str | None, metavar: str = "URL|llama.cpp|onnx|auto", elsewhere: str = _ELSEWHERE) -> Any:  # noqa: ANN401
+    """Where a model runs. The commands that measure or serve one are not sent to a server by the variable of others."""
+    return typer.Option(
+        "--backend",
+        envvar=variable,
+        metavar=metavar,
+        help=f"Embed with llama.cpp, with ONNX Runtime (onnx), or with the faster of the two here (auto){elsewhere}.",
     )
 
 
@@ -122,15 +133,8 @@ DimensionsOption = Annotated[
     int | None,
     typer.Option("--dimensions", metavar="N", help="Truncate vectors to N dimensions; fewer are faster to search."),
 ]
-BackendOption = Annotated[
-    str | None,
-    typer.Option(
-        "--backend",
-        envvar=BACKEND_VARIABLE,
-        metavar="URL|onnx",
-        help="Embed with the server at this address, or with ONNX Runtime, instead of llama.cpp in this process.",
-    ),
-]
+BackendOption = Annotated[str | None, backend_option(BACKEND_VARIABLE)]
+FileBackendOption = Annotated[str | None, backend_option(None, "llama.cpp|onnx|auto", "")]
 RerankerOption = Annotated[
     str | None,
     typer.Option(

@@ -10,7 +10,7 @@ import typer
 
 from jina_rag.cli.app import SERVERS, app
 from jina_rag.cli.opening import load_embedder
-from jina_rag.cli.options import DimensionsOption, ModelOption, QuantizationOption, complete_rerankers
+from jina_rag.cli.options import DimensionsOption, ModelOption, QuantizationOption, backend_option, complete_rerankers
 from jina_rag.cli.output import print_notice
 from jina_rag.cli.progress import working
 from jina_rag.errors import MissingDependencyError
@@ -35,6 +35,7 @@ def serve(
     model: ModelOption = None,
     quantization: QuantizationOption = None,
     dimensions: DimensionsOption = None,
+    backend: Annotated[str | None, backend_option("JINA_RAG_SERVER_BACKEND")] = None,
     host: Annotated[str, _option("--host", "Address to listen on.")] = ServerSettings.host,
     port: Annotated[
         int, _option("--port", "Port to listen on; 0 takes a free one.", min=0, max=65_535)
@@ -132,7 +133,7 @@ def serve(
     from jina_rag.server.logs import log_as_json
 
     with (
-        load_embedder(model, quantization, dimensions) as embedder,
+        load_embedder(model, quantization, dimensions, backend) as embedder,
         closing(_load_reranker(reranker, row)) if reranker else nullcontext() as reranking,
     ):
         embedder.embed_query("ready?")  # the first call makes room to compute in

@@ -80,6 +80,7 @@ def make_again(
     as_json: JsonOption = False,
 ) -> None:
     """Recreate an index's vectors from its stored text. The old ones are used until the new ones are complete."""
+    from jina_rag.backends.remote.address import engine_of
     from jina_rag.rag.indexing.index import rebuild
     from jina_rag.rag.indexing.opening import find_catalog
 
@@ -88,6 +89,7 @@ def make_again(
         if model is None:
             model, quantization = made_with.model, quantization or made_with.quantization or None
             dimensions = dimensions or made_with.dimensions
+            backend = engine_of(made_with.weights, backend)
         with load_embedder(model, quantization, dimensions, backend) as embedder:
             to_embed, seconds = _estimate(catalog, embedder)
             cost = (

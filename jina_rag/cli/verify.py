@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from jina_rag.cli.app import MODELS, app, examples
-from jina_rag.cli.options import JsonOption, QuantizationOption
+from jina_rag.cli.options import FileBackendOption, JsonOption, QuantizationOption
 from jina_rag.cli.output import print_json, print_table
 from jina_rag.cli.progress import working
 
@@ -31,6 +31,7 @@ def verify(
         str | None,
         typer.Option("--model", metavar="NAME", help="Which model a file is to be.", show_default="by the file's name"),
     ] = None,
+    backend: FileBackendOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a model's file, and that this machine computes the vectors that its authors publish."""
@@ -40,7 +41,7 @@ def verify(
 
     with working("Checking"):
         found = find_model(model, quantization)
-        verification = verify_file(found.path, get_model_spec(row) if row else found.spec)
+        verification = verify_file(found.path, get_model_spec(row) if row else found.spec, backend=backend)
     if as_json:
         print_json({**asdict(verification), "outcome": verification.outcome})
     else:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -137,9 +136,7 @@ def embedder_of(source: EmbedderSource, fingerprint: Fingerprint | None = None) 
 def _make_embedder(source: EmbedderSource) -> Embedder:
     if not isinstance(source, EmbedderConfig):
         return source()
-    if source.backend is None and source.options.n_threads is None and (cpus := _assigned_cpus()):
-        source = replace(source, options=replace(source.options, n_threads=cpus))
-    return shared_embedder(source)
+    return shared_embedder(source.with_threads(cpus) if (cpus := _assigned_cpus()) else source)
 
 
 def _assigned_cpus() -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from jina_rag.backends.remote.address import engine_of
 from jina_rag.config import EmbedderConfig
 from jina_rag.distributed.embed_batch import EmbedderSource, embedder_of
 from jina_rag.distributed.engines import Engine, LocalEngine
@@ -264,10 +265,12 @@ def _load(
 
 
 def _settled(embedder: EmbedderSource, fingerprint: Fingerprint) -> EmbedderSource:
-    """The settings with the model's own name in the place of "auto", which may be another on another machine."""
-    if isinstance(embedder, EmbedderConfig) and embedder.model == "auto":
-        return replace(embedder, model=fingerprint.model, quantization=fingerprint.quantization or None)
-    return embedder
+    """The settings with what "auto" stands for here, model or engine: on another machine that may be another one."""
+    if not isinstance(embedder, EmbedderConfig):
+        return embedder
+    if embedder.model == "auto":
+        embedder = replace(embedder, model=fingerprint.model, quantization=fingerprint.quantization or None)
+    return replace(embedder, backend=engine_of(fingerprint.weights, embedder.backend))
 
 
 @contextmanager

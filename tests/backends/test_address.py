@@ -1,7 +1,7 @@
 import pytest
 
 from jina_rag import BackendError, Embedder, InvalidDimensionsError, LlamaCppOptions, UnknownBackendError
-from jina_rag.backends.remote.address import BackendAddress, parse_backend
+from jina_rag.backends.remote.address import BackendAddress, engine_of, parse_backend
 from jina_rag.config import EmbedderConfig
 from jina_rag.machine import is_loopback
 
@@ -48,6 +48,16 @@ def test_settings_follow_the_address() -> None:
 def test_what_names_no_engine_is_refused(setting: str) -> None:
     with pytest.raises(UnknownBackendError, match=r"Write http://host:port, "):
         parse_backend(setting)
+
+
+def test_an_engine_is_found_by_what_it_made() -> None:
+    weights = "0" * 64
+    assert engine_of(weights) is None
+    assert engine_of(weights, "auto?threads=2") == "llama.cpp?threads=2"
+    assert engine_of(f"{weights}/onnx/f32/cuda") == "onnx?precision=f32&device=cuda"
+    assert engine_of(f"{weights}/onnx/int8", "auto?threads=2") == "onnx?precision=int8&threads=2"
+    assert engine_of(f"{weights}/onnx/int8", "jina") == "jina"
+    assert engine_of(f"{weights}/onnx/int8&key_file=x") is None  # an index may come from anywhere
 
 
 @pytest.mark.parametrize(

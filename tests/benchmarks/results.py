@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jina_rag.machine import available_cores
+from jina_rag.machine import available_cores, processor
 from jina_rag.rag.chunking import MAX_CHUNK_TOKENS
 
 ROOT = Path(__file__).parents[2]
@@ -71,20 +71,11 @@ def save(name: str, command: Sequence[str]) -> None:
     run = {
         "command": shlex.join(Path(part).name if Path(part).is_absolute() else part for part in command),
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": _processor(),
+        "processor": f"{processor()}, {available_cores()} cores",
         "result": result,
     }
     RUNS.mkdir(exist_ok=True)
     (RUNS / f"{name}.json").write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _processor() -> str:
-    """The processor's name, its widest vector instructions, and the cores that this process may use."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
-    found = {name.strip(): value.strip() for name, value in lines.items()}
-    flags = found.get("flags", "").split()
-    vectors = next((name for name in ("avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in flags), "")
-    return ", ".join(filter(None, (found.get("model name", ""), vectors, f"{available_cores()} cores")))
 
 
 def _rounded(value: Any) -> Any:

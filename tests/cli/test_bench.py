@@ -45,7 +45,9 @@ def test_bench_gives_json(run: Run, asked: list[dict[str, object]]) -> None:
     assert found["corpus"]["documents"] == 10_000
 
 
-def test_bench_measures_a_file(run: Run, tiny_gguf: Path) -> None:
-    found = json.loads(run("bench", "--model", str(tiny_gguf), "--rounds", "2", "--json").stdout)
+def test_bench_measures_a_file_in_the_engine_that_is_named(run: Run, tiny_gguf: Path) -> None:
+    arguments = ["--model", str(tiny_gguf), "--backend", "onnx", "--rounds", "2", "--json"]
+    found = json.loads(run("bench", *arguments).stdout)
+    assert found["engine"] == "onnx?precision=f32"
     assert found["dimensions"] == 64
     assert found["tokens_per_s"]["median"] > 0

@@ -48,6 +48,11 @@ def serving(*options: str, **environment: str) -> Iterator[tuple[subprocess.Pope
         process.stderr.close()
 
 
+def test_it_serves_the_engine_that_is_named() -> None:
+    with serving("--backend", "onnx?precision=int8", JINA_RAG_BACKEND="http://127.0.0.1:9") as (_, url, _):
+        assert HTTP.get(f"{url}/info").json()["model_sha"].endswith("/onnx/int8")
+
+
 def test_it_serves_and_finishes_what_it_took(minilm: Embedder, reranker: LlamaCppReranker) -> None:
     texts = random_texts(120, words=60)
     environment = {"JINA_RAG_SERVER_API_KEY": "a-key", "JINA_RAG_SERVER_MAX_CLIENT_BATCH_SIZE": "700"}

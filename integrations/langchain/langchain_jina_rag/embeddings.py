@@ -40,7 +40,7 @@ class JinaRagEmbeddings(BaseModel, Embeddings):
     options: LlamaCppOptions = Field(default_factory=LlamaCppOptions)
     """How llama.cpp is to run: threads, GPU layers and so on."""
     backend: str | None = None
-    """Another engine in llama.cpp's place, such as "http://host:8080", "jina", "sentence-transformers" or "onnx"."""
+    """Another engine than llama.cpp, such as "http://host:8080", "jina", "sentence-transformers", "onnx" or "auto"."""
     path: Path | str | None = None
     """The model's GGUF file on this machine; None finds or downloads it by the model's name."""
     cache_dir: Path | str | None = None

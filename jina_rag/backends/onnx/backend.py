@@ -7,7 +7,7 @@ stays in the mapped file. What differs is the arithmetic of the layers, so these
 from pathlib import Path
 
 from jina_rag.backends.llama_cpp.gguf_backend import GgufBackend
-from jina_rag.backends.onnx.model import OnnxModel, load_model
+from jina_rag.backends.onnx.model import OnnxModel, SessionSettings, load_model
 from jina_rag.backends.remote.address import Precision
 from jina_rag.models import Pooling
 
@@ -22,6 +22,7 @@ class OnnxBackend(GgufBackend):
         pooling: Pooling,
         precision: Precision = "f32",
         n_threads: int = 0,
+        device: str = "",
         closing_token: str | None = None,
         weights: str = "",
     ) -> None:
@@ -32,18 +33,21 @@ class OnnxBackend(GgufBackend):
             pooling: How the model was trained to be read.
             precision: "f32" computes with the file's weights as they are; "int8" rounds weights and states to 8 bits.
             n_threads: Threads to compute with; 0 takes every core this process may use.
+            device: An execution provider of ONNX Runtime in short, such as "cuda"; "" is the processor.
             closing_token: The special token after each text, "" for none; None leaves that to the file.
             weights: The `identity` of an engine whose vectors these are known to agree with, in place of its own.
         """
         super().__init__(path, pooling=pooling, closing_token=closing_token)
         self.precision: Precision = precision
         self.n_threads = n_threads
+        self.device = device
         self.weights = weights
 
     @property
     def identity(self) -> str:
-        """The file's SHA-256 and what is done with its weights. Raises as `GgufBackend.identity` does."""
-        return self.weights or f"{super().identity}/onnx/{self.precision}"
+        """The file's SHA-256, what is done with its weights, and where. Raises as `GgufBackend.identity` does."""
+        return self.weights or "/".join(filter(None, (super().identity, "onnx", self.precision, self.device)))
 
     def _load(self) -> OnnxModel:
-        return load_model(self.path, self.pooling, self.precision, self.n_threads, self.closing_token)
+        settings = SessionSettings(self.precision, self.n_threads, self.device)
+        return load_model(self.path, self.pooling, settings, self.closing_token)

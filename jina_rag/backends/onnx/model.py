@@ -1,18 +1,12 @@
 """A model in ONNX Runtime: batches of tokens in, rows of numbers out."""
 
 import ctypes
-import logging
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from stat import S_ISDIR
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
@@ -23,18 +17,21 @@ from jina_rag.backends.batching import pack, rows_in_batches
 from jina_rag.backends.llama_cpp.batch_queue import BatchQueue
 from jina_rag.backends.llama_cpp.gguf_backend import file_state
 from jina_rag.backends.llama_cpp.model import load_vocabulary
-from jina_rag.backends.onnx.graph import GRAPH_FILE, GRAPH_VERSION, write_graph
-from jina_rag.backends.onnx.network import Network, read_network
+from jina_rag.backends.onnx.graph_cache import GraphSource, open_graph
+from jina_rag.backends.onnx.network import read_network
 from jina_rag.backends.onnx.weights import Weights
 from jina_rag.backends.remote.address import Precision
-from jina_rag.errors import BackendError, InvalidTextError, MissingDependencyError, ModelLoadError, ModelNotFoundError
+from jina_rag.errors import (
+    BackendError,
+    InvalidTextError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    UnknownBackendError,
+)
 from jina_rag.gguf_file import read_gguf_header
-from jina_rag.locations import file_sha256
-from jina_rag.machine import available_cores, cache_root
+from jina_rag.machine import available_cores
 from jina_rag.models import Pooling
 from jina_rag.vectors import FloatArray
-
-_logger = logging.getLogger("jina_rag")
 
 BATCH_TOKENS = 512
 """Tokens computed at a time; one text may have more."""
@@ -46,47 +43,50 @@ ATTENTION_BLOCK = 256
 """Queries that go through the attention at once where rows are longer than `BATCH_TOKENS`."""
 
 
-_UNFINISHED = ".making-"
-_GIVEN_UP_AFTER_S = 24 * 3600  # far longer than a graph takes
+class SessionSettings(NamedTuple):
+    """How a file's graph is to run: see `OnnxBackend`."""
+
+    precision: Precision
+    n_threads: int = 0
+    device: str = ""
 
 
-def load_model(
-    path: Path, pooling: Pooling, precision: Precision, n_threads: int, closing_token: str | None
-) -> "OnnxModel":
+def load_model(path: Path, pooling: Pooling, settings: SessionSettings, closing_token: str | None) -> "OnnxModel":
     """The model of this file and these settings: the one that is loaded, or a new one.
 
     Raises:
         ModelNotFoundError: there is no such file.
         ModelLoadError: its network can't be computed here, or it can't end texts with the closing token.
         MissingDependencyError: ONNX Runtime, or the package that writes its graphs, is not installed.
+        UnknownBackendError: this ONNX Runtime has no such device, or it doesn't compute in 8 bits.
     """
     if not path.is_file():
         raise ModelNotFoundError(f"There is no file {path}. Check the path, or run: jina-rag download MODEL")
-    key = (os.getpid(), path.resolve(), file_state(path), pooling, precision, n_threads, closing_token)
+    key = (os.getpid(), path.resolve(), file_state(path), pooling, settings, closing_token)
     with _models_lock:
         model = _models.get(key)
         if model is None:
-            model = _models[key] = OnnxModel(path, pooling, precision, n_threads, closing_token)
+            model = _models[key] = OnnxModel(path, pooling, settings, closing_token)
     return model
 
 
 class OnnxModel:
     """A session, the embedding table in the mapped file, and the one thread that computes."""
 
-    def __init__(
-        self, path: Path, pooling: Pooling, precision: Precision, n_threads: int, closing_token: str | None
-    ) -> None:
+    def __init__(self, path: Path, pooling: Pooling, settings: SessionSettings, closing_token: str | None) -> None:
         """Load it; `load_model` does."""
-        self.header = read_gguf_header(path)
+        providers = _providers(settings)
         self.pid = os.getpid()
         self.file_state = file_state(path)
+        self.header = read_gguf_header(path)
         self._network = network = read_network(path, self.header)
         self.dimensions = network.width
         self.vocabulary = load_vocabulary(path, self.header, closing_token)
-        self._path = path
         self._pooling = pooling
         self._weights = Weights(path, self.header)
-        self._session = _open_session(path, network, self._weights, precision, n_threads)
+        source = GraphSource(path, self.file_state, network, self._weights)
+        open_session = partial(_open_session, n_threads=settings.n_threads, providers=providers)
+        self._session = open_graph(source, settings.precision, open_session)
         self._queue = BatchQueue(BATCH_TOKENS)
 
     def pooled_rows(self, texts: Sequence[TokenArray], on_progress: ProgressCallback | None) -> FloatArray:
@@ -181,90 +181,37 @@ def _places(lengths: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
     return {"places": places, "texts": texts, "back": back, "block": np.array([block], np.int64)}
 
 
-def _open_session(path: Path, network: Network, weights: Weights, precision: Precision, n_threads: int) -> Any:  # noqa: ANN401
+def _providers(settings: SessionSettings) -> list[tuple[str, dict[str, str]]]:
+    """The execution providers of a device, with what makes them compute in float32."""
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingDependencyError.for_extra("onnxruntime", "onnx") from error
+    processor = ("CPUExecutionProvider", dict[str, str]())
+    if settings.device in ("", "cpu"):
+        return [processor]
+    names = {name.removesuffix("ExecutionProvider").lower(): name for name in onnxruntime.get_available_providers()}
+    if settings.device not in names or settings.precision != "f32":
+        raise UnknownBackendError(
+            f"ONNX Runtime can't compute {settings.precision} on the device {settings.device!r}. It has "
+            f"{', '.join(names)} here, all but cpu for f32 alone; CUDA comes with the package onnxruntime-gpu."
+        )
+    # TensorFloat-32 keeps 10 of 23 bits. Source: "CUDA Execution Provider" of ONNX Runtime's documentation.
+    return [(names[settings.device], {"use_tf32": "0"} if settings.device == "cuda" else {}), processor]
+
+
+def _open_session(graph: Path, *, n_threads: int, providers: list[tuple[str, dict[str, str]]]) -> Any:  # noqa: ANN401
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads or available_cores()
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # the shapes of two batches are hardly ever the same
     # Threads that spin while they wait cost a question on a busy machine twice the time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    folder = _graph_folder(path, precision)
-    _refuse_foreign(folder)
-    if folder.is_dir():
-        try:
-            return _session(folder, options)
-        except Exception:  # noqa: BLE001 - its errors have no class in common but this
-            _logger.warning("%s is damaged and is made again", folder)
-            shutil.rmtree(folder, ignore_errors=True)
-    _make_graph(folder, path, network, weights, precision)
-    try:
-        return _session(folder, options)
-    except Exception as error:
-        raise ModelLoadError(
-            f"ONNX Runtime cannot run {path} ({error}). Leave out the backend, which lets llama.cpp run it."
-        ) from error
-
-
-def _session(folder: Path, options: Any) -> Any:  # noqa: ANN401
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(folder / GRAPH_FILE, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, options, providers=providers)
     _sessions.add(session)
     return session
-
-
-def _graph_folder(path: Path, precision: Precision) -> Path:
-    """Where a file's graph is kept: by the file's checksum, the precision and the code that writes it."""
-    return cache_root() / "onnx" / f"{file_sha256(path)}-{precision}-{GRAPH_VERSION}"
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse a graph that somebody else could have put there: nothing tells whose weights are in it.
-
-    Raises:
-        ModelLoadError: the folder is a link, another user's (the system's own aside), or others may write into it.
-    """
-    if not hasattr(os, "getuid") or not os.path.lexists(folder):  # Windows keeps a user's cache to that user
-        return
-    status = folder.lstat()
-    if not S_ISDIR(status.st_mode) or status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022:
-        raise ModelLoadError(
-            f"{folder} is not a folder that only you can write into, so the graph in it may be anybody's. Remove it, "
-            "or name a folder of your own in JINA_RAG_CACHE."
-        )
-
-
-def _make_graph(folder: Path, path: Path, network: Network, weights: Weights, precision: Precision) -> None:
-    """Write the graph beside its folder, and let it appear there whole."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _remove_given_up(folder.parent)
-        made = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
-        try:
-            write_graph(made, network, weights, precision)
-            made.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was quicker
-                raise
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-    except OSError as error:
-        raise ModelLoadError(
-            f"The graph of {path} can't be written to {folder.parent} ({error.strerror}). It takes up to four bytes "
-            "for each weight: make room, or name another folder in JINA_RAG_CACHE."
-        ) from error
-
-
-def _remove_given_up(parent: Path) -> None:
-    """Remove what processes left that were killed while they wrote a graph: gigabytes that nobody else finds."""
-    for left in parent.glob(f"{_UNFINISHED}*"):
-        with suppress(FileNotFoundError):  # it has just been finished
-            if time.time() - left.stat().st_mtime > _GIVEN_UP_AFTER_S:
-                shutil.rmtree(left, ignore_errors=True)
 
 
 _models: "WeakValueDictionary[tuple[object, ...], OnnxModel]" = WeakValueDictionary()

@@ -6,17 +6,20 @@
     elastic+https://host:9200?endpoint=ID   an inference endpoint of Elasticsearch
     jina                                    Jina's own service
     sentence-transformers                   the model's original weights in this process, with torch
-    onnx                                    the model's GGUF file in this process, with ONNX Runtime
+    llama.cpp                               the model's GGUF file in this process, as without a setting
+    onnx                                    the same file with ONNX Runtime
+    auto                                    the faster of these two on this machine
 
 Settings follow a question mark, as in `http://host:8080?model=served-name&concurrency=8`. A key is never part of it.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jina_rag.errors import BackendError, JinaRagError, UnknownBackendError
 
@@ -29,13 +32,20 @@ RERANKER_VARIABLE = "JINA_RAG_RERANKER"
 JUDGE_VARIABLE = "JINA_RAG_JUDGE"
 """The one that names what checks the claims of answers, as for `make_judge`, for the commands and the app."""
 
-Kind: TypeAlias = Literal["http", "openai", "tei", "elastic", "jina", "sentence-transformers", "onnx"]
+Kind: TypeAlias = Literal[
+    "http", "openai", "tei", "elastic", "jina", "sentence-transformers", "llama.cpp", "onnx", "auto"
+]
 
 Precision: TypeAlias = Literal["f32", "int8"]
+
+FILE_ENGINES: tuple[Kind, ...] = ("llama.cpp", "onnx", "auto")
+"""The engines that run a GGUF file in this process."""
 
 JINA_URL = "https://api.jina.ai"
 _KEY_VARIABLES: dict[str, str] = {"jina": "JINA_API_KEY", "elastic": "ELASTIC_API_KEY"}
 _KEY_VARIABLE = "JINA_RAG_API_KEY"
+
+_ONNX_IDENTITY = re.compile(f"[0-9a-f]{{64}}/onnx/({'|'.join(get_args(Precision))})(?:/([a-z]{{1,20}}))?")
 
 MAX_THREADS = 512
 """The most threads of an engine in this process, as in llama.cpp (GGML_MAX_N_THREADS): starting thousands takes
@@ -43,7 +53,7 @@ minutes."""
 
 _EXAMPLES = (
     "Write http://host:port, openai+http://host:port, tei+http://host:port, elastic+https://host:port?endpoint=ID, "
-    "jina, sentence-transformers or onnx."
+    "jina, sentence-transformers, llama.cpp, onnx or auto."
 )
 
 
@@ -90,11 +100,11 @@ class BackendAddress:
         tokenizer: A tokenizer.json, to count with where the server can't.
         endpoint: Elastic's inference endpoint; empty for the one that Elastic sets up for the model.
         create: Create the inference endpoint if it doesn't exist.
-        device: Where torch computes; empty for its own choice.
+        device: Where torch or ONNX Runtime computes, such as "cuda"; empty for torch's choice, or the processor.
         dtype: How torch keeps the weights; empty for bfloat16 on a GPU and float32 elsewhere.
         trust_remote_code: Run the code that comes with a model's repository.
         precision: What ONNX Runtime computes in, "f32" or "int8".
-        threads: How many it computes with; 0 takes every core.
+        threads: How many an engine in this process computes with; 0 takes every core.
     """
 
     kind: Kind
@@ -177,10 +187,32 @@ _LARGEST = 1_000_000  # a system's clock takes no more than some 10^9 seconds
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
+def engine_of(weights: str, setting: str | None = None) -> str | None:
+    """The setting of the engine that vectors were made with, for users who leave the choice to it: none, or "auto".
+
+    Args:
+        weights: What the fingerprint says.
+        setting: What the user says; an engine that is named there stays.
+
+    Raises:
+        UnknownBackendError: the setting names no engine.
+    """
+    wanted = BackendAddress(kind="auto") if setting is None else parse_backend(setting)
+    if wanted.kind != "auto":
+        return setting
+    made_with = _ONNX_IDENTITY.fullmatch(weights)
+    if made_with is None and setting is None:
+        return None
+    precision, device = made_with.groups() if made_with else (None, None)
+    settings = {"precision": precision, "device": device, "threads": wanted.threads}
+    query = urlencode({name: value for name, value in settings.items() if value})
+    return "?".join(filter(None, ("onnx" if made_with else "llama.cpp", query)))
+
+
 def _kind_and_url(place: str) -> dict[str, Any]:
     if place == "jina":
         return {"kind": "jina", "url": JINA_URL}
-    if place in ("sentence-transformers", "onnx"):
+    if place == "sentence-transformers" or place in FILE_ENGINES:
         return {"kind": place}
     try:
         parts = urlsplit(place)

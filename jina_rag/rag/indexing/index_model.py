@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
+from jina_rag.backends.remote.address import engine_of
 from jina_rag.embedder import Embedder
+from jina_rag.errors import FingerprintMismatchError
 from jina_rag.fingerprint import Fingerprint
+
+_SHA256_LENGTH = 64
 
 EmbedderLoader = Callable[[], Embedder]
 """Gives the model when it is needed; it raises as `Embedder.from_pretrained` does."""
@@ -86,7 +90,27 @@ class IndexModel:
 
 
 def load_by_name(fingerprint: Fingerprint, backend: str | None = None) -> Embedder:
-    """The model that a fingerprint names. Raises as `Embedder.from_pretrained` does."""
+    """The model that a fingerprint names, in the engine that it names unless `backend` is another.
+
+    Another engine on the same file is taken where its vectors agree with those of the fingerprint's own.
+
+    Raises:
+        FingerprintMismatchError: they don't agree.
+        JinaRagError: otherwise as `Embedder.from_pretrained`.
+    """
+    embedder = _load(fingerprint, engine_of(fingerprint.weights, backend))
+    weights = embedder.fingerprint.weights
+    if weights == fingerprint.weights or weights[:_SHA256_LENGTH] != fingerprint.weights[:_SHA256_LENGTH]:
+        return embedder
+    with _load(fingerprint, engine_of(fingerprint.weights)) as own:
+        try:
+            return embedder.with_fingerprint_of(own)
+        except FingerprintMismatchError:
+            embedder.close()
+            raise
+
+
+def _load(fingerprint: Fingerprint, backend: str | None) -> Embedder:
     return Embedder.from_pretrained(
         fingerprint.model,
         quantization=fingerprint.quantization or None,

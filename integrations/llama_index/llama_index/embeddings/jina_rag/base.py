@@ -18,6 +18,7 @@ from jina_rag import (
     get_model_spec,
     shared_embedder,
 )
+from jina_rag.backends.remote.address import engine_of, parse_backend
 from jina_rag.config import refuse_unknown_settings
 from jina_rag.locations import file_sha256
 from jina_rag.models import DEFAULT_MODEL
@@ -49,7 +50,7 @@ class JinaRagEmbedding(BaseEmbedding):
     options: LlamaCppOptions = Field(default_factory=LlamaCppOptions, exclude=True)
     # Another engine may round otherwise, so this one does belong into cache keys.
     backend: str | None = Field(
-        default=None, description="Another engine: 'http://host:8080', 'jina', 'sentence-transformers', 'onnx'."
+        default=None, description="Another engine: 'http://host:8080', 'jina', 'sentence-transformers', 'onnx', 'auto'."
     )
     path: Path | str | None = Field(
         default=None, description="The model's GGUF file; None finds it by the model's name."
@@ -118,7 +119,7 @@ class JinaRagEmbedding(BaseEmbedding):
         """The settings that decide the vectors: `from_dict` reads them, and the ingestion cache takes them as its key.
 
         They have one spelling: the model's own name, its quantisation and dimensions, and a file's checksum. "auto"
-        loads the model, to name the one taken: tomorrow's may be another, and the vectors with it.
+        loads the model, to name the one taken, or the engine: tomorrow's may be another, and the vectors with it.
         """
         settings: dict[str, Any] = super().to_dict(**kwargs)
         for name in ("embed_batch_size", "num_workers"):
@@ -127,6 +128,8 @@ class JinaRagEmbedding(BaseEmbedding):
         if config.model == "auto":
             made_with = self.embedder.fingerprint
             config = replace(config, model=made_with.model, quantization=made_with.quantization).resolved()
+        if config.backend is not None and parse_backend(config.backend).kind == "auto":
+            settings["backend"] = engine_of(self.embedder.fingerprint.weights, config.backend)
         settings |= {"model_name": config.model, "quantization": config.quantization, "dimensions": config.dimensions}
         if config.path is not None:
             settings |= {"path": str(config.path), "weights": file_sha256(Path(config.path))}

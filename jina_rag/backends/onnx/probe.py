@@ -1,0 +1,180 @@
+"""Which engine embeds passages faster on this machine: measured on a model's first layers, and remembered.
+
+A GGUF file is written that has the model's vocabulary and tables and only so many layers that both engines run it in a
+second; every layer costs the same. What was measured is kept by processor, threads, versions and the shape of the
+layers, so a choice stays the same until one of these changes.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from math import isfinite, prod
+from pathlib import Path
+from struct import pack
+from typing import Any
+
+from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
+from jina_rag.backends.llama_cpp.gguf_backend import GgufBackend
+from jina_rag.backends.llama_cpp.options import LlamaCppOptions
+from jina_rag.backends.onnx.graph import GRAPH_VERSION
+from jina_rag.backends.onnx.graph_cache import remove_stale
+from jina_rag.backends.onnx.network import read_network
+from jina_rag.backends.remote.address import Precision
+from jina_rag.errors import JinaRagError
+from jina_rag.gguf_file import GgufHeader, read_gguf_header
+from jina_rag.machine import available_cores, cache_root, processor
+from jina_rag.models import ModelSpec
+
+LEAST_SPEEDUP = 1.25
+"""How many times as fast as llama.cpp ONNX Runtime must be to be taken: it writes the weights once more to the disk."""
+
+_EXACT_TYPES = ("F32", "F16", "BF16")
+_WEIGHTS = 16_000_000  # of the layers that are measured, or one layer: small has 16 million in each
+_BATCH = [" ".join(f"On day {day} the wind had force {day % 9}." for day in range(start, 99)) for start in range(4)]
+_TOKENS = 128  # of each text, so that they fill a batch of either engine
+_ROUNDS = 3
+_ENOUGH_S = 1.0
+_logger = logging.getLogger("jina_rag")
+
+
+def choose_precision(path: Path, spec: ModelSpec, n_threads: int) -> Precision | None:
+    """What ONNX Runtime should compute a file in; None where llama.cpp is to run it.
+
+    A file of exact weights (F32, F16, BF16) is never rounded, so "f32" is what may be faster; a quantised one has its
+    states rounded to 8 bits by llama.cpp too, so there it is "int8".
+
+    Args:
+        path: The GGUF file.
+        spec: The model's row.
+        n_threads: Threads to compute with; 0 takes every core this process may use.
+
+    Raises:
+        ModelNotFoundError, ModelLoadError: it is no whole GGUF file.
+    """
+    header = read_gguf_header(path)
+    precision: Precision = "f32" if header.main_type in _EXACT_TYPES else "int8"
+    if missing := [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]:
+        _logger.info(
+            "Engine auto: llama.cpp, since %s is not installed (pip install 'jina-rag[onnx]')", " and ".join(missing)
+        )
+        return None
+    try:
+        read_network(path, header)
+        speedup = _remembered(path, header, spec, precision, n_threads or available_cores())
+    except (JinaRagError, OSError) as error:  # OSError: there is no room for the excerpt
+        _logger.info("Engine auto: llama.cpp, since the engines can't be compared: %s", error)
+        return None
+    return precision if speedup >= LEAST_SPEEDUP else None
+
+
+def _remembered(path: Path, header: GgufHeader, spec: ModelSpec, precision: Precision, n_threads: int) -> float:
+    key = {
+        "processor": processor(),
+        "threads": n_threads,
+        "versions": [_version(name) for name in ("onnxruntime", "llama-cpp-python")] + [GRAPH_VERSION],
+        "layer": {name: [*tensor[:2]] for name, tensor in header.tensors.items() if name.startswith("blk.0.")},
+        "precision": precision,
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    file = cache_root() / "probes" / f"{digest}.json"
+    if (known := _read(file)) is not None:
+        return known
+    speedup = _measure(path, header, spec, precision, n_threads)
+    _logger.info(
+        "Engine auto: ONNX Runtime in %s embeds passages %.2f times as fast as llama.cpp here; %.2f is needed",
+        precision,
+        speedup,
+        LEAST_SPEEDUP,
+    )
+    _write(file, {**key, "speedup": round(speedup, 3)})
+    return speedup
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # as with a build for GPUs, whose package has another name
+        return ""
+
+
+def _read(file: Path) -> float | None:
+    try:
+        speedup = json.loads(file.read_text(encoding="utf-8"))["speedup"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return speedup if isinstance(speedup, float) and isfinite(speedup) else None
+
+
+def _write(file: Path, measured: dict[str, Any]) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as written:
+            json.dump(measured, written)
+        Path(written.name).replace(file)
+    except OSError as error:
+        _logger.info("%s can't be written (%s), so engines are compared again next time", file, error.strerror)
+
+
+def _measure(path: Path, header: GgufHeader, spec: ModelSpec, precision: Precision, n_threads: int) -> float:
+    """How many times as fast ONNX Runtime is, by the quickest of a few alternating rounds."""
+    from jina_rag.backends.onnx.backend import OnnxBackend
+
+    with tempfile.TemporaryDirectory(prefix="jina-rag-", ignore_cleanup_errors=True) as folder:
+        excerpt = _write_excerpt(path, header, Path(folder) / "excerpt.gguf")
+        settings: dict[str, Any] = {"pooling": spec.pooling, "closing_token": spec.closing_token}
+        engines = (
+            LlamaCppBackend(excerpt, options=LlamaCppOptions(n_threads=n_threads), **settings),
+            OnnxBackend(excerpt, precision=precision, n_threads=n_threads, **settings),
+        )
+        for engine in engines:
+            _seconds(engine, _BATCH[:1])  # loads it
+        began = time.perf_counter()
+        rounds: list[list[float]] = []
+        while not rounds or (len(rounds) < _ROUNDS and time.perf_counter() - began < _ENOUGH_S):
+            rounds.append([_seconds(engine, _BATCH) for engine in engines])
+        for engine in engines:
+            engine.close()
+    remove_stale()  # the excerpt's graph
+    llama_cpp, onnx = map(min, zip(*rounds, strict=True))
+    return llama_cpp / onnx
+
+
+def _seconds(engine: GgufBackend, texts: list[str]) -> float:
+    began = time.perf_counter()
+    engine.embed(texts, max_tokens=_TOKENS, truncate=True)
+    return time.perf_counter() - began
+
+
+def _write_excerpt(path: Path, header: GgufHeader, target: Path) -> Path:
+    """A GGUF file with the first layers alone. Source: the specification `docs/gguf.md` of the ggml project."""
+    of_layer = sum(prod(tensor.shape) for name, tensor in header.tensors.items() if name.startswith("blk.0."))
+    n_layers = min(int(header.metadata[f"{header.architecture}.block_count"]), max(1, _WEIGHTS // max(1, of_layer)))
+    wanted = {
+        name: tensor
+        for name, tensor in header.tensors.items()
+        if not name.startswith("blk.") or int(name.split(".")[1]) < n_layers
+    }
+    alignment = int(header.metadata.get("general.alignment", 32))
+    with path.open("rb") as source, target.open("wb") as file:
+        begin, metadata = source.read(header.metadata_bytes.start), bytearray()
+        metadata += source.read(len(header.metadata_bytes))
+        key = f"{header.architecture}.block_count".encode()
+        value = metadata.index(pack("<Q", len(key)) + key) + 8 + len(key) + 4  # behind its length, itself and its type
+        metadata[value : value + 2] = pack("<H", n_layers)  # little-endian, so the lowest bytes of any whole number
+        file.write(begin[:8] + pack("<Q", len(wanted)) + begin[16:] + metadata)
+        offset = 0
+        for name, tensor in wanted.items():
+            sizes = b"".join(pack("<Q", size) for size in reversed(tensor.shape))
+            encoded = name.encode()
+            file.write(pack("<Q", len(encoded)) + encoded + pack("<I", len(tensor.shape)) + sizes)
+            file.write(pack("<IQ", tensor.type_number, offset))
+            offset += tensor.n_bytes + -tensor.n_bytes % alignment
+        for tensor in wanted.values():
+            file.write(bytes(-file.tell() % alignment))
+            source.seek(tensor.start)
+            file.write(source.read(tensor.n_bytes))
+    return target
