@@ -139,8 +139,7 @@ def _measure(path: Path, header: GgufHeader, spec: ModelSpec, precision: Precisi
         for engine in engines:
             engine.close()
     remove_stale()  # the excerpt's graph
-    llama_cpp, onnx = map(min, zip(*rounds, strict=True))
-    return llama_cpp / onnx
+    return min(of_llama_cpp for of_llama_cpp, _ in rounds) / min(of_onnx for _, of_onnx in rounds)
 
 
 def _seconds(engine: GgufBackend, texts: list[str]) -> float:
