@@ -224,8 +224,10 @@ def test_graphs_of_files_that_are_gone_or_changed_are_removed(
     tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    kept, gone, changed = (shutil.copy(tiny_gguf, tmp_path / name) for name in ("kept.gguf", "gone.gguf", "now.gguf"))
+    kept, gone, changed = (tmp_path / name for name in ("kept.gguf", "gone.gguf", "changed.gguf"))
+    shutil.copy(tiny_gguf, kept)
     for number, path in enumerate((gone, changed)):
+        shutil.copy(tiny_gguf, path)
         with path.open("r+b") as file:  # other weights, in the last bytes
             file.seek(-16, os.SEEK_END)
             file.write(bytes([number] * 16))
@@ -244,9 +246,10 @@ def test_a_file_that_is_overwritten_while_its_graph_is_made_is_refused(
     tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    path = shutil.copy(tiny_gguf, tmp_path / "model.gguf")
+    path = tmp_path / "model.gguf"
+    shutil.copy(tiny_gguf, path)
 
-    def save_model(model: object, file: Path) -> None:
+    def save_model(model: onnx.ModelProto, file: Path) -> None:
         save_onnx(model, file)
         os.utime(path, (1, 1))
 
