@@ -1,5 +1,7 @@
 """Which engine embeds passages faster on this machine: measured on a model's first layers, and remembered.
 
+Both run the same passages in turns, and the quickest round of each counts, which other programs disturb least.
+
 A GGUF file is written that has the model's vocabulary and tables and only so many layers that both engines run it in a
 second; every layer costs the same. What was measured is kept by processor, threads, versions and the shape of the
 layers, so a choice stays the same until one of these changes.
@@ -34,9 +36,9 @@ LEAST_SPEEDUP = 1.25
 
 _EXACT_TYPES = ("F32", "F16", "BF16")
 _WEIGHTS = 16_000_000  # of the layers that are measured, or one layer: small has 16 million in each
-_BATCH = [" ".join(f"On day {day} the wind had force {day % 9}." for day in range(start, 99)) for start in range(4)]
-_TOKENS = 128  # of each text, so that they fill a batch of either engine
-_ROUNDS = 3
+_BATCH = [" ".join(f"On day {day} the wind had force {day % 9}." for day in range(start, 99)) for start in range(2)]
+_TOKENS = 128  # of each text
+_LEAST_ROUNDS, _ROUNDS = 2, 5
 _ENOUGH_S = 1.0
 _logger = logging.getLogger("jina_rag")
 
@@ -134,7 +136,7 @@ def _measure(path: Path, header: GgufHeader, spec: ModelSpec, precision: Precisi
             _seconds(engine, _BATCH[:1])  # loads it
         began = time.perf_counter()
         rounds: list[list[float]] = []
-        while not rounds or (len(rounds) < _ROUNDS and time.perf_counter() - began < _ENOUGH_S):
+        while len(rounds) < _LEAST_ROUNDS or (len(rounds) < _ROUNDS and time.perf_counter() - began < _ENOUGH_S):
             rounds.append([_seconds(engine, _BATCH) for engine in engines])
         for engine in engines:
             engine.close()
