@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+from weakref import finalize
 
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag.store.disk import cannot_write, disk_is_full, is_nearly_full
@@ -109,17 +110,16 @@ class Database:
 
     def close(self) -> None:
         """Close what is open; the next transaction opens it again."""
-        if self._process != os.getpid():
+        if self._process != os.getpid():  # the lock may have been held by a thread that the fork left behind
             return
         with self._lock:
-            for connection in self._idle:
-                connection.sqlite.close()
-            self._idle.clear()
+            _close(self._idle, self._process)
 
     def _start_afresh(self) -> None:
         self._process = os.getpid()
         self._lock = Lock()
         self._idle: list[_Connection] = []
+        finalize(self, _close, self._idle, self._process)  # who never closes it leaves no warning of Python 3.13
 
     def _begin(self, *, write: bool, create: bool) -> _Connection:
         connection = self._take(create=create)
@@ -147,7 +147,7 @@ class Database:
 
     def _take(self, *, create: bool) -> _Connection:
         if self._process != os.getpid():
-            _of_parents.extend(self._idle)
+            _close(self._idle, self._process)
             self._start_afresh()
         if create:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
@@ -199,6 +199,15 @@ class Database:
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_nearly_full(folder)):
             return IndexFolderError(disk_is_full(folder))
         return IndexFolderError(_MESSAGES.get(code, _UNUSABLE).format(path=self.path, error=error))
+
+
+def _close(connections: list[_Connection], process: int) -> None:
+    """Close the connections that this process opened; another's are kept."""
+    if process != os.getpid():
+        _of_parents.extend(connections)
+        return
+    while connections:
+        connections.pop().sqlite.close()
 
 
 def _code(error: Exception) -> int:
