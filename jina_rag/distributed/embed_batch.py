@@ -140,11 +140,14 @@ def _make_embedder(source: EmbedderSource) -> Embedder:
 
 
 def _assigned_cpus() -> int | None:
-    """The CPUs that Ray has assigned to this actor or task; None outside of Ray."""
+    """The CPUs that Ray has assigned to this actor or task; None in a driver and outside of Ray."""
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return None
-    return max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
+    context = ray.get_runtime_context()
+    if context.worker.mode != ray.WORKER_MODE:
+        return None
+    return max(1, int(context.get_assigned_resources().get("CPU", 1)))
 
 
 def _column(batch: object, name: str) -> list[Any]:

@@ -195,7 +195,7 @@ def _listing(
         if before is None:
             raise IndexFolderError(f"There are no shards in {folder.address}. Make them with --source.")
         return before
-    listing = list_sources(sources, exclude, shards=folder.source)
+    listing = list_sources(sources, exclude, without=folder.sources)
     roots = [root for root in before.roots if root not in before.files] if before else []
     left = [root for root in roots if not is_below(root, listing.roots)]
     if left and not allow_mass_removal:

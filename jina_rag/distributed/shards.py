@@ -84,6 +84,9 @@ class Bundle(NamedTuple):
         return [shard_name(self.name, group) for group in range(len(self.group_rows))]
 
 
+_FOLDERS = ("chunks", "shards", "failures", "unfinished")
+
+
 class FailedChunk(NamedTuple):
     """A chunk that could not be embedded: its document, its position in it, and why."""
 
@@ -108,10 +111,11 @@ class ShardFolder:
         return type(self), (self.address,)
 
     @property
-    def source(self) -> str:
-        """What the folder would be called as a source."""
+    def sources(self) -> list[str]:
+        """What the folders in it would be called as sources."""
         system, root = self._place
-        return source_of(Path(self.address).resolve()) if _is_local(system) else str(system.unstrip_protocol(root))
+        own = source_of(Path(self.address).resolve()) if _is_local(system) else str(system.unstrip_protocol(root))
+        return [f"{own}/{folder}" for folder in _FOLDERS]
 
     @cached_property
     def _place(self) -> "tuple[AbstractFileSystem, str]":
@@ -125,7 +129,7 @@ class ShardFolder:
         """
         system, root = self._place
         with self._write_errors():
-            for folder in ("chunks", "shards", "failures", "unfinished") if _is_local(system) else ():
+            for folder in _FOLDERS if _is_local(system) else ():
                 system.makedirs(f"{root}/{folder}", exist_ok=True)
 
     def bundles(self, fingerprint: Fingerprint) -> list[Bundle]:

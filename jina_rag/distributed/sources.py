@@ -63,13 +63,13 @@ class Listing:
     skipped: Skipped = field(default_factory=Skipped)
 
 
-def list_sources(sources: Iterable[str], exclude: Sequence[str] = (), *, shards: str = "") -> Listing:
+def list_sources(sources: Iterable[str], exclude: Sequence[str] = (), *, without: Sequence[str] = ()) -> Listing:
     """Find the documents that files, folders, patterns and addresses such as `s3://bucket/folder` name.
 
     Args:
         sources: Any number of them. What `jina-rag add` passes over in folders is passed over here too.
         exclude: More to pass over, in the syntax of .gitignore.
-        shards: What the folder of shards is called as a source; what is in it is no document.
+        without: Folders, as they are called as sources, in which nothing is a document.
 
     Raises:
         DocumentError: a source doesn't exist, can't be listed, or has no documents.
@@ -79,7 +79,7 @@ def list_sources(sources: Iterable[str], exclude: Sequence[str] = (), *, shards:
     for name in sources:
         is_address = _ADDRESS.match(name) and not name.startswith("file:")
         found = _objects(name, exclude, listing) if is_address else _local_files(name, exclude, listing)
-        listing.files |= {file.source: file for file in found if not (shards and is_below(file.source, [shards]))}
+        listing.files |= {file.source: file for file in found if not is_below(file.source, without)}
     if not listing.files:
         raise DocumentError(f"There are no documents in {', '.join(sources)}. Name another place.")
     return listing
