@@ -37,7 +37,8 @@ _CONTRASTS = """() => {
     const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
     const box = element.getBoundingClientRect(), style = getComputedStyle(element);
     const seen = box.width > 1 && box.height > 1 && style.visibility === "visible" && opacity(element) > 0.05;
-    if (!text || !seen || element.closest("[disabled], [aria-hidden=true], style, canvas, svg")) continue;
+    const without = "[disabled], label:has(:disabled), [aria-hidden=true], style, canvas, svg";
+    if (!text || !seen || element.closest(without)) continue;
     const color = numbers(style.color), behind = ground(element);
     color[3] *= opacity(element);
     const [a, b] = [luminance(over(color, behind)), luminance(behind)];

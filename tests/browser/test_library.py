@@ -8,7 +8,18 @@ from zipfile import ZipFile
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.watched import Visitor, answered, ask, chip, go, one_line, open_passage, settled, shown
+from tests.browser.watched import (
+    Visitor,
+    answered,
+    ask,
+    chip,
+    go,
+    one_line,
+    open_document,
+    open_passage,
+    settled,
+    shown,
+)
 from tests.rag.documents.pdf import write_pdf
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -22,7 +33,6 @@ PARTS = {
     "_rels/.rels": f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="r1" '
     f'Type="{RELATIONSHIPS}/officeDocument" Target="word/document.xml"/></Relationships>',
 }
-ROW = 35  # pixels
 FACTS = {
     "bee-survey.pdf": ("Who counted the bees in 2031?", "The bees were counted in 2031 by Ludmila Prochazka."),
     "kite-club.docx": ("When does the kite club meet?", "The kite club meets on the second Thursday at 18:30."),
@@ -67,12 +77,7 @@ def test_uploaded_documents_are_cited(visitor: Visitor, start: Any, documents: l
 
 def test_a_document_is_opened_from_its_row_and_asked_about(visitor: Visitor, start: Any) -> None:
     page = settled(visitor.opens(start(), "library"))
-    table = page.get_by_test_id("stDataFrame")
-    table.scroll_into_view_if_needed()
-    box = table.bounding_box()
-    assert box
-    page.mouse.click(box["x"] + 70, box["y"] + 3.5 * ROW)  # "Open" of the third document: the table is a picture
-    dialog = page.get_by_role("dialog", name="Document")
+    dialog = open_document(page, 3)
     expect(dialog).to_contain_text("No more than eight people may be in the lantern room at once")
     dialog.get_by_role("button", name="Ask about this document").click()
     expect(page.get_by_text("Searching safety-rules.md only.")).to_be_visible()

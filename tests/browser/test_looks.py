@@ -13,8 +13,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.looks import accessibility_faults, overhang, texts_seen
-from tests.browser.running_app import RunningApp
-from tests.browser.watched import Visitor, answered, ask, go, open_passage, settled, shown
+from tests.browser.ollama import Ollama, ollama
+from tests.browser.running_app import RunningApp, running_app
+from tests.browser.watched import Visitor, answered, ask, go, open_document, open_passage, send, settled, shown
 
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 860}},
@@ -34,11 +35,28 @@ LEAST_CONTRAST_OF_CONTROLS = 3.5
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_page_is_readable(visitor: Visitor, app: RunningApp, look: str, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    _check(_walk(page := settled(visitor.opens(app, **LOOKS[look]))), page, look, tmp_path)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_state_is_readable(visitor: Visitor, start: Any, look: str, tmp_path: Path) -> None:
+    doubtful = "## The lantern room\n\n| who | how many |\n|--|--|\n| guides | one [1] |\n\n" + "".join(
+        f"- It has {n} doors. [1]\n" for n in range(91, 96)
+    )
+    with ollama([doubtful]) as models:
+        page = settled(visitor.opens(start("--llm", models.llm("quick"), ollama=models.address), **LOOKS[look]))
+        _check(_walk_states(page, models), page, look, tmp_path)
+    with running_app(tmp_path / "none", tmp_path, "--no-samples") as empty:
+        page = settled(visitor.opens(empty, **LOOKS[look]))
+        _check(_walk_empty(page), page, look, tmp_path)
+
+
+def _check(states: Iterator[str], page: Page, look: str, scratch: Path) -> None:
+    """Take a picture of each state and look for faults."""
+    folder = Path(os.environ.get("SCREENSHOTS") or scratch)
     folder.mkdir(parents=True, exist_ok=True)
-    page = settled(visitor.opens(app, **LOOKS[look]))
     faults: list[str] = []
-    for name in _walk(page):
+    for name in states:
         settled(page)
         page.mouse.move(0, 0)
         page.wait_for_timeout(700)  # until what fades in is there
@@ -70,6 +88,41 @@ def _walk(page: Page) -> Iterator[str]:
     yield "library"
     go(page, "Models")
     yield "models"
+
+
+def _walk_states(page: Page, models: Ollama) -> Iterator[str]:
+    """Through an answer that is in doubt, what opens around it, a document, and a model that has died."""
+    ask(page, "How many people may be in the lantern room at once?")
+    expect(answered(page)).to_contain_text("And 2 more below.")
+    yield "answer-in-doubt"
+    for name in ("Settings", "Filter sources", "Conversation"):
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.get_by_role("combobox").or_(page.get_by_role("textbox", name="Title")).first).to_be_visible()
+        yield name.split()[0].lower()
+        page.keyboard.press("Escape")
+    page.get_by_role("button", name="Edit question").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Answered by")
+    yield "edit"
+    _close_dialog(page)
+    models.is_dead = True
+    send(page, "What does fault code E7 mean?")
+    expect(page.get_by_role("button", name="Show passages instead")).to_be_visible()
+    yield "ask-failed"
+    go(page, "Library")
+    open_document(page, 3)
+    yield "document"
+    _close_dialog(page)
+    go(page, "Models")
+    yield "models-connected"
+
+
+def _walk_empty(page: Page) -> Iterator[str]:
+    """Through the pages without an index."""
+    expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+    yield "welcome"
+    for name in ("Library", "Models"):
+        go(page, name)
+        yield f"{name.lower()}-empty"
 
 
 def _close_dialog(page: Page) -> None:

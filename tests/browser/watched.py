@@ -10,6 +10,7 @@ from tests.browser.running_app import RunningApp
 
 MILLISECONDS = 300_000  # of patience: machines that run tests are busy
 PAGES = ("", "library", "models")
+ROW = 35  # pixels, of a table
 
 expect.set_options(timeout=MILLISECONDS)
 
@@ -119,6 +120,19 @@ def open_passage(page: Page, name: str) -> Locator:
     chip(page, name).first.click()
     dialog = page.get_by_role("dialog", name="Passage")
     expect(dialog.get_by_text("Similarity to the question")).to_be_visible()
+    settled(page)
+    return dialog
+
+
+def open_document(page: Page, number: int) -> Locator:
+    """A document of the library, opened by its number in the list, from 1."""
+    table = page.get_by_test_id("stDataFrame")
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 70, box["y"] + (number + 0.5) * ROW)  # "Open" is in a picture of a table
+    dialog = page.get_by_role("dialog", name="Document")
+    expect(dialog).to_be_visible()
     settled(page)
     return dialog
 
