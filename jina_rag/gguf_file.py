@@ -58,7 +58,6 @@ class GgufHeader:
         tensors: The tensors by their names.
         vocabulary_size: How many tokens the vocabulary has.
         vocabulary_bytes: Where they are in the file, each behind its length.
-        metadata_bytes: Where all metadata is in the file, entry after entry.
     """
 
     architecture: str
@@ -69,7 +68,6 @@ class GgufHeader:
     tensors: Mapping[str, "GgufTensor"]
     vocabulary_size: int = 0
     vocabulary_bytes: range = range(0)
-    metadata_bytes: range = range(0)
 
     @property
     def quantization(self) -> str:
@@ -203,9 +201,7 @@ def _read_header(reader: _Reader) -> GgufHeader:
     tensor_count, entry_count = reader.uint64(), reader.uint64()
     if (most := max(tensor_count, entry_count)) > _MAX_ENTRIES:
         _refuse(f"a list in its header claims to hold {most:,} entries")
-    start = reader.offset
     metadata, vocabulary_size, vocabulary_bytes = _read_metadata(reader, entry_count)
-    metadata_bytes = range(start, reader.offset)
     alignment = _alignment(metadata)
     tensors = _read_tensors(reader, tensor_count, alignment)
     size_bytes = max((tensor.start + tensor.n_bytes for tensor in tensors.values()), default=reader.offset)
@@ -222,7 +218,6 @@ def _read_header(reader: _Reader) -> GgufHeader:
         MappingProxyType(tensors),
         vocabulary_size,
         vocabulary_bytes,
-        metadata_bytes,
     )
 
 

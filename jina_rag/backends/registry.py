@@ -64,7 +64,7 @@ def make_file_backend(setting: str, path: Path, spec: ModelSpec) -> GgufBackend:
     if address.kind == "auto":
         from jina_rag.backends.onnx.probe import choose_precision
 
-        precision = choose_precision(path, spec, address.threads)
+        precision = choose_precision(path, address.threads)
     if address.kind == "llama.cpp" or precision is None:
         options = LlamaCppOptions(n_threads=address.threads or None)
         return LlamaCppBackend(path, pooling=spec.pooling, options=options, closing_token=spec.closing_token)

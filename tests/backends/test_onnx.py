@@ -12,14 +12,13 @@ from typing import NoReturn, cast
 
 import numpy as np
 import onnx
-import psutil
 import pytest
 from gguf import GGUFWriter, TokenType
 from langchain_jina_rag import JinaRagEmbeddings
 from llama_index.embeddings.jina_rag import JinaRagEmbedding
 from typer.testing import CliRunner
 
-from jina_rag import Embedder, EmbedderConfig, InvalidTextError, ModelLoadError, UnknownBackendError, get_model_spec
+from jina_rag import Embedder, EmbedderConfig, InvalidTextError, ModelLoadError, UnknownBackendError
 from jina_rag.agreement import AGREEMENT, vectors_agree
 from jina_rag.backends.llama_cpp.gguf_backend import GgufBackend, LoadedFile
 from jina_rag.backends.registry import served_model
@@ -35,6 +34,9 @@ from jina_rag.vectors import FloatArray
 from tests.reference.texts import TEXTS
 
 SHAPE = Qwen3Shape(layers=3, query_heads=6, key_heads=2, width=96, head_width=16)
+WIDE_SHAPE = replace(
+    SHAPE, width=384, head_width=64, feed_forward=1152
+)  # as wide as MiniLM; fewer numbers average less
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,28 +50,31 @@ def cosines(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray(np.sum(a * b, axis=-1), np.float32)
 
 
-def write_network(path: Path, architecture: str, *, without: str = "", **metadata: float | str) -> Path:
+def write_network(
+    path: Path, architecture: str, shape: Qwen3Shape = SHAPE, /, *, without: str = "", **metadata: float | str
+) -> Path:
     """A network with random weights: one of `tiny_weights`, without normalised heads and with biases as `qwen2` has."""
     vocabulary = tiny_vocabulary()
-    weights = tiny_weights(SHAPE, vocabulary_size=len(vocabulary), seed=3)
+    weights = tiny_weights(shape, vocabulary_size=len(vocabulary), seed=3)
     if architecture != "qwen3":
         weights = {
             name: value for name, value in weights.items() if not name.endswith(("q_norm.weight", "k_norm.weight"))
         }
     if architecture == "qwen2":
         rng = np.random.default_rng(4)
-        for layer in range(SHAPE.layers):
-            for part, width in (("q", 96), ("k", 32), ("v", 32)):
+        for layer in range(shape.layers):
+            for part, heads in (("q", shape.query_heads), ("k", shape.key_heads), ("v", shape.key_heads)):
+                width = heads * shape.head_width
                 weights[f"blk.{layer}.attn_{part}.bias"] = rng.standard_normal(width, dtype=np.float32)
     writer = GGUFWriter(path, architecture)
-    writer.add_context_length(SHAPE.context)
-    writer.add_embedding_length(SHAPE.width)
-    writer.add_block_count(SHAPE.layers)
-    writer.add_feed_forward_length(SHAPE.feed_forward)
-    writer.add_head_count(SHAPE.query_heads)
-    writer.add_head_count_kv(SHAPE.key_heads)
-    writer.add_rope_freq_base(SHAPE.rope_theta)
-    writer.add_layer_norm_rms_eps(SHAPE.rms_epsilon)
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.feed_forward)
+    writer.add_head_count(shape.query_heads)
+    writer.add_head_count_kv(shape.key_heads)
+    writer.add_rope_freq_base(shape.rope_theta)
+    writer.add_layer_norm_rms_eps(shape.rms_epsilon)
     if architecture == "eurobert":
         writer.add_causal_attention(False)
     for key, said in metadata.items():
@@ -92,8 +97,8 @@ def write_network(path: Path, architecture: str, *, without: str = "", **metadat
     return path
 
 
-def spec_of(pooling: Pooling) -> ModelSpec:
-    return replace(TINY_SPEC, dimensions=SHAPE.width, matryoshka_dimensions=(), pooling=pooling)
+def spec_of(pooling: Pooling, width: int = SHAPE.width) -> ModelSpec:
+    return replace(TINY_SPEC, dimensions=width, matryoshka_dimensions=(), pooling=pooling)
 
 
 @pytest.mark.parametrize(
@@ -116,15 +121,13 @@ def test_float32_is_what_transformers_computes(tiny_gguf: Path) -> None:
 
 @pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "eurobert"])
 def test_int8_keeps_the_vectors_of_every_network(tmp_path: Path, architecture: str) -> None:
-    path = write_network(tmp_path / "model.gguf", architecture)
+    path = write_network(tmp_path / "model.gguf", architecture, WIDE_SHAPE)
     texts = [text for text in TEXTS.values() if text] + random_texts(40, words=60)
     exact, rounded = (
-        Embedder.from_file(path, spec_of("last"), backend=f"onnx?precision={precision}")
+        Embedder.from_file(path, spec_of("last", WIDE_SHAPE.width), backend=f"onnx?precision={precision}")
         for precision in ("f32", "int8")
     )
-    found = cosines(exact.embed_documents(texts), rounded.embed_documents(texts))
-    assert found.min() >= 0.99  # so few numbers average little: 0.9945 with qwen3
-    assert found.mean() >= 0.995
+    assert cosines(exact.embed_documents(texts), rounded.embed_documents(texts)).min() >= 0.995
 
 
 def test_int8_hardly_depends_on_the_other_texts_of_a_batch(minilm: Embedder) -> None:
@@ -172,7 +175,7 @@ def test_other_networks_are_refused(
 ) -> None:
     settings = dict(changes)
     without = str(settings.pop("without", ""))
-    path = write_network(tmp_path / "model.gguf", architecture, without=without, **settings)
+    path = write_network(tmp_path / "model.gguf", architecture, SHAPE, without=without, **settings)
     with pytest.raises(ModelLoadError, match=rf"{message}.*Leave out the backend"):
         Embedder.from_file(path, spec_of("last"), backend="onnx")
 
@@ -351,13 +354,19 @@ def test_a_forked_child_loads_its_own_and_ends(tiny_gguf: Path) -> None:
 
 
 def test_closing_gives_the_memory_back(minilm: Embedder) -> None:
-    process, path = psutil.Process(), ensure_model_file(get_model_spec("minilm"))
-    sizes = []
-    for _ in range(6):
-        with Embedder.from_file(path, minilm.spec, backend="onnx?threads=1") as embedder:
-            embedder.embed_query("hello")
-        sizes.append(process.memory_info().rss)
-    assert sizes[-1] - sizes[1] < 80 * 2**20  # its weights are 43 MB, and come four times more
+    code = (
+        "import sys, psutil\n"
+        "from pathlib import Path\n"
+        "from jina_rag import Embedder, get_model_spec\n"
+        "for _ in range(8):\n"
+        "    with Embedder.from_file(Path(sys.argv[1]), get_model_spec('minilm'), backend='onnx?threads=1') as onnx:\n"
+        "        onnx.embed_query('hello')\n"
+        "    print(psutil.Process().memory_info().rss)\n"
+    )
+    path = str(ensure_model_file(minilm.spec))
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60, check=True)
+    sizes = [int(line) for line in done.stdout.split()]
+    assert sizes[-1] - sizes[1] < 30 * 2**20  # its weights are 43 MB, and come six times more
 
 
 def test_auto_takes_what_was_faster(
@@ -386,6 +395,14 @@ def test_auto_takes_what_was_faster(
     path = ensure_model_file(minilm.spec, "Q8_0")
     chosen()
     assert {json.loads(file.read_text())["precision"] for file in measured.parent.iterdir()} == {"f32", "int8"}
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "eurobert"])
+def test_every_network_is_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture, architecture: str) -> None:
+    caplog.set_level("INFO", "jina_rag")
+    path = write_network(tmp_path / "model.gguf", architecture)
+    Embedder.from_file(path, spec_of("last"), backend="auto").close()
+    assert "times as fast as llama.cpp here" in caplog.text
 
 
 def test_auto_without_onnx_is_llama_cpp_and_says_so(

@@ -2,9 +2,9 @@
 
 Both run the same passages in turns, and the quickest round of each counts, which other programs disturb least.
 
-A GGUF file is written that has the model's vocabulary and tables and only so many layers that both engines run it in a
-second; every layer costs the same. What was measured is kept by processor, threads, versions and the shape of the
-layers, so a choice stays the same until one of these changes.
+A GGUF file is written that has only so many layers that both engines run it in a second; every layer costs the same.
+What was measured is kept by processor, threads, versions and the shape of the layers, so a choice stays the same until
+one of these changes.
 """
 
 import hashlib
@@ -16,8 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from math import isfinite, prod
 from pathlib import Path
-from struct import pack
 from typing import Any
+
+import numpy as np
 
 from jina_rag.backends.llama_cpp.backend import LlamaCppBackend
 from jina_rag.backends.llama_cpp.gguf_backend import GgufBackend
@@ -29,21 +30,21 @@ from jina_rag.backends.remote.address import Precision
 from jina_rag.errors import JinaRagError
 from jina_rag.gguf_file import GgufHeader, read_gguf_header
 from jina_rag.machine import available_cores, cache_root, processor
-from jina_rag.models import ModelSpec
 
 LEAST_SPEEDUP = 1.25
 """How many times as fast as llama.cpp ONNX Runtime must be to be taken: it writes the weights once more to the disk."""
 
 _EXACT_TYPES = ("F32", "F16", "BF16")
 _WEIGHTS = 16_000_000  # of the layers that are measured, or one layer: small has 16 million in each
-_BATCH = [" ".join(f"On day {day} the wind had force {day % 9}." for day in range(start, 99)) for start in range(2)]
+_DIGITS = "0123456789"
 _TOKENS = 128  # of each text
+_BATCH = [_DIGITS[start:] * 20 for start in range(4)]
 _LEAST_ROUNDS, _ROUNDS = 2, 5
-_ENOUGH_S = 1.0
+_ENOUGH_S = 0.8
 _logger = logging.getLogger("jina_rag")
 
 
-def choose_precision(path: Path, spec: ModelSpec, n_threads: int) -> Precision | None:
+def choose_precision(path: Path, n_threads: int) -> Precision | None:
     """What ONNX Runtime should compute a file in; None where llama.cpp is to run it.
 
     A file of exact weights (F32, F16, BF16) is never rounded, so "f32" is what may be faster; a quantised one has its
@@ -51,7 +52,6 @@ def choose_precision(path: Path, spec: ModelSpec, n_threads: int) -> Precision |
 
     Args:
         path: The GGUF file.
-        spec: The model's row.
         n_threads: Threads to compute with; 0 takes every core this process may use.
 
     Raises:
@@ -66,14 +66,14 @@ def choose_precision(path: Path, spec: ModelSpec, n_threads: int) -> Precision |
         return None
     try:
         read_network(path, header)
-        speedup = _remembered(path, header, spec, precision, n_threads or available_cores())
-    except (JinaRagError, OSError) as error:  # OSError: there is no room for the excerpt
+        speedup = _remembered(path, header, precision, n_threads or available_cores())
+    except (JinaRagError, OSError) as error:  # OSError: there is no room for the sample
         _logger.info("Engine auto: llama.cpp, since the engines can't be compared: %s", error)
         return None
     return precision if speedup >= LEAST_SPEEDUP else None
 
 
-def _remembered(path: Path, header: GgufHeader, spec: ModelSpec, precision: Precision, n_threads: int) -> float:
+def _remembered(path: Path, header: GgufHeader, precision: Precision, n_threads: int) -> float:
     key = {
         "processor": processor(),
         "threads": n_threads,
@@ -85,7 +85,7 @@ def _remembered(path: Path, header: GgufHeader, spec: ModelSpec, precision: Prec
     file = cache_root() / "probes" / f"{digest}.json"
     if (known := _read(file)) is not None:
         return known
-    speedup = _measure(path, header, spec, precision, n_threads)
+    speedup = _measure(path, header, precision, n_threads)
     _logger.info(
         "Engine auto: ONNX Runtime in %s embeds passages %.2f times as fast as llama.cpp here; %.2f is needed",
         precision,
@@ -121,16 +121,15 @@ def _write(file: Path, measured: dict[str, Any]) -> None:
         _logger.info("%s can't be written (%s), so engines are compared again next time", file, error.strerror)
 
 
-def _measure(path: Path, header: GgufHeader, spec: ModelSpec, precision: Precision, n_threads: int) -> float:
+def _measure(path: Path, header: GgufHeader, precision: Precision, n_threads: int) -> float:
     """How many times as fast ONNX Runtime is, by the quickest of a few alternating rounds."""
     from jina_rag.backends.onnx.backend import OnnxBackend
 
     with tempfile.TemporaryDirectory(prefix="jina-rag-", ignore_cleanup_errors=True) as folder:
-        excerpt = _write_excerpt(path, header, Path(folder) / "excerpt.gguf")
-        settings: dict[str, Any] = {"pooling": spec.pooling, "closing_token": spec.closing_token}
+        sample = _write_sample(path, header, Path(folder) / "sample.gguf")
         engines = (
-            LlamaCppBackend(excerpt, options=LlamaCppOptions(n_threads=n_threads), **settings),
-            OnnxBackend(excerpt, precision=precision, n_threads=n_threads, **settings),
+            LlamaCppBackend(sample, pooling="mean", options=LlamaCppOptions(n_threads=n_threads)),
+            OnnxBackend(sample, pooling="mean", precision=precision, n_threads=n_threads),
         )
         for engine in engines:
             _seconds(engine, _BATCH[:1])  # loads it
@@ -140,7 +139,7 @@ def _measure(path: Path, header: GgufHeader, spec: ModelSpec, precision: Precisi
             rounds.append([_seconds(engine, _BATCH) for engine in engines])
         for engine in engines:
             engine.close()
-    remove_stale()  # the excerpt's graph
+    remove_stale()  # the sample's graph
     return min(of_llama_cpp for of_llama_cpp, _ in rounds) / min(of_onnx for _, of_onnx in rounds)
 
 
@@ -150,32 +149,35 @@ def _seconds(engine: GgufBackend, texts: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def _write_excerpt(path: Path, header: GgufHeader, target: Path) -> Path:
-    """A GGUF file with the first layers alone. Source: the specification `docs/gguf.md` of the ggml project."""
+def _write_sample(path: Path, header: GgufHeader, target: Path) -> Path:
+    """A GGUF file with the first layers as they are, and a vocabulary of digits.
+
+    Every row of its last layer is computed, since both engines are read by their mean: a model's last layer costs
+    less, where only a text's last row is wanted.
+    """
+    from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
+
     of_layer = sum(prod(tensor.shape) for name, tensor in header.tensors.items() if name.startswith("blk.0."))
-    n_layers = min(int(header.metadata[f"{header.architecture}.block_count"]), max(1, _WEIGHTS // max(1, of_layer)))
-    wanted = {
-        name: tensor
-        for name, tensor in header.tensors.items()
-        if not name.startswith("blk.") or int(name.split(".")[1]) < n_layers
-    }
-    alignment = int(header.metadata.get("general.alignment", 32))
-    with path.open("rb") as source, target.open("wb") as file:
-        begin, metadata = source.read(header.metadata_bytes.start), bytearray()
-        metadata += source.read(len(header.metadata_bytes))
-        key = f"{header.architecture}.block_count".encode()
-        value = metadata.index(pack("<Q", len(key)) + key) + 8 + len(key) + 4  # behind its length, itself and its type
-        metadata[value : value + 2] = pack("<H", n_layers)  # little-endian, so the lowest bytes of any whole number
-        file.write(begin[:8] + pack("<Q", len(wanted)) + begin[16:] + metadata)
-        offset = 0
-        for name, tensor in wanted.items():
-            sizes = b"".join(pack("<Q", size) for size in reversed(tensor.shape))
-            encoded = name.encode()
-            file.write(pack("<Q", len(encoded)) + encoded + pack("<I", len(tensor.shape)) + sizes)
-            file.write(pack("<IQ", tensor.type_number, offset))
-            offset += tensor.n_bytes + -tensor.n_bytes % alignment
-        for tensor in wanted.values():
-            file.write(bytes(-file.tell() % alignment))
-            source.seek(tensor.start)
-            file.write(source.read(tensor.n_bytes))
+    count = f"{header.architecture}.block_count"
+    n_layers = min(int(header.metadata[count]), max(1, _WEIGHTS // max(1, of_layer)))
+    writer = GGUFWriter(target, header.architecture)
+    for name, value in {**header.metadata, count: n_layers}.items():
+        if name.startswith(f"{header.architecture}.") or name == "tokenizer.ggml.token_type_count":  # BERT's
+            kind = GGUFValueType.UINT32 if type(value) is int else GGUFValueType.get_type(value)
+            writer.add_key_value(name, value, kind)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")  # takes digits apart, one token each
+    writer.add_token_list(list(_DIGITS))
+    writer.add_token_merges(["0 1"])  # one must be there; digits that were taken apart are never merged
+    for name, tensor in header.tensors.items():
+        if name == "output.weight" or (name.startswith("blk.") and int(name.split(".")[1]) >= n_layers):
+            continue
+        *outer, _ = tensor.shape
+        rows = np.memmap(path, np.uint8, "r", tensor.start, (*outer, tensor.n_bytes // prod(outer)))
+        used = rows[: len(_DIGITS)] if name == "token_embd.weight" else rows
+        writer.add_tensor(name, used, raw_dtype=GGMLQuantizationType(tensor.type_number))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
     return target
