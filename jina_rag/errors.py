@@ -16,6 +16,7 @@ JinaRagError
 ├── DocumentError               a document that cannot be read
 ├── IndexFolderError            an index folder that cannot be used
 ├── StoreError                  a vector store that cannot be used
+│   ├── StoreNotFoundError      there is none of this name
 │   └── StoreUnavailableError   its server is away or busy
 ├── GenerationError             a language model that cannot answer
 │   └── ContextTooSmallError    it cannot read so much at once
@@ -169,6 +170,10 @@ class IndexFolderError(JinaRagError):
 
 class StoreError(JinaRagError):
     """A vector store's address names none, or what is there can't be used: it is missing, damaged or refuses."""
+
+
+class StoreNotFoundError(StoreError):
+    """There is no vector store of this name at an address: no folder, collection or table."""
 
 
 class StoreUnavailableError(StoreError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from jina_rag.cli.app import DOCUMENTS, app, examples
+from jina_rag.cli.opening import refuse_another_model
 from jina_rag.cli.options import (
     BackendOption,
     DimensionsOption,
@@ -17,12 +18,14 @@ from jina_rag.cli.options import (
 )
 from jina_rag.cli.output import one_line, print_failures, print_json, print_notice
 from jina_rag.cli.progress import index_bars
+from jina_rag.errors import StoreNotFoundError
 from jina_rag.formatting import counted, duration
 
 if TYPE_CHECKING:
     from jina_rag.config import EmbedderConfig
     from jina_rag.distributed.engines import Engine
     from jina_rag.distributed.index import IndexReport
+    from jina_rag.fingerprint import Fingerprint
 
 _RAY = "Ray"
 
@@ -50,8 +53,8 @@ def index(
         typer.Option(
             "--to",
             metavar="STORE",
-            help="Store: chroma://HOST:PORT/COLLECTION, chromas:// for TLS (token in CHROMA_API_KEY), "
-            "chroma+file://FOLDER or lance://FOLDER. Without it, only shards are made.",
+            help="Store: chroma://HOST:PORT/COLLECTION, chromas:// for TLS (?key_env=CHROMA_API_KEY sends the token in "
+            "that variable), chroma+file://FOLDER or lance://FOLDER. Without it, only shards are made.",
         ),
     ] = None,
     shards: Annotated[
@@ -126,6 +129,8 @@ def index(
     Documents are cut into chunks, the chunks are embedded into Parquet files (shards), and the shards are loaded into a
     store, until it equals the sources: what has left them is deleted. The same command continues an interrupted run,
     and brings a store up to date. Shards can be loaded into any number of stores.
+
+    Shards and stores keep the embedding model that they were made with.
     """
     if not source and not to:
         raise typer.BadParameter("Name documents to read with --source, a store to fill with --to, or both.")
@@ -136,7 +141,7 @@ def index(
             source or (),
             to,
             shards=shards,
-            embedder=_embedder_of(shards, model, quantization, dimensions, backend),
+            embedder=_embedder_of(shards, to if source else None, model, quantization, dimensions, backend),
             engine=_engine(engine, address, actors, cpus, gpus),
             exclude=exclude or (),
             retry_failed=retry_failed,
@@ -153,19 +158,48 @@ def index(
 
 
 def _embedder_of(
-    shards: str, model: str | None, quantization: str | None, dimensions: int | None, backend: str | None
+    shards: str,
+    to: str | None,
+    model: str | None,
+    quantization: str | None,
+    dimensions: int | None,
+    backend: str | None,
 ) -> "EmbedderConfig":
-    """The model that is asked for; where none is, that of the shards."""
+    """The model of the shards, or else of the store; where there are none yet, the one that is asked for.
+
+    Raises:
+        FingerprintMismatchError: there are, and another one is asked for.
+        StoreError: the store can't be opened.
+    """
     from jina_rag.backends.remote.address import engine_of
     from jina_rag.config import EmbedderConfig
     from jina_rag.distributed.shards import ShardFolder
 
+    where, remedy = f"the folder of shards {shards}", "name another one with --shards"
     made_with = ShardFolder(shards).fingerprint()
-    if made_with and not model:
-        model, quantization = made_with.model, quantization or made_with.quantization or None
-        dimensions = dimensions or made_with.dimensions
-        backend = engine_of(made_with.weights, backend)
-    return EmbedderConfig(model=model or "auto", quantization=quantization, dimensions=dimensions, backend=backend)
+    if made_with is None and to is not None:
+        where, remedy = f"the store {to}", "name another one with --to"
+        made_with = _made_with(to)
+    if made_with is None:
+        return EmbedderConfig(model=model or "auto", quantization=quantization, dimensions=dimensions, backend=backend)
+    refuse_another_model(made_with, where, remedy, model, quantization, dimensions)
+    return EmbedderConfig(
+        model=made_with.model,
+        quantization=made_with.quantization or None,
+        dimensions=made_with.dimensions,
+        backend=engine_of(made_with.weights, backend),
+    )
+
+
+def _made_with(store: str) -> "Fingerprint | None":
+    """What the vectors in a store were made with; None where there is no store yet."""
+    from jina_rag.rag.vector_stores import open_store
+
+    try:
+        with open_store(store) as opened:
+            return opened.fingerprint
+    except StoreNotFoundError:
+        return None
 
 
 def _engine(engine: str, address: str | None, actors: int | None, cpus: int, gpus: float) -> "Engine":

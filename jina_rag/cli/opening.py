@@ -69,6 +69,26 @@ def embedder_for(
     if not (folder / CATALOG).is_file():
         return lambda: load_embedder(model, quantization, dimensions, backend)
     made_with = read_index_settings(folder)
+    refuse_another_model(
+        made_with, f"the index {folder}", "name another folder with --index", model, quantization, dimensions
+    )
+    return lambda: load_made_with(made_with, backend)
+
+
+def refuse_another_model(
+    made_with: "Fingerprint",
+    where: str,
+    remedy: str,
+    model: str | None,
+    quantization: str | None,
+    dimensions: int | None,
+) -> None:
+    """Compare what options name with what vectors were made with; nothing is loaded for that.
+
+    Raises:
+        FingerprintMismatchError: an option names another model; the message has both, `where` and `remedy`.
+        UnknownModelError: `model` names none.
+    """
     asked_for: list[tuple[str, str | int | None, str | int]] = [
         ("--quantization", quantization and quantization.upper(), made_with.quantization),
         ("--dimensions", dimensions, made_with.dimensions),
@@ -79,10 +99,9 @@ def embedder_for(
     for option, wanted, stored in asked_for:
         if wanted is not None and wanted != stored:
             raise FingerprintMismatchError(
-                f"{option} names {wanted}, and the index {folder} was made with {stored}. An index keeps the model it "
-                f"was made with: leave {option} out, or name another folder with --index."
+                f"{option} names {wanted}, and {where} was made with {stored}, which it keeps: leave {option} out, or "
+                f"{remedy}."
             )
-    return lambda: load_made_with(made_with, backend)
 
 
 def open_index(folder: Path, backend: str | None = None) -> "DocumentIndex":

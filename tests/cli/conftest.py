@@ -16,12 +16,24 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command; an error that it does not explain is an error here too."""
+def real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command with real models; an error that it does not explain is an error here too."""
     monkeypatch.chdir(tmp_path)
     for name in ("JINA_RAG_INDEX", "JINA_RAG_BACKEND", "JINA_RAG_RERANKER", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+
+    def invoke(*args: str, stdin: str | None = None) -> Result:
+        result = CliRunner().invoke(app, args, input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def run(real_run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command with a fake model."""
 
     def from_pretrained(
         name: str, *, quantization: str | None = None, dimensions: int | None = None, backend: str | None = None
@@ -34,13 +46,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return fake_embedder(dimensions)
 
     monkeypatch.setattr(Embedder, "from_pretrained", from_pretrained)
-
-    def invoke(*args: str, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(app, args, input=stdin)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return invoke
+    return real_run
 
 
 @pytest.fixture

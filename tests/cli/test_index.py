@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from jina_rag.rag.vector_stores import open_store
-from jina_rag.testing import fake_embedder
 from tests.cli.conftest import Run
 from tests.distributed.conftest import assert_same
-from tests.rag.vector_stores.conftest import rows_of
 
 _MODEL = ("--model", "all-MiniLM-L6-v2")
 
@@ -45,6 +43,29 @@ def test_sync_of_a_folder_writes_the_rows_that_index_writes(
         assert (refused.exit_code, "A vector store needs PATH" in " ".join(refused.stderr.split())) == (2, True)
 
 
+@pytest.mark.parametrize("kind", ["chroma", "lance"])
+def test_on_another_machine_a_store_keeps_its_model(
+    run: Run, request: pytest.FixtureRequest, notes: Path, tmp_path: Path, kind: str
+) -> None:
+    store = f"lance://{tmp_path / 'lance'}" if kind == "lance" else f"{request.getfixturevalue('chroma')}/cli-model"
+    assert run("index", "--source", str(notes), "--to", store, *_MODEL).exit_code == 0
+    (notes / "moon.md").write_text("# Moon\n\nThe Moon goes around the Earth.")
+    elsewhere = ("index", "--source", str(notes), "--to", store, "--shards", "elsewhere", "--backend", "llama.cpp")
+    for option, value, wanted, stored in (
+        ("--model", "jina-v5-small", "jina-embeddings-v5-text-small-retrieval", "all-MiniLM-L6-v2"),
+        ("--dimensions", "64", "64", "384"),
+    ):
+        refused = run(*elsewhere, option, value)
+        says = f"{option} names {wanted}, and the store {store} was made with {stored}"
+        assert (refused.exit_code, says in " ".join(refused.stderr.split())) == (1, True)
+    followed = run(*elsewhere)
+    assert (followed.exit_code, "auto takes" in followed.stderr) == (0, False)
+    with open_store(store) as opened:
+        assert opened.count() == 3
+    refused = run(*elsewhere, "--dimensions", "64")
+    assert "the folder of shards elsewhere was made with 384" in " ".join(refused.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -67,19 +88,17 @@ def test_what_can_not_be_done_is_said_in_a_sentence(
 
 @pytest.mark.parametrize("kind", ["chroma", "lance"])
 def test_a_store_is_searched_and_asked_by_its_address(
-    run: Run, request: pytest.FixtureRequest, tmp_path: Path, kind: str
+    real_run: Run, request: pytest.FixtureRequest, notes: Path, tmp_path: Path, kind: str
 ) -> None:
     store = f"lance://{tmp_path / 'lance'}" if kind == "lance" else f"{request.getfixturevalue('chroma')}/cli-search"
-    missing = run("search", "ice", "--index", store)
+    missing = real_run("search", "ice", "--index", store)
     assert (missing.exit_code, "jina-rag index --to" in missing.stderr) == (1, True)
-    with open_store(store, fake_embedder().fingerprint, create=True) as opened:
-        opened.upsert(rows_of("/notes/mars.md", "Mars looks red because of iron rust."))
-        opened.upsert(rows_of("/notes/saturn.txt", "Saturn has rings made of ice."))
-    found = run("search", "rings of ice", "--index", store, "-k", "1", "--type", "txt", "--json")
-    assert [each["chunk"]["source"] for each in json.loads(found.stdout)] == ["/notes/saturn.txt"]
+    assert real_run("index", "--source", str(notes), "--to", store, *_MODEL).exit_code == 0
+    found = real_run("search", "rings of ice", "--index", store, "-k", "1", "--type", "txt", "--json")
+    assert [each["chunk"]["source"] for each in json.loads(found.stdout)] == [str(notes / "saturn.txt")]
     assert ("Chroma has no BM25" in found.stderr) == (kind == "chroma")
-    answer = run("ask", "What are the rings made of?", "--llm", "none", "--index", store)
+    answer = real_run("ask", "What are the rings made of?", "--llm", "none", "--index", store)
     assert "Saturn has rings made of ice." in answer.stdout
     assert answer.stderr.count("Chroma has no BM25") == (kind == "chroma")
-    refused = run("add", ".", "--index", store)
+    refused = real_run("add", ".", "--index", store)
     assert (refused.exit_code, f"--to {store}`" in " ".join(refused.stderr.split())) == (1, True)

@@ -199,7 +199,7 @@ class HttpConnection:
         address: BackendAddress,
         *,
         n_connections: int,
-        key_header: str = "Authorization",
+        key_header: str | None = "Authorization",
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         """Open nothing yet.
@@ -207,7 +207,7 @@ class HttpConnection:
         Args:
             address: Where the server is, how long to wait for it, and where its key is.
             n_connections: How many requests there may be at a time.
-            key_header: The header for the key; "Authorization" takes it as a bearer token.
+            key_header: The header for the key; "Authorization" takes it as a bearer token, None sends no key.
             max_response_bytes: A longer response is refused.
 
         Raises:
@@ -220,7 +220,7 @@ class HttpConnection:
             raise MissingDependencyError.for_extra("httpx", "http") from error
         self.policy = RetryPolicy(address)
         self._address = address
-        self._key = address.key.read()
+        self._key = address.key.read() if key_header else None
         self._max_response_bytes = max_response_bytes
         parts = urlsplit(address.url)
         if self._key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
@@ -269,8 +269,8 @@ class HttpConnection:
         """Close the connections."""
         self._client.close()
 
-    def _key_headers(self, name: str) -> dict[str, str]:
-        if not self._key:
+    def _key_headers(self, name: str | None) -> dict[str, str]:
+        if not (name and self._key):
             return {}
         return {name: f"Bearer {self._key}" if name.lower() == "authorization" else self._key}
 

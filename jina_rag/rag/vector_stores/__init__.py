@@ -9,7 +9,8 @@ Each holds rows, see `rows`, all made with one model, whose fingerprint the stor
     lance://FOLDER#TABLE                  a folder of LanceDB
 
 The collection or table of a folder is "documents" unless it is named. Settings of a server follow a question mark, see
-`StoreAddress`. A token is never part of an address: it is read from the environment variable CHROMA_API_KEY.
+`StoreAddress`. A token is never part of an address, which names the environment variable that holds it:
+`?key_env=CHROMA_API_KEY`. Without that no token is sent.
 """
 
 from jina_rag.fingerprint import Fingerprint
@@ -30,7 +31,8 @@ def open_store(
         create: Make it where there is none, for vectors of `fingerprint`.
 
     Raises:
-        StoreError: the address names none, there is none and `create` is False, or it can't be used.
+        StoreError: the address names none, or it can't be used.
+        StoreNotFoundError: there is none, and `create` is False.
         StoreUnavailableError: its server can't be reached.
         FingerprintMismatchError: it holds another model's vectors, or nothing says which.
         MissingDependencyError: the store's package is not installed.

@@ -35,7 +35,7 @@ class StoreAddress:
         folder: The folder; None for a server.
         tenant: Chroma's.
         database: Chroma's.
-        key_env: The environment variable that holds the token; its name begins with CHROMA_API_KEY.
+        key_env: The environment variable that holds the token; its name begins with CHROMA_API_KEY. Empty sends none.
         key_header: The header that takes it there; "Authorization", for a proxy, takes it as a bearer token.
         timeout: Seconds to wait for one response.
         retry_timeout: Seconds in which to try again when the server is away or busy.
@@ -48,7 +48,7 @@ class StoreAddress:
     folder: Path | None = None
     tenant: str = "default_tenant"
     database: str = "default_database"
-    key_env: str = _KEY
+    key_env: str = ""
     key_header: str = "X-Chroma-Token"
     timeout: float = 120.0
     retry_timeout: float = 90.0
@@ -104,8 +104,8 @@ def _server(kind: str, text: str) -> dict[str, Any]:
         raise StoreError(f"The address of the store cannot be read ({error}). {_EXAMPLES}") from error
     if parts.username or parts.password:
         raise StoreError(
-            f"The address of {host} holds a password, which would be stored and shown. Put the token into the "
-            "environment variable CHROMA_API_KEY."
+            f"The address of {host} holds a password, which would be stored and shown. Put the token into an "
+            f"environment variable and name that after the address: ?key_env={_KEY}"
         )
     if not host or port == 0 or parts.fragment:
         raise StoreError(f"{text!r} names no store. {_EXAMPLES}")

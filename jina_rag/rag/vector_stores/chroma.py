@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
-from jina_rag.errors import MissingDependencyError, StoreError
+from jina_rag.errors import MissingDependencyError, StoreError, StoreNotFoundError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.chroma_store import slices
@@ -217,7 +217,7 @@ def _open_collection(
         # Without a function: vectors come with the rows.
         collection = client.get_collection(address.name, embedding_function=None)
     except NotFoundError as error:
-        raise StoreError(
+        raise StoreNotFoundError(
             f"There is nothing at {address} ({error}). Fill it with `jina-rag index --to {address}`, or check the name."
         ) from error
     stored = stored_fingerprint(collection)
@@ -235,7 +235,7 @@ def _folder_client(address: StoreAddress, *, create: bool) -> "ClientAPI":
     folder = address.folder
     assert folder is not None
     if not create and not (folder / "chroma.sqlite3").is_file():
-        raise StoreError(f"There is no Chroma in {folder}. Fill it with `jina-rag index --to {address}`.")
+        raise StoreNotFoundError(f"There is no Chroma in {folder}. Fill it with `jina-rag index --to {address}`.")
     try:
         from chromadb import PersistentClient
         from chromadb.config import Settings

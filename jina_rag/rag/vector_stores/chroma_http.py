@@ -96,8 +96,13 @@ class _Api(FastAPI):
         except StatusError as error:
             if error.status == 404:
                 raise NotFoundError(error.reason) from error
-            if error.status in (401, 403):
+            if error.status in (401, 403) and self._address.key_env:
                 raise StoreError(str(error)) from error
+            if error.status in (401, 403):
+                raise StoreError(
+                    f"{self._where} needs a token ({error.status}: {error.reason}). Put it into an environment "
+                    "variable and name that in the address: ?key_env=CHROMA_API_KEY"
+                ) from error
             raise StoreError(
                 f"{self._where} refuses the request ({error.status}: {error.reason}). Check its name and settings."
             ) from error
@@ -125,6 +130,6 @@ class _Api(FastAPI):
         self._http = HttpConnection(
             engine,
             n_connections=_CONNECTIONS,
-            key_header=address.key_header,
+            key_header=address.key_header if address.key_env else None,
             max_response_bytes=_MAX_RESPONSE_BYTES,
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from jina_rag.errors import MissingDependencyError, StoreError
+from jina_rag.errors import MissingDependencyError, StoreError, StoreNotFoundError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.chroma_store import slices
@@ -69,7 +69,7 @@ class LanceStore(VectorStore):
         assert folder is not None
         exists = (folder / f"{address.name}.lance").is_dir()
         if not exists and not create:
-            raise StoreError(f"There is no table {where}. Fill it with `jina-rag index --to {where}`.")
+            raise StoreNotFoundError(f"There is no table {where}. Fill it with `jina-rag index --to {where}`.")
         refuse_links(folder)
         with foreign_errors(where):
             # Without the interval a table stays as it was when it was opened, whatever others write.

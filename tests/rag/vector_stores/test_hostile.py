@@ -239,22 +239,29 @@ def test_a_redirect_is_not_followed(server: Standin, monkeypatch: pytest.MonkeyP
 
     server.replies["notes"] = [redirect]
     with pytest.raises(StoreError, match=r"redirects to 127\.0\.0\.1:9"):
-        open_store(server.address)
+        open_store(f"{server.address}?key_env=CHROMA_API_KEY")
 
 
-def test_the_token_goes_into_its_header_alone(server: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_goes_where_the_address_says_alone(server: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMA_API_KEY", "secret-token")
     monkeypatch.setenv("CHROMA_API_KEY_PROXY", "other-token")
-    server.replies["notes"] = [COLLECTION, COLLECTION, (401, {"error": "AuthError", "message": "secret-token is old"})]
-    open_store(server.address).close()
+    monkeypatch.setenv("JINA_RAG_API_KEY", "key-of-an-engine")
+    refused = (401, {"error": "AuthError", "message": "secret-token is old"})
+    server.replies["notes"] = [COLLECTION, COLLECTION, refused, refused]
+    open_store(f"{server.address}?key_env=CHROMA_API_KEY").close()
     open_store(f"{server.address}?key_env=CHROMA_API_KEY_PROXY&key_header=Authorization").close()
-    with pytest.raises(StoreError, match="CHROMA_API_KEY") as raised:
-        open_store(server.address)
+    with pytest.raises(StoreError, match="another key") as raised:
+        open_store(f"{server.address}?key_env=CHROMA_API_KEY")
     assert "secret-token" not in str(raised.value)
-    sent = [headers for path, headers in server.requests if path.endswith("/notes")]
-    assert sent[0]["X-Chroma-Token"] == "secret-token"
-    assert "Authorization" not in sent[0]
-    assert sent[1]["Authorization"] == "Bearer other-token"
+    with pytest.raises(StoreError, match=r"name that in the address: \?key_env=CHROMA_API_KEY"):
+        open_store(server.address)
+    sent = [
+        {name: value for name, value in headers.items() if "token" in value or "key" in value}
+        for path, headers in server.requests
+        if path.endswith("/notes")
+    ]
+    own = {"X-Chroma-Token": "secret-token"}
+    assert sent == [own, {"Authorization": "Bearer other-token"}, own, {}]
 
 
 def test_it_is_asked_again_where_that_may_help(server: Standin) -> None:
