@@ -17,6 +17,8 @@ LEAN := $(CURDIR)/.make/lean_llama_cpp.cmake
 export CMAKE_ARGS := -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(LEAN) $(CMAKE_ARGS)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 export SKBUILD_BUILD_TARGETS ?= llama
+# Another clone may be building it, too: wait for that, and take what it has built.
+export UV_LOCK_TIMEOUT ?= 3600
 
 # Trust what this machine trusts, a company's proxy say, where it keeps such a list.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),)

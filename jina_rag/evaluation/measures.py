@@ -64,17 +64,21 @@ def measure(
         import ir_measures
     except ImportError as error:
         raise MissingDependencyError.for_extra("ir-measures", "evaluation") from error
-    names = names_of_measures(k)
-    parsed = {ir_measures.parse_measure(_in_ir_measures(name)): name for name in names}
+    # Not by parse_measure, which needs what Python 3.14 has no more (ast.Num).
+    families = {"nDCG": ir_measures.nDCG, "recall": ir_measures.R, "MRR": ir_measures.RR, "MAP": ir_measures.AP}
+    names = {}
+    for name in names_of_measures(k):
+        family, depth = name.split("@")
+        names[families[family] @ int(depth)] = name
     qrels = [ir_measures.Qrel(q, item, grade) for q, grades in relevant.items() for item, grade in grades.items()]
     run = [
         ir_measures.ScoredDoc(question, item, -float(rank))
         for question, items in found.items()
         for rank, item in enumerate(items)
     ]
-    values = {name: dict.fromkeys(relevant, 0.0) for name in names}
-    for metric in ir_measures.iter_calc(list(parsed), qrels, run):
-        values[parsed[metric.measure]][metric.query_id] = float(metric.value)
+    values = {name: dict.fromkeys(relevant, 0.0) for name in names.values()}
+    for metric in ir_measures.iter_calc(list(names), qrels, run):
+        values[names[metric.measure]][metric.query_id] = float(metric.value)
     return values
 
 
@@ -128,12 +132,6 @@ def compare(earlier: Mapping[str, float], later: Mapping[str, float]) -> Differe
         int((differences < 0).sum()),
         len(both),
     )
-
-
-def _in_ir_measures(name: str) -> str:
-    for ours, theirs in (("recall", "R"), ("MRR", "RR"), ("MAP", "AP")):
-        name = name.replace(ours, theirs)
-    return name
 
 
 def _resampled_means(table: FloatValues) -> FloatValues:
