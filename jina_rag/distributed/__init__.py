@@ -8,6 +8,8 @@ only by `RayEngine`.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from jina_rag.errors import MissingDependencyError
+
 if TYPE_CHECKING:
     from jina_rag.distributed.embed_batch import EmbedBatch
     from jina_rag.distributed.engines import LocalEngine, RayEngine
@@ -27,5 +29,9 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_LAZY[name]}")
+    except ModuleNotFoundError as error:  # pyarrow or fsspec
+        raise MissingDependencyError.for_extra(str(error.name), "ray") from error
+    value = globals()[name] = getattr(module, name)
     return value

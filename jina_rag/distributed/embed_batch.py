@@ -9,7 +9,7 @@ import numpy as np
 
 from jina_rag.config import EmbedderConfig
 from jina_rag.embedder import Embedder
-from jina_rag.errors import BackendError, BackendUnavailableError, MissingDependencyError, TextError
+from jina_rag.errors import BackendError, BackendUnavailableError, TextError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.shared import shared_embedder
 from jina_rag.vectors import FloatArray
@@ -170,15 +170,8 @@ def _with_columns(batch: Any, vectors: tuple[str, FloatArray], errors: tuple[str
 
 
 def vector_array(vectors: FloatArray) -> "pa.FixedSizeListArray":
-    """Vectors of shape (n, d) as an Arrow array; null where they are NaN.
-
-    Raises:
-        MissingDependencyError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("pyarrow", "ray") from error
+    """Vectors of shape (n, d) as an Arrow array; null where they are NaN."""
+    import pyarrow as pa
 
     missing = pa.array(np.isnan(vectors[:, 0]))
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1], mask=missing)

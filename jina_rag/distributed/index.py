@@ -11,9 +11,9 @@ from jina_rag.backends.remote.address import engine_of
 from jina_rag.config import EmbedderConfig
 from jina_rag.distributed.embed_batch import EmbedderSource, embedder_of
 from jina_rag.distributed.engines import Engine, LocalEngine
-from jina_rag.distributed.loading import Contents, Owners, load_shards
+from jina_rag.distributed.loading import Contents, load_shards, owners_of
 from jina_rag.distributed.merging import merge_bundles
-from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder, failed_documents, shard_name
+from jina_rag.distributed.shards import ShardFolder, shard_name
 from jina_rag.distributed.sources import Listing, is_below, list_sources
 from jina_rag.distributed.stages import EmbedGroup, ReadBundle, WorkerSettings, bundles_of
 from jina_rag.errors import DocumentError, IndexFolderError
@@ -114,26 +114,25 @@ def index_documents(
         if to is not None:  # what is wrong with it is better known now than after a night of embedding
             open_store(to, fingerprint, create=True).close()
         if sources:
-            make_shards(listing, settings, engine or LocalEngine(), report, on_progress, retry_failed=retry_failed)
-        bundles = folder.bundles(fingerprint)
-        owners = _owners(listing, bundles)
-        headless = _report_failures(folder, owners, report)
+            _make_shards(listing, settings, engine or LocalEngine(), report, on_progress, retry_failed=retry_failed)
+        contents = Contents(folder, listing, fingerprint)
+        report.failed, report.n_chunks = contents.failed, contents.n_chunks
         if to is not None:
-            contents = Contents(
-                folder=folder,
-                owners=owners,
-                headless=headless,
-                listing=listing,
-                known={record.source for bundle in bundles for record in bundle.documents},
-                n_chunks=report.n_chunks,
-                allow_mass_removal=allow_mass_removal,
-            )
-            with _timed(report, "Loading"):
-                _load(contents, bundles, to, fingerprint, report, on_progress)
+            contents.check_complete()
+
+            def on_rows(n_rows: int) -> None:
+                report.n_loaded += n_rows
+                on_progress("Loading", report.n_loaded, max(report.n_loaded, report.n_chunks))
+
+            with _timed(report, "Loading"), open_store(to, fingerprint, create=True) as store:
+                report.removed, report.n_others = load_shards(
+                    contents, store, on_rows, allow_mass_removal=allow_mass_removal
+                )
+            contents.remove_unused()
     return report
 
 
-def make_shards(
+def _make_shards(
     listing: Listing,
     settings: WorkerSettings,
     engine: Engine,
@@ -142,31 +141,19 @@ def make_shards(
     *,
     retry_failed: bool,
 ) -> None:
-    """Read the documents that have no chunks yet, and embed the chunks that have no shard yet.
-
-    Args:
-        listing: The documents.
-        settings: What workers get.
-        engine: Where they run.
-        report: Takes what was done.
-        on_progress: Follows it.
-        retry_failed: Read documents again that failed, and embed shards again that have failed chunks.
-
-    Raises:
-        JinaRagError: as `index_documents`.
-    """
+    """Read the documents that have no chunks yet, and embed the chunks that have no shard yet."""
     folder = settings.folder
     with _timed(report, "Reading"):
         if retry_failed:
             folder.remove_shards(folder.failures())
-        owners = _owners(listing, folder.bundles(settings.fingerprint), without_failed=retry_failed)
+        owners = owners_of(listing, folder.bundles(settings.fingerprint), without_failed=retry_failed)
         new = [file for source, file in listing.files.items() if source not in owners]
         for n_read in engine.run(ReadBundle, settings, bundles_of(new), uses_model=False):
             report.n_read += n_read
             on_progress("Reading", report.n_read, len(new))
     with _timed(report, "Embedding"):
         bundles = folder.bundles(settings.fingerprint)
-        owning = {bundle.name for _, bundle in _owners(listing, bundles).values()}
+        owning = {bundle.name for _, bundle in owners_of(listing, bundles).values()}
         done = folder.shards()
         groups = {
             (bundle.name, group): n_rows
@@ -178,7 +165,7 @@ def make_shards(
         for n_embedded in engine.run(EmbedGroup, settings, list(groups), uses_model=True):
             report.n_embedded += n_embedded
             on_progress("Embedding", report.n_embedded, sum(groups.values()))
-        merge_bundles(_owners(listing, bundles), settings)
+        merge_bundles(owners_of(listing, bundles), settings)
 
 
 def _listing(
@@ -211,57 +198,6 @@ def _listing(
         )
     folder.write_listing(listing, fingerprint)
     return listing
-
-
-def _owners(listing: Listing, bundles: Sequence[Bundle], *, without_failed: bool = False) -> Owners:
-    """For each document of the sources the bundle that has it as it is now; of several the last that could read it."""
-    owners: dict[str, tuple[DocumentRecord, Bundle]] = {}
-    for bundle in bundles:
-        for record in bundle.documents:
-            file = listing.files.get(record.source)
-            is_better = record.source not in owners or not record.failure
-            if file and file.version == record.version and is_better and not (without_failed and record.failure):
-                owners[record.source] = (record, bundle)
-    return owners
-
-
-def _report_failures(folder: ShardFolder, owners: Owners, report: IndexReport) -> set[str]:
-    """Report what has failed; gives the documents whose first chunk could not be embedded."""
-    report.failed = [FailedDocument(source, record.failure) for source, (record, _) in owners.items() if record.failure]
-    failures = [
-        failure
-        for shard, failed in folder.failures().items()
-        for failure in failed
-        if failure.source in owners and shard in owners[failure.source][1].shards
-    ]
-    report.failed += [FailedDocument(*failed) for failed in failed_documents(failures).items()]
-    report.n_chunks = sum(record.n_chunks for record, _ in owners.values()) - len(failures)
-    return {failure.source for failure in failures if failure.position == 0}
-
-
-def _load(
-    contents: Contents,
-    bundles: Sequence[Bundle],
-    to: str,
-    fingerprint: Fingerprint,
-    report: IndexReport,
-    on_progress: ProgressCallback,
-) -> None:
-    """Fill the store, then remove the bundles whose documents have all left or changed."""
-    folder = contents.folder
-    owning = {bundle.name for _, bundle in contents.owners.values()}
-    if missing := {shard for bundle in bundles if bundle.name in owning for shard in bundle.shards} - folder.shards():
-        raise IndexFolderError(f"{counted(len(missing), 'shard')} must still be embedded. Run it with --source first.")
-
-    def on_rows(n_rows: int) -> None:
-        report.n_loaded += n_rows
-        on_progress("Loading", report.n_loaded, max(report.n_loaded, report.n_chunks))
-
-    with open_store(to, fingerprint, create=True) as store:
-        report.removed, report.n_others = load_shards(contents, store, on_rows)
-    for bundle in bundles:
-        if bundle.name not in owning:
-            folder.remove(bundle)
 
 
 def _settled(embedder: EmbedderSource, fingerprint: Fingerprint) -> EmbedderSource:

@@ -5,54 +5,98 @@ which documents it has: one whose first row agrees with the document's record is
 Where that row could not be embedded, the document's ids are compared.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder
+import pyarrow as pa
+import pyarrow.compute
+
+from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder, failed_documents
 from jina_rag.distributed.sources import Listing, is_below
-from jina_rag.errors import DocumentError, StoreError
+from jina_rag.errors import DocumentError, IndexFolderError, StoreError
+from jina_rag.fingerprint import Fingerprint
 from jina_rag.formatting import counted
+from jina_rag.rag.store.types import FailedDocument
 from jina_rag.rag.vector_stores import DocumentState, VectorStore
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Owners = Mapping[str, tuple[DocumentRecord, Bundle]]
 """For each document of the sources that has been read: its record and the bundle that has its chunks."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a store is to have.
+    """What a folder of shards has of the sources, and so what a store is to have.
 
     Attributes:
         folder: The shards.
-        owners: What the sources have.
-        headless: Documents among them without a row at position 0, because that chunk could not be embedded.
         listing: The sources.
-        known: Documents that the folder knows of, also those that have left.
-        n_chunks: How many rows `owners` have, those left out that could not be embedded.
-        allow_mass_removal: Go on where more than half of the store's documents have left the sources.
+        bundles: All that there are.
+        owners: The documents of the sources.
+        failed: Those among them that could not be read, or only in part be embedded, with the reason.
+        headless: Those without a row at position 0, because that chunk could not be embedded.
+        n_chunks: How many rows they have.
     """
 
-    folder: ShardFolder
-    owners: Owners
-    headless: Set[str]
-    listing: Listing
-    known: Set[str]
-    n_chunks: int
-    allow_mass_removal: bool
+    def __init__(self, folder: ShardFolder, listing: Listing, fingerprint: Fingerprint) -> None:
+        """Read the records.
+
+        Raises:
+            FingerprintMismatchError, IndexFolderError: as `ShardFolder.bundles`.
+        """
+        self.folder, self.listing, self.bundles = folder, listing, folder.bundles(fingerprint)
+        self.owners = owners_of(listing, self.bundles)
+        self._owning = {bundle.name: bundle for _, bundle in self.owners.values()}
+        failures = [
+            failure
+            for shard, failed in folder.failures().items()
+            for failure in failed
+            if failure.source in self.owners and shard in self.owners[failure.source][1].shards
+        ]
+        unread = {source: record.failure for source, (record, _) in self.owners.items() if record.failure}
+        self.failed = [FailedDocument(*each) for each in (unread | failed_documents(failures)).items()]
+        self.headless = {failure.source for failure in failures if failure.position == 0}
+        self.n_chunks = sum(record.n_chunks for record, _ in self.owners.values()) - len(failures)
+
+    @property
+    def known(self) -> set[str]:
+        """Documents that the folder knows of, also those that have left."""
+        return {record.source for bundle in self.bundles for record in bundle.documents}
+
+    def check_complete(self) -> None:
+        """Raise IndexFolderError if a chunk must still be embedded."""
+        wanted = {shard for bundle in self._owning.values() for shard in bundle.shards}
+        if missing := wanted - self.folder.shards():
+            raise IndexFolderError(
+                f"{counted(len(missing), 'shard')} must still be embedded. Run it with --source first."
+            )
+
+    def remove_unused(self) -> None:
+        """Remove the bundles whose documents have all left or changed."""
+        for bundle in self.bundles:
+            if bundle.name not in self._owning:
+                self.folder.remove(bundle)
 
 
-def load_shards(contents: Contents, store: VectorStore, on_rows: Callable[[int], None]) -> tuple[tuple[str, ...], int]:
+def owners_of(listing: Listing, bundles: Sequence[Bundle], *, without_failed: bool = False) -> Owners:
+    """For each document of the sources the bundle that has it as it is now; of several the last that could read it."""
+    owners: dict[str, tuple[DocumentRecord, Bundle]] = {}
+    for bundle in bundles:
+        for record in bundle.documents:
+            file = listing.files.get(record.source)
+            is_better = record.source not in owners or not record.failure
+            if file and file.version == record.version and is_better and not (without_failed and record.failure):
+                owners[record.source] = (record, bundle)
+    return owners
+
+
+def load_shards(
+    contents: Contents, store: VectorStore, on_rows: Callable[[int], None], *, allow_mass_removal: bool
+) -> tuple[tuple[str, ...], int]:
     """Make a store equal to the sources, as far as they have been embedded.
 
     Args:
         contents: What it is to have.
         store: Opened for writing.
         on_rows: Called with the number of rows that have been written.
+        allow_mass_removal: Go on where more than half of the store's documents have left the sources.
 
     Returns:
         The documents that have left the sources and were deleted, and how many rows the store has beside those of the
@@ -65,7 +109,7 @@ def load_shards(contents: Contents, store: VectorStore, on_rows: Callable[[int],
     """
     owners, headless = contents.owners, contents.headless
     states = {state.source: state for state in store.documents()}
-    gone = _gone(contents, states, store.address)
+    gone = _gone(contents, states, store.address, allow_mass_removal=allow_mass_removal)
     for bundle, sources in _by_bundle(owners, lambda record: not _is_loaded(record, states)):
         if complete := sources - headless:
             _load_bundle(contents.folder, bundle, complete, complete & states.keys(), store, on_rows)
@@ -89,13 +133,15 @@ def load_shards(contents: Contents, store: VectorStore, on_rows: Callable[[int],
     return tuple(sorted(gone)), n_others
 
 
-def _gone(contents: Contents, states: Mapping[str, DocumentState], address: str) -> set[str]:
+def _gone(
+    contents: Contents, states: Mapping[str, DocumentState], address: str, *, allow_mass_removal: bool
+) -> set[str]:
     """The documents in a store that have left the sources."""
-    files = contents.listing.files
+    files, known = contents.listing.files, contents.known
     left = (source for source in states if source not in files)
-    gone = {source for source in left if source in contents.known or is_below(source, contents.listing.roots)}
+    gone = {source for source in left if source in known or is_below(source, contents.listing.roots)}
     n_before = len(gone) + len(states.keys() & files.keys())
-    if len(gone) > n_before / 2 and not contents.allow_mass_removal:
+    if len(gone) > n_before / 2 and not allow_mass_removal:
         raise DocumentError(
             f"{len(gone):,} of the {counted(n_before, 'document')} that {address} has of these sources are gone from "
             "them. Check that all are named and none is excluded by mistake; if the documents are to be deleted there, "
@@ -128,21 +174,17 @@ def _load_bundle(
     on_rows: Callable[[int], None],
 ) -> None:
     """Write the rows of some documents of a bundle, and delete what older versions of `replaced` had."""
-    import pyarrow as pa
-
     first: list[pa.Table] = []
-    ids: dict[str, set[str]] = defaultdict(set)
+    ids: set[str] = set()
     for shard in bundle.shards:
         rows = rows_of(folder.read_shard(shard), sources)
-        for source, id_ in zip(rows["source"].to_pylist(), rows["id"].to_pylist(), strict=True):
-            ids[source].add(id_)
+        ids.update(rows["id"].to_pylist())
         is_first = pa.compute.equal(rows["position"], 0)
         first.append(rows.filter(is_first))
         others = rows.filter(pa.compute.invert(is_first))
         store.upsert(others)
         on_rows(len(others))
-    for source in replaced:
-        store.delete(set(store.ids(source)) - ids[source])
+    store.delete({id_ for source in replaced for id_ in store.ids(source)} - ids)
     complete = pa.concat_tables(first)
     store.upsert(complete)
     on_rows(len(complete))
@@ -152,8 +194,6 @@ def _repair(
     folder: ShardFolder, bundle: Bundle, sources: set[str], store: VectorStore, on_rows: Callable[[int], None]
 ) -> None:
     """Compare the ids of some documents of a bundle, write the rows that are missing and delete those in excess."""
-    import pyarrow as pa
-
     shards = [rows_of(folder.read_shard(shard, ("id", "source")), sources) for shard in bundle.shards]
     ids = set(pa.concat_tables(shards)["id"].to_pylist())
     there = {id_ for source in sources for id_ in store.ids(source)}
@@ -165,9 +205,6 @@ def _repair(
         on_rows(len(missing))
 
 
-def rows_of(table: "pa.Table", sources: Collection[str]) -> "pa.Table":
+def rows_of(table: pa.Table, sources: Collection[str]) -> pa.Table:
     """The rows of some documents."""
-    import pyarrow as pa
-    import pyarrow.compute
-
     return table.filter(pa.compute.is_in(table["source"], pa.array(sorted(sources), pa.string())))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
+
 from jina_rag.distributed.loading import Owners, rows_of
 from jina_rag.distributed.shards import Bundle, DocumentRecord, bundle_name, shard_name
 from jina_rag.distributed.stages import BUNDLE_BYTES, BUNDLE_DOCUMENTS, WorkerSettings
@@ -50,8 +52,6 @@ def _packed(bundles: Sequence[Bundle]) -> Iterator[list[Bundle]]:
 
 def _merge(bundles: Sequence[Bundle], settings: WorkerSettings) -> None:
     """Write one bundle with the documents of some and its shards, first these, and remove the others."""
-    import pyarrow as pa
-
     folder, schema = settings.folder, row_schema(settings.fingerprint)
     documents = [record for bundle in bundles for record in bundle.documents]
     chunks, rows, failed = [schema.empty_table().drop_columns("vector")], [schema.empty_table()], []

@@ -15,35 +15,37 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
 from jina_rag.distributed.sources import Listing, SourceFile, open_filesystem
-from jina_rag.errors import IndexFolderError, MissingDependencyError
+from jina_rag.errors import IndexFolderError
 from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.documents.sources import source_of
 from jina_rag.rag.store.disk import cannot_write
 from jina_rag.rag.vector_stores.rows import read_fingerprint, row_schema
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from fsspec import AbstractFileSystem
-
 DOCUMENTS_KEY = b"jina_rag_documents"
 """Where the metadata of a bundle lists its documents, as JSON."""
 
+_FOLDERS = ("chunks", "shards", "failures", "unfinished")
 _LISTING = "sources.parquet"
+_LISTING_SCHEMA = pa.schema(
+    [("source", pa.string()), ("version", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())]
+)
 _BUNDLE = re.compile(r"[0-9a-f]{32}")
 _SHARD = re.compile(r"([0-9a-f]{32})-([0-9]{5,9})")
 _FILES_AT_ONCE = 16  # an object store takes tens of milliseconds for each
 
 
-@dataclass(frozen=True)
-class DocumentRecord:
+class DocumentRecord(NamedTuple):
     """A document that was read.
 
     Attributes:
@@ -62,7 +64,10 @@ class DocumentRecord:
     size: int
     mtime_ns: int
     n_chunks: int
-    failure: str = ""
+    failure: str
+
+
+_TYPES = list(DocumentRecord.__annotations__.values())
 
 
 class Bundle(NamedTuple):
@@ -82,9 +87,6 @@ class Bundle(NamedTuple):
     def shards(self) -> list[str]:
         """The names of its shards, in the order of its row groups."""
         return [shard_name(self.name, group) for group in range(len(self.group_rows))]
-
-
-_FOLDERS = ("chunks", "shards", "failures", "unfinished")
 
 
 class FailedChunk(NamedTuple):
@@ -113,13 +115,18 @@ class ShardFolder:
     @property
     def sources(self) -> list[str]:
         """What the folders in it would be called as sources."""
-        system, root = self._place
-        own = source_of(Path(self.address).resolve()) if _is_local(system) else str(system.unstrip_protocol(root))
+        system, root = self._files.fs, self._files.path
+        own = source_of(Path(root).resolve()) if self._is_local else system.unstrip_protocol(root)
         return [f"{own}/{folder}" for folder in _FOLDERS]
 
     @cached_property
-    def _place(self) -> "tuple[AbstractFileSystem, str]":
-        return open_filesystem(self.address)
+    def _files(self) -> DirFileSystem:
+        system, path = open_filesystem(self.address)
+        return DirFileSystem(path, system)
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._files.fs, LocalFileSystem)
 
     def make(self) -> None:
         """Make the folder where there is none; an object store has no folders.
@@ -127,10 +134,9 @@ class ShardFolder:
         Raises:
             IndexFolderError: it can't be written.
         """
-        system, root = self._place
         with self._write_errors():
-            for folder in _FOLDERS if _is_local(system) else ():
-                system.makedirs(f"{root}/{folder}", exist_ok=True)
+            for folder in _FOLDERS if self._is_local else ():
+                self._files.makedirs(folder, exist_ok=True)
 
     def bundles(self, fingerprint: Fingerprint) -> list[Bundle]:
         """All bundles, in the order of their names.
@@ -152,7 +158,7 @@ class ShardFolder:
         Raises:
             FingerprintMismatchError, IndexFolderError: the record can't be read.
         """
-        if not self._exists(_LISTING):
+        if not self._files.exists(_LISTING):
             return None
         with self._opened(_LISTING) as file:
             return read_fingerprint(file.schema_arrow, f"The folder {self.address}")
@@ -163,29 +169,26 @@ class ShardFolder:
         Raises:
             IndexFolderError: the record can't be read.
         """
-        if not self._exists(_LISTING):
+        if not self._files.exists(_LISTING):
             return None
         with self._opened(_LISTING) as file:
-            _check_columns(file, _listing_schema())
+            _check_columns(file, _LISTING_SCHEMA)
             roots = json.loads(file.schema_arrow.metadata[b"jina_rag_roots"])
             rows = file.read().to_pylist()
             return Listing({row["source"]: SourceFile(**row) for row in rows}, [str(root) for root in roots])
 
     def write_listing(self, listing: Listing, fingerprint: Fingerprint) -> None:
         """Remember what the sources have now."""
-        pa, _ = _pyarrow()
-        files = listing.files.values()
-        table = pa.Table.from_pylist([file._asdict() for file in files], _listing_schema())
+        table = pa.Table.from_pylist([file._asdict() for file in listing.files.values()], _LISTING_SCHEMA)
         metadata = {**row_schema(fingerprint).metadata, b"jina_rag_roots": json.dumps(listing.roots).encode()}
         self._write_table(_LISTING, table.replace_schema_metadata(metadata))
 
-    def write_bundle(self, name: str, table: "pa.Table", documents: Sequence[DocumentRecord], group_rows: int) -> None:
+    def write_bundle(self, name: str, table: pa.Table, documents: Sequence[DocumentRecord], group_rows: int) -> None:
         """Keep the chunks of some documents; `table` has rows without vectors, in row groups of `group_rows`."""
-        listed = json.dumps([astuple(document) for document in documents], ensure_ascii=False)
-        metadata = {**(table.schema.metadata or {}), DOCUMENTS_KEY: listed.encode()}
+        metadata = {**table.schema.metadata, DOCUMENTS_KEY: json.dumps(documents, ensure_ascii=False)}
         self._write_table(f"chunks/{name}.parquet", table.replace_schema_metadata(metadata), group_rows)
 
-    def read_group(self, bundle: str, group: int) -> "pa.Table":
+    def read_group(self, bundle: str, group: int) -> pa.Table:
         """The chunks of one row group.
 
         Raises:
@@ -193,16 +196,13 @@ class ShardFolder:
         """
         with self._opened(f"chunks/{bundle}.parquet") as file:
             _check_columns(file, self._schema_of(file, without=("vector",)))
-            table = file.read_row_group(group)
-            return table.replace_schema_metadata(
-                {key: value for key, value in table.schema.metadata.items() if key != DOCUMENTS_KEY}
-            )
+            return file.read_row_group(group)
 
     def has_shard(self, name: str) -> bool:
         """Whether a shard is there."""
-        return self._exists(f"shards/{name}.parquet")
+        return bool(self._files.exists(f"shards/{name}.parquet"))
 
-    def write_shard(self, name: str, rows: "pa.Table", failures: Sequence[FailedChunk]) -> None:
+    def write_shard(self, name: str, rows: pa.Table, failures: Sequence[FailedChunk]) -> None:
         """Keep the rows of a shard, after what could not be embedded of it."""
         if failures:
             self._write(f"failures/{name}.json", json.dumps(failures).encode())
@@ -210,7 +210,7 @@ class ShardFolder:
             self._remove([f"failures/{name}.json"])  # of an earlier try
         self._write_table(f"shards/{name}.parquet", rows)
 
-    def read_shard(self, name: str, columns: Sequence[str] | None = None) -> "pa.Table":
+    def read_shard(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a shard.
 
         Raises:
@@ -227,10 +227,9 @@ class ShardFolder:
             IndexFolderError: a file can't be read.
         """
         found = {}
-        system, root = self._place
         for name in self._names("failures", _SHARD):
             with _read_errors(f"{self.address}/failures/{name}.json"):
-                rows = json.loads(system.cat_file(f"{root}/failures/{name}.json"))
+                rows = json.loads(self._files.cat_file(f"failures/{name}.json"))
                 found[name] = [FailedChunk(str(source), int(at), str(reason)) for source, at, reason in rows]
         return found
 
@@ -246,18 +245,15 @@ class ShardFolder:
 
     def remove_unfinished(self) -> None:
         """Remove what a killed run had not finished writing."""
-        system, root = self._place
-        if _is_local(system):
-            with self._write_errors():
-                for path in system.ls(f"{root}/unfinished", detail=False):
-                    system.rm_file(path)
+        with self._write_errors():
+            for name in self._files.ls("unfinished", detail=False) if self._is_local else ():
+                self._files.rm_file(name)
 
     def _remove(self, names: Iterable[str]) -> None:
-        system, root = self._place
         with self._write_errors():
             for name in names:
-                if system.exists(path := f"{root}/{name}"):
-                    system.rm_file(path)
+                if self._files.exists(name):
+                    self._files.rm_file(name)
 
     def _bundle(self, name: str, fingerprint: Fingerprint) -> Bundle:
         if name not in self._read:
@@ -268,50 +264,39 @@ class ShardFolder:
                 self._read[name] = Bundle(name, tuple(map(_record, listed)), tuple(n for n in groups if n))
         return self._read[name]
 
-    def _check(self, file: "pq.ParquetFile", fingerprint: Fingerprint) -> None:
+    def _check(self, file: pq.ParquetFile, fingerprint: Fingerprint) -> None:
         where = f"The folder {self.address}"
         remedy = "Name another folder with --shards, or the model that it was made with."
         fingerprint.check(read_fingerprint(file.schema_arrow, where), where=where, remedy=remedy)
 
-    def _schema_of(self, file: "pq.ParquetFile", without: Sequence[str] = ()) -> "pa.Schema":
+    def _schema_of(self, file: pq.ParquetFile, without: Sequence[str] = ()) -> pa.Schema:
         """What a file with rows for the model that it names must have."""
         fingerprint = read_fingerprint(file.schema_arrow, f"The folder {self.address}")
-        return _pyarrow()[0].schema([field for field in row_schema(fingerprint) if field.name not in without])
+        return pa.schema([field for field in row_schema(fingerprint) if field.name not in without])
 
     def _names(self, folder: str, pattern: re.Pattern[str]) -> list[str]:
-        system, root = self._place
-        system.invalidate_cache()  # workers write, too
-        paths = system.ls(f"{root}/{folder}", detail=False) if system.exists(f"{root}/{folder}") else []
+        self._files.invalidate_cache()  # workers write, too
+        paths = self._files.ls(folder, detail=False) if self._files.exists(folder) else []
         stems = (path.rpartition("/")[2].rpartition(".")[0] for path in paths)
         return sorted(stem for stem in stems if pattern.fullmatch(stem))
 
-    def _exists(self, name: str) -> bool:
-        system, root = self._place
-        return bool(system.exists(f"{root}/{name}"))
-
     @contextmanager
-    def _opened(self, name: str) -> "Iterator[pq.ParquetFile]":
-        _, parquet = _pyarrow()
-        system, root = self._place
-        with _read_errors(f"{self.address}/{name}"), system.open(f"{root}/{name}", "rb") as file:
-            yield parquet.ParquetFile(file)
+    def _opened(self, name: str) -> Iterator[pq.ParquetFile]:
+        with _read_errors(f"{self.address}/{name}"), self._files.open(name, "rb") as file:
+            yield pq.ParquetFile(file)
 
-    def _write_table(self, name: str, table: "pa.Table", group_rows: int | None = None) -> None:
-        pa, parquet = _pyarrow()
+    def _write_table(self, name: str, table: pa.Table, group_rows: int | None = None) -> None:
         buffer = pa.BufferOutputStream()
-        parquet.write_table(table, buffer, row_group_size=group_rows, compression="zstd")
+        pq.write_table(table, buffer, row_group_size=group_rows, compression="zstd")
         self._write(name, buffer.getvalue().to_pybytes())
 
     def _write(self, name: str, data: bytes) -> None:
         """Write a file that appears as a whole: an object store puts it so, a folder takes it by renaming."""
-        system, root = self._place
+        unfinished = f"unfinished/{uuid4().hex}" if self._is_local else name
         with self._write_errors():
-            if not _is_local(system):
-                system.pipe_file(f"{root}/{name}", data)
-                return
-            unfinished = f"{root}/unfinished/{uuid4().hex}"
-            system.pipe_file(unfinished, data)
-            os.replace(unfinished, f"{root}/{name}")  # noqa: PTH105 - paths of fsspec are strings
+            self._files.pipe_file(unfinished, data)
+            if unfinished != name:
+                os.replace(f"{self._files.path}/{unfinished}", f"{self._files.path}/{name}")  # noqa: PTH105 - strings
 
     @contextmanager
     def _write_errors(self) -> Iterator[None]:
@@ -326,9 +311,9 @@ class ShardFolder:
             ) from error
 
 
-def bundle_name(table: "pa.Table", documents: Sequence[DocumentRecord], group_rows: int) -> str:
+def bundle_name(table: pa.Table, documents: Sequence[DocumentRecord], group_rows: int) -> str:
     """What a bundle is called: by all that decides what is in it and how its shards divide it."""
-    named = json.dumps([group_rows, [astuple(record) for record in documents], table["id"].to_pylist()])
+    named = json.dumps([group_rows, documents, table["id"].to_pylist()])
     return hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
@@ -350,47 +335,23 @@ def failed_documents(failures: Iterable[FailedChunk]) -> dict[str, str]:
 
 
 def _record(row: object) -> DocumentRecord:
-    record = DocumentRecord(*row) if isinstance(row, list) else None
-    if record is None or any(
-        type(value) is not fields(record)[i].type for i, value in enumerate(asdict(record).values())
-    ):
+    if not isinstance(row, list) or [type(value) for value in row] != _TYPES:
         raise ValueError("the list of its documents is damaged")
-    return record
+    return DocumentRecord(*row)
 
 
-def _listing_schema() -> "pa.Schema":
-    pa, _ = _pyarrow()
-    return pa.schema(
-        [("source", pa.string()), ("version", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())]
-    )
-
-
-def _check_columns(file: "pq.ParquetFile", schema: "pa.Schema") -> None:
+def _check_columns(file: pq.ParquetFile, schema: pa.Schema) -> None:
     """Raise ValueError unless a file has these columns and no others: Ray's own types unpickle what is in them."""
     if not file.schema_arrow.equals(schema):
         raise ValueError("it has other columns")
 
 
-def _is_local(system: "AbstractFileSystem") -> bool:
-    return "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,))
-
-
 @contextmanager
 def _read_errors(path: str) -> Iterator[None]:
     """Report in our words that a file of the record can't be read."""
-    pa, _ = _pyarrow()
     try:
         yield
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise IndexFolderError(
             f"{path} can't be read ({error}). Remove it and run the same command again: what was in it is made again."
         ) from error
-
-
-def _pyarrow() -> "tuple[pa, pq]":
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("pyarrow", "ray") from error
-    return pyarrow, parquet

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
 
 from jina_rag.errors import DocumentError, MissingDependencyError
 from jina_rag.rag.documents.discovery import (
@@ -22,9 +25,6 @@ from jina_rag.rag.documents.reading import read_file
 from jina_rag.rag.documents.sandbox import ReadLimits
 from jina_rag.rag.documents.sources import path_of, source_of
 from jina_rag.rag.documents.types import FileContent
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")
@@ -112,17 +112,13 @@ def read_source(file: SourceFile, limits: ReadLimits | None = None) -> FileConte
     return FileContent(Path(path), data, file.mtime_ns)
 
 
-def open_filesystem(address: str) -> "tuple[AbstractFileSystem, str]":
+def open_filesystem(address: str) -> tuple[AbstractFileSystem, str]:
     """The file system of a path or an address, and the path in it.
 
     Raises:
         DocumentError: there is no such kind of address.
-        MissingDependencyError: fsspec, or its package for this kind of address, is not installed.
+        MissingDependencyError: the package for this kind of address is not installed.
     """
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("fsspec", "ray") from error
     try:
         system, path = url_to_fs(address)
     except ImportError as error:  # fsspec names the package

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from jina_rag.distributed.embed_batch import EmbedBatch, EmbedderSource, embedder_of, vector_array
 from jina_rag.distributed.shards import DocumentRecord, FailedChunk, ShardFolder, bundle_name, shard_name
@@ -17,9 +17,6 @@ from jina_rag.rag.indexing.parsing import FAULTS_OF_A_DOCUMENT
 from jina_rag.rag.store.types import IndexedDocument, file_kind
 from jina_rag.rag.text.search_text import search_text
 from jina_rag.rag.vector_stores.rows import make_rows, row_schema
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BUNDLE_DOCUMENTS, BUNDLE_BYTES = 256, 16 * 2**20
 """A bundle has at most so many documents, and of more than one at most so many bytes."""
@@ -52,8 +49,6 @@ class ReadBundle:
 
     def __call__(self, files: Sequence[SourceFile]) -> int:
         """Read a bundle. What can't be read is listed in the file with the reason."""
-        import pyarrow as pa
-
         read = [self._read(file) for file in files]
         records = [record for record, _ in read]
         empty = row_schema(self._settings.fingerprint).empty_table().drop_columns("vector")
@@ -62,8 +57,8 @@ class ReadBundle:
         self._settings.folder.write_bundle(bundle_name(table, records, n_rows), table, records, n_rows)
         return len(files)
 
-    def _read(self, file: SourceFile) -> "tuple[DocumentRecord, pa.Table | None]":
-        record = DocumentRecord(file.source, file.version, "", file.size, file.mtime_ns, 0)
+    def _read(self, file: SourceFile) -> tuple[DocumentRecord, pa.Table | None]:
+        record = DocumentRecord(file.source, file.version, "", file.size, file.mtime_ns, 0, failure="")
         try:
             content = read_source(file)
             document = replace(parse_document(content), source=file.source)
@@ -71,8 +66,8 @@ class ReadBundle:
         except BackendUnavailableError:  # no document's fault
             raise
         except (*FAULTS_OF_A_DOCUMENT, MissingDependencyError) as error:
-            return replace(record, failure=str(error)), None
-        record = replace(record, sha256=content.sha256, size=len(content.data), n_chunks=len(chunks))
+            return record._replace(failure=str(error)), None
+        record = record._replace(sha256=content.sha256, size=len(content.data), n_chunks=len(chunks))
         row = IndexedDocument(
             source=file.source,
             title=document.title,
@@ -98,8 +93,6 @@ class EmbedGroup:
 
     def __call__(self, unit: tuple[str, int]) -> int:
         """Embed a group, named by its bundle and number. A shard that is there is left as it is."""
-        import pyarrow as pa
-
         folder, name = self._settings.folder, shard_name(*unit)
         if folder.has_shard(name):
             return 0

@@ -1,5 +1,6 @@
 """From documents to shards to a store, in this process."""
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from itertools import count
@@ -296,12 +297,15 @@ def test_objects_of_a_remote_store(to: str, shards: Path) -> None:
         index_documents(["memory://bucket/no"], None, shards=str(shards), embedder=fake_embedder)
 
 
-def test_without_ray_the_error_names_the_command(
+def test_without_the_extra_the_error_names_the_command(
     documents: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'jina-rag\[ray\]'"):
         run(documents, None, shards, engine=RayEngine())
+    check = "import sys; sys.modules['pyarrow'] = None; from jina_rag.distributed import index_documents"
+    failed = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert "the package pyarrow. Install it with: pip install 'jina-rag[ray]'" in failed.stderr
 
 
 class GivesUp(FakeBackend):
