@@ -91,12 +91,12 @@ def test_cached_vectors_are_those_of_the_engine_at_every_width_and_of_its_finger
             assert (found.token_counts, found.truncated) == (plain.token_counts, plain.truncated)
             assert engine.n_cut == 1
             assert cached.fingerprint == fake_embedder(dimensions).fingerprint
+            engine.close_file()
     assert engine.n_embedded == 0
     (file,) = tmp_path.iterdir()
-    engine.close_file()
     file.write_bytes(b"not SQLite, " * 100)
-    with pytest.raises(EvaluationError, match="Delete that file"):
-        caching(fake_embedder(), tmp_path)[0].embed_query("one")
+    with caching(fake_embedder(), tmp_path)[0] as cached, pytest.raises(EvaluationError, match="Delete that file"):
+        cached.embed_query("one")
 
 
 @pytest.fixture
