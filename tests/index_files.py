@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -11,8 +11,11 @@ import numpy as np
 from chromadb.api.models.Collection import Collection
 
 import jina_rag.chroma  # noqa: F401 - Chroma then knows the embedding function of the collection
-from jina_rag.rag.indexing.index import COLLECTION
+from jina_rag.rag import DocumentIndex, Retriever, SearchOptions
+from jina_rag.rag.chunking import Chunk
+from jina_rag.rag.store.chroma_store import COLLECTION
 from jina_rag.rag.store.seal import seal
+from jina_rag.vectors import FloatArray
 
 
 @contextmanager
@@ -28,6 +31,18 @@ def database(folder: Path) -> Iterator[sqlite3.Connection]:
     """The SQLite file of an index; each statement is a transaction."""
     with closing(sqlite3.connect(folder / "index.sqlite3", isolation_level=None)) as connection:
         yield connection
+
+
+def nearest(index: DocumentIndex, query: str, n: int = 1) -> list[Chunk]:
+    """The chunks that a search by meaning finds, best first."""
+    return [found.chunk for found in Retriever(index).retrieve(query, SearchOptions(k=n, mode="dense"))]
+
+
+def stored_vectors(folder: Path, ids: Sequence[str]) -> FloatArray:
+    """The vectors of chunks in the SQLite file of an index."""
+    with database(folder) as connection:
+        found = dict(connection.execute("SELECT id, vector FROM chunks JOIN vectors USING (digest)"))
+    return np.stack([np.frombuffer(found[id_], "<f4") for id_ in ids])
 
 
 def copy_of_index(folder: Path, copy: Path) -> Path:

@@ -21,7 +21,7 @@ from jina_rag.rag import DocumentIndex
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.testing import fake_embedder
 from tests.apps.conftest import APP
-from tests.index_files import chroma_collection
+from tests.index_files import chroma_collection, nearest
 
 
 @dataclass
@@ -352,7 +352,7 @@ def test_rebuild_mends_the_vectors_while_the_index_is_open(tasks: Any, owner: Ow
     task = over(tasks, start(tasks, "rebuild").id)
     assert task.state == "done"
     assert owner.index.doctor() == []
-    assert len(owner.index.nearest(owner.embedder.embed_query("tide table"), 50)) == 40
+    assert len(nearest(owner.index, "tide table", 50)) == 40
 
 
 def test_program_fault_ends_the_task_and_not_the_queue(

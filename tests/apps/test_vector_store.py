@@ -10,6 +10,7 @@ from jina_rag.rag import DocumentIndex
 from jina_rag.rag.vector_stores import open_store
 from jina_rag.rag.vector_stores.rows import make_rows
 from tests.apps.conftest import OpenApp, answered, checked
+from tests.index_files import stored_vectors
 
 QUESTION = "What does fault code E7 mean?"
 
@@ -26,7 +27,7 @@ def address(request: pytest.FixtureRequest, made_folder: Path, embedder: Embedde
     ):
         for document in index.documents():
             chunks = index.chunks_of(document.source)
-            vectors = index.vectors([chunk.id for chunk in chunks])
+            vectors = stored_vectors(index.folder, [chunk.id for chunk in chunks])
             store.upsert(make_rows(document, chunks, vectors, embedder.fingerprint))
     return address
 

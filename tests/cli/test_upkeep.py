@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jina_rag.cli import confirm
-from jina_rag.rag import DocumentIndex
 from tests.cli.conftest import Run
+from tests.index_files import stored_vectors
 
 
 def test_doctor_and_rebuild(index: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +60,7 @@ def test_export_writes_vectors_beside_the_chunks(index: Run, tmp_path: Path) -> 
     ids = [json.loads(line)["id"] for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     vectors = np.load(tmp_path / "all.npy")
     assert vectors.dtype == np.float32
-    with DocumentIndex.open(tmp_path / ".jina-rag" / "index") as opened:
-        np.testing.assert_array_equal(vectors, opened.vectors(ids))
+    np.testing.assert_array_equal(vectors, stored_vectors(tmp_path / ".jina-rag" / "index", ids))
     assert len(index("export", "--vectors", "alone.npy").stdout.splitlines()) == 2
     assert np.load(tmp_path / "alone.npy").shape == (2, 64)
 

@@ -7,10 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Self, TextIO
 
-import numpy as np
-
 from jina_rag.closeable import Closeable
-from jina_rag.errors import DocumentError, IndexFolderError
+from jina_rag.errors import DocumentError
 from jina_rag.formatting import escaped
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.check import Problem, doctor
@@ -23,7 +21,6 @@ from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.filters import Filters
 from jina_rag.rag.store.lock import is_being_written
 from jina_rag.rag.store.types import IndexedDocument, TrackedPath
-from jina_rag.vectors import FloatArray
 
 _SHOWN_NAMES = 20
 _COMPARED_NAMES = 20_000
@@ -142,22 +139,6 @@ class IndexContents(Closeable):
     def sample(self, n: int) -> list[Chunk]:
         """At most `n` chunks, spread evenly over the index; the same ones each time."""
         return self._catalog.sample(n)
-
-    def vectors(self, ids: Sequence[str]) -> FloatArray:
-        """The vectors of chunks: float32 of shape (n, d), in the order of `ids`.
-
-        Raises:
-            IndexFolderError: an id is unknown, or its vector is missing.
-        """
-        found = self._catalog.vectors_of(ids)
-        missing = [id_ for id_ in ids if id_ not in found]
-        if missing:
-            raise IndexFolderError(
-                f"The index {self.folder} has no vector of the chunk {missing[0]}. Look into it with `jina-rag doctor`."
-            )
-        if not ids:
-            return np.empty((0, self._catalog.fingerprint().dimensions), np.float32)
-        return np.stack([found[id_] for id_ in ids])
 
     def export(
         self,

@@ -8,7 +8,6 @@ from typing import Self
 
 from jina_rag.embedder import Embedder
 from jina_rag.errors import DocumentError, IndexFolderError
-from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.indexing.candidates import Candidate, Mode, Rank
 from jina_rag.rag.indexing.chroma_side import ChromaSide
 from jina_rag.rag.indexing.contents import IndexContents
@@ -175,11 +174,6 @@ class DocumentIndex(IndexContents):
             )
             for id_, stored in chunks.items()
         ]
-
-    def nearest(self, vector: FloatArray, k: int, filters: Filters | None = None) -> list[tuple[Chunk, float]]:
-        """The `k` chunks most similar to a vector with their cosine similarity, best first. See `candidates`."""
-        found = self.candidates("", vector, k, mode="dense", filters=filters)
-        return [(candidate.chunk, candidate.similarity) for candidate in found]
 
     def _nearest(self, vector: FloatArray, n: int, filters: Filters, matches: Matches) -> dict[str, FoundChunk]:
         """At least the `n` nearest chunks, if there are so many: those that Chroma finds, and those it may lack."""

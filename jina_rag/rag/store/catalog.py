@@ -30,9 +30,7 @@ from jina_rag.rag.store.rows import (
     as_skipped,
     as_stored_chunk,
     as_tracked_path,
-    as_vector,
     chunk_values,
-    count_chunks,
     document_values,
     read_chunks,
     read_stored_chunks,
@@ -209,22 +207,14 @@ class Catalog:
             return [id_ for (id_,) in rows]
 
     def count_chunks(self) -> int:
-        """How many chunks there are in all."""
+        """How many chunks can be found."""
         with self._read() as connection:
-            return count_chunks(connection)
+            return fulltext.count(connection)
 
     def vectors(self, digests: Iterable[bytes]) -> dict[bytes, FloatArray]:
         """The vectors of texts by their digests, each float32 of shape (d,); unknown ones are left out."""
         with self._read() as connection:
             return read_vectors(connection, digests)
-
-    def vectors_of(self, ids: Iterable[str]) -> dict[str, FloatArray]:
-        """The vectors of chunks by the chunks' ids, each float32 of shape (d,); what is missing is left out."""
-        query = """SELECT chunks.id, vector FROM chunks JOIN vectors USING (digest)
-            WHERE chunks.id IN (SELECT value FROM json_each(?))"""
-        with self._read() as connection:
-            rows = connection.execute(query, [json.dumps(list(ids))])
-            return {id_: as_vector(vector) for id_, vector in rows}
 
     # Searching
 

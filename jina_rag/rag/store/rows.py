@@ -82,12 +82,6 @@ def _rows_of_chunks(
     return connection.execute(query, [4 * dimensions, json.dumps(list(ids))]) if ids else ()
 
 
-def count_chunks(connection: sqlite3.Connection) -> int:
-    """How many chunks there are in all."""
-    count: int = connection.execute("SELECT ifnull(sum(n_chunks), 0) FROM documents").fetchone()[0]
-    return count
-
-
 def as_tracked_path(row: tuple[Any, ...]) -> TrackedPath:
     """A tracked path from its three columns."""
     path, collections, exclude = row

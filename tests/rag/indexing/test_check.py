@@ -17,7 +17,7 @@ from jina_rag.rag.indexing.check import doctor
 from jina_rag.rag.indexing.chroma_side import ChromaSide
 from jina_rag.rag.indexing.index import rebuild
 from jina_rag.testing import fake_embedder
-from tests.index_files import chroma_collection, copy_of_index, database, whole_contents
+from tests.index_files import chroma_collection, copy_of_index, database, nearest, whole_contents
 
 ADD = """
 import sys
@@ -148,7 +148,7 @@ def test_rows_that_disagree_are_found_and_mended(folder_of_some: Path, embedder:
 def _assert_whole(folder: Path, embedder: Embedder, n_chunks: int) -> None:
     with DocumentIndex.open(folder, embedder) as index:
         assert index.count_chunks() == n_chunks
-        assert index.nearest(embedder.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
+        assert nearest(index, "Moon 321 dust321")[0].title == "321"
     whole_contents(folder)
 
 
@@ -189,7 +189,7 @@ def test_a_rebuild_that_dies_before_chroma_follows_has_the_new_model(
         with pytest.raises(Killed):
             rebuild(folder_of_some, narrow)
     with DocumentIndex.open(folder_of_some, narrow) as index:
-        assert index.nearest(narrow.embed_query("Moon 321 dust321"), 1)[0][0].title == "321"
+        assert nearest(index, "Moon 321 dust321")[0].title == "321"
         index.sync()
     whole_contents(folder_of_some)
     assert doctor(folder_of_some) == []

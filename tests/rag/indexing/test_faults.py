@@ -19,7 +19,7 @@ from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions
 from jina_rag.rag.indexing.index import rebuild
 from jina_rag.rag.store.lock import LOCK
 from jina_rag.testing import fake_embedder
-from tests.index_files import database, whole_contents
+from tests.index_files import database, nearest, whole_contents
 
 N_KILLS = int(os.environ.get("JINA_RAG_KILLS", "2"))
 MEGABYTES = int(os.environ.get("JINA_RAG_DISK", "6"))
@@ -141,7 +141,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, embedder: E
         with pytest.raises(IndexFolderError, match=r"disk .* is full\. Free some space and run the same command again"):
             index.add([documents])
     with DocumentIndex.open(folder, embedder) as index:
-        assert index.nearest(embedder.embed_query("Why is Mars red?"), 1)[0][0].title == "mars"
+        assert nearest(index, "Why is Mars red?")[0].title == "mars"
         assert Retriever(index).retrieve("Why is Mars red?")[0].chunk.title == "mars"
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
     with DocumentIndex.open(folder, embedder) as index:

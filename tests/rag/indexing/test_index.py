@@ -21,7 +21,7 @@ from jina_rag.rag.retrieval.search import SearchOptions
 from jina_rag.rag.store.catalog import Catalog
 from jina_rag.rag.store.chroma_store import VectorStore
 from jina_rag.testing import fake_embedder
-from tests.index_files import chroma_collection, database, whole_contents
+from tests.index_files import chroma_collection, database, nearest, stored_vectors, whole_contents
 
 
 class Killed(BaseException):
@@ -241,7 +241,7 @@ def test_vectors_of_another_index_are_not_opened(
     (tmp_path / "a" / "chroma").rename(tmp_path / "old")
     (tmp_path / "b" / "chroma").rename(tmp_path / "a" / "chroma")
     with DocumentIndex.open(tmp_path / "a", embedder) as index:
-        assert index.nearest(embedder.embed_query("rings of ice"), 1)[0][0].title == "saturn"
+        assert nearest(index, "rings of ice")[0].title == "saturn"
         assert "was not written on this machine" in caplog.text
         index.sync()
         _assert_whole(index)
@@ -261,7 +261,7 @@ def test_lost_vectors_are_made_again_without_embedding(
     (notes / "mars.md").unlink()
     monkeypatch.setattr(embedder, "embed_documents", _die)
     with DocumentIndex.open(tmp_path / "index", embedder) as index:
-        assert index.nearest(embedder.embed_query("rings of ice"), 3)[0][0].title == "saturn"
+        assert nearest(index, "rings of ice", 3)[0].title == "saturn"
         assert "jina-rag rebuild" in caplog.text
         assert _names(index.add([notes / "venus.txt"]).unchanged) == ["venus.txt"]
         assert _vectors(index) == vectors
@@ -352,7 +352,8 @@ def test_a_killed_add_loses_nothing_and_doubles_nothing(
         chunks = index.chunks_of(document.source)
         assert len(chunks) == document.n_chunks
         for chunk in chunks:
-            assert index.nearest(index.vectors([chunk.id])[0], 1)[0][0].text == chunk.text
+            (vector,) = stored_vectors(index.folder, [chunk.id])
+            assert index.candidates("", vector, 1, mode="dense")[0].chunk.text == chunk.text
     assert len(Retriever(index).retrieve("storm0 word0 and others", SearchOptions(k=3))) == 3
     index.add([notes])
     _assert_whole(index)
@@ -519,4 +520,4 @@ def test_words_are_embedded_whole(index: DocumentIndex, tmp_path: Path) -> None:
     (chunk,) = index.chunks_of(index.documents()[0].source)
     assert chunk.text == "The **N**orthern exam-\nple of the o\ufb03ce."
     whole = index.embedder.embed_documents(["The Northern example of the office."])
-    np.testing.assert_array_equal(index.vectors([chunk.id]), whole)
+    np.testing.assert_array_equal(stored_vectors(index.folder, [chunk.id]), whole)

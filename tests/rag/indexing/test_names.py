@@ -12,7 +12,7 @@ from jina_rag.rag.citations.source_context import read_source_context
 from jina_rag.rag.documents import read_document
 from jina_rag.rag.documents.sources import path_of, source_of
 from jina_rag.rag.indexing.check import doctor
-from tests.index_files import chroma_collection
+from tests.index_files import chroma_collection, nearest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX systems only")
 
@@ -74,8 +74,7 @@ def test_the_folder_of_an_index_may_have_such_a_name(odd: Path, embedder: Embedd
     with DocumentIndex.create_or_open(folder, embedder) as index:
         index.add([odd])
     with DocumentIndex.open(folder, embedder) as index:
-        ((chunk, _),) = index.nearest(embedder.embed_query("Mars looks red."), 1)
-        assert chunk.text == "Mars looks red."
+        assert nearest(index, "Mars looks red.")[0].text == "Mars looks red."
         assert doctor(folder) == []
         assert index.sync().removed == ()
 

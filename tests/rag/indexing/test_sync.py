@@ -25,7 +25,7 @@ from jina_rag.rag.indexing.index import DocumentIndex, SyncReport
 from jina_rag.rag.store import keeping
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
-from tests.index_files import chroma_collection, database, whole_contents
+from tests.index_files import chroma_collection, database, nearest, stored_vectors, whole_contents
 
 
 class CountingEmbedder(Embedder):
@@ -75,8 +75,7 @@ def test_sync_does_what_the_disk_did(index: DocumentIndex, notes: Path, embedder
     assert report.moved == ((str(notes / "venus.txt"), str(notes / "morning star.txt")),)
     assert embedder.texts == ["Neptune has the fastest winds."]
     query = embedder.embed_query("Venus thick clouds")
-    titles = {chunk.title for chunk, _ in index.nearest(query, 9)}
-    assert titles == {"Mars", "morning star", "neptune"}
+    assert {chunk.title for chunk in nearest(index, "Venus thick clouds", 9)} == {"Mars", "morning star", "neptune"}
     assert [found.chunk.title for found in index.candidates("clouds", query, 9, mode="lexical")] == ["morning star"]
     assert _counts(index.sync()) == {"unchanged": 4}
 
@@ -195,7 +194,7 @@ def test_only_the_changed_chunks_of_a_changed_file_are_embedded(
 ) -> None:
     (notes / "long.md").write_text(_sections(0, 1, 2, 3))
     index.add([notes])
-    before = {chunk.text: index.vectors([chunk.id]) for chunk in index.chunks_of(str(notes / "long.md"))}
+    before = {chunk.text: stored_vectors(index.folder, [chunk.id]) for chunk in index.chunks_of(str(notes / "long.md"))}
     embedder.texts.clear()
     (notes / "long.md").write_text(_sections(7, 0, 1, 9, 3))
     report = index.sync()
@@ -205,9 +204,9 @@ def test_only_the_changed_chunks_of_a_changed_file_are_embedded(
     assert [chunk.text.splitlines()[0] for chunk in after] == [f"# Part {number}" for number in (7, 0, 1, 9, 3)]
     for chunk in after:
         expected = embedder.embed_documents([chunk.text])
-        np.testing.assert_allclose(index.vectors([chunk.id]), expected, atol=1e-6)
+        np.testing.assert_allclose(stored_vectors(index.folder, [chunk.id]), expected, atol=1e-6)
         if chunk.text in before:
-            np.testing.assert_array_equal(index.vectors([chunk.id]), before[chunk.text])
+            np.testing.assert_array_equal(stored_vectors(index.folder, [chunk.id]), before[chunk.text])
 
 
 def test_what_stands_beside_an_unchanged_chunk_is_renewed(index: DocumentIndex, notes: Path) -> None:
@@ -556,8 +555,6 @@ def test_neighbours_and_samples(index: DocumentIndex, notes: Path) -> None:
     assert index.chunk("unknown") is None
     assert len(index.sample(4)) == 4 == len({chunk.id for chunk in index.sample(4)})
     assert len(index.sample(99)) == index.count_chunks() == 9
-    with pytest.raises(IndexFolderError, match="no vector of the chunk unknown"):
-        index.vectors([chunks[0].id, "unknown"])
 
 
 def test_export(index: DocumentIndex, notes: Path, tmp_path: Path) -> None:
@@ -570,7 +567,7 @@ def test_export(index: DocumentIndex, notes: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     vectors = np.load(tmp_path / "all.npy", allow_pickle=False)
     assert (vectors.dtype, vectors.shape) == (np.float32, (3, 64))
-    np.testing.assert_array_equal(vectors, index.vectors([row["id"] for row in rows]))
+    np.testing.assert_array_equal(vectors, stored_vectors(index.folder, [row["id"] for row in rows]))
 
 
 def test_an_export_is_the_index_of_one_moment(index: DocumentIndex, notes: Path, tmp_path: Path) -> None:

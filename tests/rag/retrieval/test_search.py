@@ -20,7 +20,7 @@ from jina_rag.rag.retrieval.rerank import Reranker
 from jina_rag.rag.retrieval.search import LEXICAL_WEIGHT, RRF_CONSTANT
 from jina_rag.testing import fake_embedder
 from jina_rag.vectors import FloatArray
-from tests.index_files import database
+from tests.index_files import database, stored_vectors
 from tests.questions import SAMPLES, load_questions
 
 
@@ -256,7 +256,7 @@ def test_only_lexical_search_takes_more_than_the_model_reads(planets: DocumentIn
     (first, *_) = search(planets, query, mode="lexical")
     assert Path(first.chunk.source).name == "saturn.txt"
     beginning = fake_embedder(truncate=True).embed_query(query)
-    assert first.similarity == pytest.approx(float(beginning @ planets.vectors([first.chunk.id])[0]))
+    assert first.similarity == pytest.approx(float(beginning @ stored_vectors(planets.folder, [first.chunk.id])[0]))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import pytest
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.indexing.contents import IndexContents
+from tests.index_files import stored_vectors
 
 
 def test_vectors_come_back_as_they_were(index: DocumentIndex, notes: Path) -> None:
     index.add([notes])
     ids = [chunk.id for chunk in index.sample(3)]
     texts = [chunk.text for chunk in index.sample(3)]
-    np.testing.assert_array_equal(index.vectors(ids), index.embedder.embed_documents(texts))
+    np.testing.assert_array_equal(stored_vectors(index.folder, ids), index.embedder.embed_documents(texts))
 
 
 def test_many_threads_read_at_once(index: DocumentIndex, notes: Path) -> None:

@@ -20,7 +20,7 @@ from jina_rag.rag.indexing.contents import IndexContents
 from jina_rag.rag.indexing.index import rebuild
 from jina_rag.rag.store import filters
 from jina_rag.rag.store.sqlite import Database
-from tests.index_files import database, whole_contents
+from tests.index_files import database, nearest, whole_contents
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_no_row_names_a_folder_to_delete(folder: Path, embedder: Embedder, notes
         connection.execute("UPDATE meta SET value = ? WHERE key = 'seal'", [str(precious)])
     with DocumentIndex.open(folder, embedder) as index:
         for _ in range(2):
-            assert index.nearest(embedder.embed_query("rings of ice"), 1)[0][0].title == "saturn"
+            assert nearest(index, "rings of ice")[0].title == "saturn"
         index.add([notes])
     rebuild(folder, embedder)
     assert precious.is_dir()
@@ -96,8 +96,8 @@ def test_vectors_from_another_machine_are_not_opened_but_made_again(
     (problem,) = doctor(copy)
     assert "were not written on this machine" in problem.what
     with DocumentIndex.open(copy, embedder) as index:
-        assert index.nearest(embedder.embed_query("rings of ice"), 1)[0][0].title == "saturn"
-        assert index.nearest(embedder.embed_query("thick clouds"), 1)[0][0].title == "venus"
+        assert nearest(index, "rings of ice")[0].title == "saturn"
+        assert nearest(index, "thick clouds")[0].title == "venus"
         assert caplog.text.count("was not written on this machine") == 1
         index.sync()
     whole_contents(copy)
@@ -133,7 +133,7 @@ def test_another_embedding_function_in_chroma_is_refused(
         client.delete_collection("documents")
         client.create_collection("documents", metadata=metadata, embedding_function=Foreign())
     with DocumentIndex.open(folder, embedder) as index:
-        assert index.nearest(embedder.embed_query("rings of ice"), 1)[0][0].title == "saturn"
+        assert nearest(index, "rings of ice")[0].title == "saturn"
         assert "can't be used" in caplog.text
         with pytest.raises(IndexFolderError, match="jina-rag rebuild"):
             index.remove([notes])
@@ -147,7 +147,7 @@ def test_an_index_is_its_owners_alone(tmp_path: Path, notes: Path, embedder: Emb
     try:
         with DocumentIndex.create_or_open(tmp_path / "index", embedder) as index:
             index.add([notes])
-            index.nearest(embedder.embed_query("rings of ice"), 1)
+            nearest(index, "rings of ice")
             modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [index.folder, *index.folder.rglob("*")]}
     finally:
         os.umask(before)
@@ -164,12 +164,9 @@ def test_an_index_that_its_owner_shared_stays_shared(folder: Path, notes: Path, 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no fork.")
-def test_a_forked_process_is_told_to_open_the_index_itself(
-    index: DocumentIndex, notes: Path, embedder: Embedder
-) -> None:
+def test_a_forked_process_is_told_to_open_the_index_itself(index: DocumentIndex, notes: Path) -> None:
     index.add([notes])
-    query = embedder.embed_query("rings of ice")
-    index.nearest(query, 1)
+    nearest(index, "rings of ice")
 
     def is_refused(ask: Callable[[], object]) -> bool:
         try:
@@ -180,12 +177,12 @@ def test_a_forked_process_is_told_to_open_the_index_itself(
 
     child = os.fork()
     if not child:
-        refused = is_refused(lambda: index.nearest(query, 1)) and is_refused(lambda: index.remove([notes]))
+        refused = is_refused(lambda: nearest(index, "rings of ice")) and is_refused(lambda: index.remove([notes]))
         index.close()
         os._exit(0 if refused else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert index.nearest(query, 1)[0][0].title == "saturn"
+    assert nearest(index, "rings of ice")[0].title == "saturn"
 
 
 def test_a_connection_whose_file_was_replaced_meanwhile_is_not_used_again(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from jina_rag.errors import IndexFolderError
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.indexing.check import doctor
 from jina_rag.testing import fake_embedder
+from tests.index_files import nearest
 
 MAGIC = bytes.fromhex("d9d505f920a163d7")
 
@@ -37,6 +38,6 @@ def test_a_journal_deletes_no_other_file(name: str, tmp_path: Path) -> None:
         index.add([tmp_path / "a.txt"])
     write_hostile_journal(tmp_path / "index" / name, victim)
     with suppress(IndexFolderError), DocumentIndex.open(tmp_path / "index", fake_embedder()) as index:
-        index.nearest(index.embedder.embed_query("lamp"), 1)
+        nearest(index, "lamp")
     assert any("names another file" in problem.what for problem in doctor(tmp_path / "index"))
     assert victim.read_text() == "Mine."

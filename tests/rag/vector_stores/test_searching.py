@@ -13,6 +13,7 @@ from jina_rag.rag.vector_stores import StoreAddress, open_store
 from jina_rag.rag.vector_stores.rows import make_rows
 from jina_rag.rag.vector_stores.store_index import StoreIndex
 from jina_rag.testing import fake_embedder
+from tests.index_files import stored_vectors
 
 DENSE = SearchOptions(mode="dense", context_window=1)
 
@@ -33,7 +34,7 @@ def filled(address: str, index: DocumentIndex, minilm: Embedder) -> str:
     with open_store(address, minilm.fingerprint, create=True) as store:
         for document in index.documents():
             chunks = index.chunks_of(document.source)
-            vectors = index.vectors([chunk.id for chunk in chunks])
+            vectors = stored_vectors(index.folder, [chunk.id for chunk in chunks])
             store.upsert(make_rows(document, chunks, vectors, minilm.fingerprint))
     return address
 
