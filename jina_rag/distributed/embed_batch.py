@@ -85,7 +85,7 @@ class EmbedBatch:
         A part that the engine fails on is halved until one text is left; a text that the model refuses is named by the
         error itself.
         """
-        embedder = self._embedder()
+        embedder = embedder_of(self._source, self._fingerprint)
         vectors = np.full((len(texts), embedder.dimensions), np.nan, np.float32)
         errors: list[str | None] = [None] * len(texts)
         waiting = [list(range(len(texts)))] if len(texts) else []
@@ -112,10 +112,7 @@ class EmbedBatch:
         Raises:
             JinaRagError: as a call does.
         """
-        self._embedder().embed_documents([_WARM_UP])
-
-    def _embedder(self) -> Embedder:
-        return embedder_of(self._source, self._fingerprint)
+        embedder_of(self._source, self._fingerprint).embed_documents([_WARM_UP])
 
 
 def embedder_of(source: EmbedderSource, fingerprint: Fingerprint | None = None) -> Embedder:

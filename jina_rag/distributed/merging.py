@@ -1,12 +1,12 @@
 """Small bundles into larger ones, so that the number of files doesn't grow with that of the runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from jina_rag.distributed.loading import Owners, rows_of
 from jina_rag.distributed.shards import Bundle, DocumentRecord, bundle_name, shard_name
-from jina_rag.distributed.stages import BUNDLE_BYTES, BUNDLE_DOCUMENTS, WorkerSettings
+from jina_rag.distributed.stages import BUNDLE_BYTES, BUNDLE_DOCUMENTS, WorkerSettings, packed
 from jina_rag.rag.vector_stores.rows import row_schema
 
 MOST_SMALL = 16
@@ -29,25 +29,14 @@ def merge_bundles(owners: Owners, settings: WorkerSettings) -> None:
     for record, bundle in owners.values():
         records.setdefault(bundle.name, []).append(record)
     bundles = {bundle.name: bundle for _, bundle in owners.values()}
-    small = [
-        bundles[name]._replace(documents=tuple(documents))
-        for name, documents in records.items()
-        if 2 * len(documents) < BUNDLE_DOCUMENTS and 2 * sum(each.size for each in documents) < BUNDLE_BYTES
-    ]
-    for part in _packed(small) if len(small) > MOST_SMALL else ():
+    kept = [bundles[name]._replace(documents=tuple(documents)) for name, documents in records.items()]
+    small = [each for each in kept if 2 * len(each.documents) < BUNDLE_DOCUMENTS and 2 * _size(each) < BUNDLE_BYTES]
+    for part in packed(small, lambda each: (len(each.documents), _size(each))) if len(small) > MOST_SMALL else ():
         _merge(part, settings)
 
 
-def _packed(bundles: Sequence[Bundle]) -> Iterator[list[Bundle]]:
-    """Bundles that together are no larger than one may be."""
-    part: list[Bundle] = []
-    for bundle in bundles:
-        documents = [record for each in (*part, bundle) for record in each.documents]
-        if len(documents) > BUNDLE_DOCUMENTS or sum(record.size for record in documents) > BUNDLE_BYTES:
-            yield part
-            part = []
-        part.append(bundle)
-    yield part
+def _size(bundle: Bundle) -> int:
+    return sum(record.size for record in bundle.documents)
 
 
 def _merge(bundles: Sequence[Bundle], settings: WorkerSettings) -> None:

@@ -1,7 +1,8 @@
 """The two stages that workers run: documents to chunks, chunks to vectors. Each call leaves whole files or none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,8 @@ from jina_rag.rag.indexing.parsing import FAULTS_OF_A_DOCUMENT
 from jina_rag.rag.store.types import IndexedDocument, file_kind
 from jina_rag.rag.text.search_text import search_text
 from jina_rag.rag.vector_stores.rows import make_rows, row_schema
+
+T = TypeVar("T")
 
 BUNDLE_DOCUMENTS, BUNDLE_BYTES = 256, 16 * 2**20
 """A bundle has at most so many documents, and of more than one at most so many bytes."""
@@ -108,12 +111,19 @@ class EmbedGroup:
 
 def bundles_of(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
     """Documents in the order of their names, in bundles."""
-    bundles: list[list[SourceFile]] = []
-    n_bytes = 0
-    for file in sorted(files):
-        n_bytes += file.size
-        if not bundles or len(bundles[-1]) == BUNDLE_DOCUMENTS or n_bytes > BUNDLE_BYTES:
-            bundles.append([])
-            n_bytes = file.size
-        bundles[-1].append(file)
-    return bundles
+    return list(packed(sorted(files), lambda file: (1, file.size)))
+
+
+def packed(items: Iterable[T], sizes: Callable[[T], tuple[int, int]]) -> Iterator[list[T]]:
+    """Items in order, in parts that are no larger than a bundle may be; `sizes` gives an item's documents and bytes."""
+    part: list[T] = []
+    n_documents = n_bytes = 0
+    for item in items:
+        more_documents, more_bytes = sizes(item)
+        if part and (n_documents + more_documents > BUNDLE_DOCUMENTS or n_bytes + more_bytes > BUNDLE_BYTES):
+            yield part
+            part, n_documents, n_bytes = [], 0, 0
+        part.append(item)
+        n_documents, n_bytes = n_documents + more_documents, n_bytes + more_bytes
+    if part:
+        yield part

@@ -80,20 +80,11 @@ def make_rows(
         "metadata": json.dumps(dict(document.metadata), ensure_ascii=False, sort_keys=True),
         "n_chunks": document.n_chunks,
     }
-    columns = [
-        [of_document[field.name]] * len(chunks)
-        if field.name in of_document
-        else [getattr(chunk, field.name) for chunk in chunks]
-        for field in schema
-        if field.name != "vector"
-    ]
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
+    rows = pa.Table.from_pylist([vars(chunk) | of_document for chunk in chunks], schema.remove(len(schema) - 1))
     if vectors is None:
-        return pa.Table.from_arrays(arrays, schema=schema.remove(len(schema) - 1))
+        return rows
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
-    return pa.Table.from_arrays(
-        [*arrays, pa.FixedSizeListArray.from_arrays(flat, fingerprint.dimensions)], schema=schema
-    )
+    return rows.append_column(schema.field("vector"), pa.FixedSizeListArray.from_arrays(flat, fingerprint.dimensions))
 
 
 def read_fingerprint(schema: "pa.Schema", where: str) -> Fingerprint:
