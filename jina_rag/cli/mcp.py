@@ -61,6 +61,7 @@ def mcp(
         _bound(host, port) if http else nullcontext() as listener,
         open_retriever(index, backend, reranker) as retriever,
     ):
+        _ = retriever.index  # what is wrong with it is better known before a client comes
         server = make_server(retriever)
         if listener is None:
             server.run("stdio")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from jina_rag.rag.answering.pipeline import RagPipeline
     from jina_rag.rag.indexing.index import DocumentIndex
     from jina_rag.rag.retrieval.retriever import Retriever
-    from jina_rag.rag.vector_stores.store_index import StoreIndex
 
 
 def load_embedder(
@@ -138,30 +137,8 @@ def open_pipeline(flags: "SearchFlags", llm: str | None, judge: str | None) -> "
         yield RagPipeline(retriever, generator, judge=reader, options=flags.as_options())
 
 
-@contextmanager
-def open_retriever(index: Path | str, backend: str | None = None, reranker: str | None = None) -> "Iterator[Retriever]":
-    """The retriever over the index in a folder or a vector store, all of it closed in the end.
-
-    Raises:
-        IndexFolderError: there is none in the folder, or it is damaged.
-        StoreError: there is no store at the address, or it can't be used.
-        BackendError: `reranker` names nothing.
-    """
-    from jina_rag.rag.retrieval.rerank import make_reranker
+def open_retriever(index: Path | str, backend: str | None = None, reranker: str | None = None) -> "Retriever":
+    """The retriever over the index in a folder or a vector store, which shows that it loads its model."""
     from jina_rag.rag.retrieval.retriever import Retriever
-    from jina_rag.rag.vector_stores import is_store_address
 
-    with (
-        _open_store(str(index), backend) if is_store_address(index) else open_index(Path(index), backend) as opened,
-        closing(make_reranker(reranker)) if reranker else nullcontext() as reranking,
-    ):
-        yield Retriever(opened, reranking)
-
-
-@contextmanager
-def _open_store(address: str, backend: str | None) -> "Iterator[StoreIndex]":
-    from jina_rag.rag.vector_stores import open_store
-    from jina_rag.rag.vector_stores.store_index import StoreIndex
-
-    with open_store(address) as store, StoreIndex(store, lambda: load_made_with(store.fingerprint, backend)) as index:
-        yield index
+    return Retriever.open(index, backend=backend, reranker=reranker, load=load_made_with)

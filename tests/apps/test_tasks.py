@@ -18,6 +18,7 @@ import pytest
 from jina_rag import Embedder
 from jina_rag.errors import IndexFolderError
 from jina_rag.rag import DocumentIndex
+from jina_rag.rag.indexing.check import doctor
 from jina_rag.rag.store.lock import sole_writer
 from jina_rag.testing import fake_embedder
 from tests.apps.conftest import APP
@@ -255,7 +256,7 @@ def test_server_that_is_killed_or_told_to_end_leaves_a_task_that_can_be_resumed(
     tasks.retry(task.id)
     assert over(tasks, task.id).state == "done"
     assert len(names(owner)) == 40
-    assert owner.index.doctor() == []
+    assert doctor(owner.folder) == []
 
 
 def test_second_server_sees_the_tasks_and_leaves_them_alone(
@@ -348,10 +349,10 @@ def test_rebuild_mends_the_vectors_while_the_index_is_open(tasks: Any, owner: Ow
     over(tasks, start(tasks, "add", notes).id)
     with chroma_collection(owner.folder) as vectors:
         vectors.delete(sorted(vectors.get()["ids"])[:5])
-    assert "5 of 40 chunks have no vector" in owner.index.doctor()[0].what
+    assert "5 of 40 chunks have no vector" in doctor(owner.folder)[0].what
     task = over(tasks, start(tasks, "rebuild").id)
     assert task.state == "done"
-    assert owner.index.doctor() == []
+    assert doctor(owner.folder) == []
     assert len(nearest(owner.index, "tide table", 50)) == 40
 
 

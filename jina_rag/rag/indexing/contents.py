@@ -11,7 +11,6 @@ from jina_rag.closeable import Closeable
 from jina_rag.errors import DocumentError
 from jina_rag.formatting import escaped
 from jina_rag.rag.chunking import Chunk
-from jina_rag.rag.indexing.check import Problem, doctor
 from jina_rag.rag.indexing.export import ExportCallback, export_chunks
 from jina_rag.rag.indexing.opening import OWN_NAMES, find_catalog
 from jina_rag.rag.indexing.parsing import READING_VERSION
@@ -115,10 +114,6 @@ class IndexContents(Closeable):
             removed=tuple(sorted(self._catalog.removed())),
             is_being_written=is_being_written(self.folder),
         )
-
-    def doctor(self) -> list[Problem]:
-        """What is wrong with the index, as `jina_rag.rag.indexing.check.doctor` finds it."""
-        return doctor(self.folder)
 
     def chunk(self, id_: str) -> Chunk | None:
         """The chunk that has this id."""

@@ -22,7 +22,7 @@ from jina_rag.rag.indexing.opening import (
 )
 from jina_rag.rag.indexing.progress import AddProgress, AddProgressCallback, StopCallback
 from jina_rag.rag.indexing.rebuild import rebuild
-from jina_rag.rag.indexing.reports import AddReport, IndexStatus, SyncReport
+from jina_rag.rag.indexing.reports import IndexStatus, SyncReport
 from jina_rag.rag.indexing.scan import (
     ScanResult,
     as_sources,
@@ -48,7 +48,6 @@ __all__ = [
     "DEFAULT_INDEX_FOLDER",
     "AddProgress",
     "AddProgressCallback",
-    "AddReport",
     "DocumentIndex",
     "FailedDocument",
     "IndexContents",

@@ -46,9 +46,6 @@ class SyncReport:
     stopped: bool = False
 
 
-AddReport = SyncReport
-
-
 @dataclass(frozen=True)
 class IndexStatus:
     """What an index holds.

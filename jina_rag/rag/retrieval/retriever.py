@@ -8,13 +8,18 @@ from threading import Lock
 from typing import Self, TypeAlias
 
 from jina_rag.closeable import Closeable
+from jina_rag.embedder import Embedder
+from jina_rag.fingerprint import Fingerprint
 from jina_rag.rag.indexing.candidates import SearchIndex
-from jina_rag.rag.indexing.index import DocumentIndex, load_index_embedder
+from jina_rag.rag.indexing.index import DocumentIndex, read_index_settings
 from jina_rag.rag.indexing.index_model import load_by_name
 from jina_rag.rag.retrieval.rerank import Reranker, make_reranker
 from jina_rag.rag.retrieval.search import SearchOptions, SearchResult, search
 from jina_rag.rag.vector_stores import is_store_address, open_store
 from jina_rag.rag.vector_stores.store_index import StoreIndex
+
+ModelLoader: TypeAlias = Callable[[Fingerprint, str | None], Embedder]
+"""Loads the model that a fingerprint names in the engine of a setting, as `load_by_name` does."""
 
 _Parts: TypeAlias = tuple[SearchIndex, Reranker | None]
 
@@ -39,7 +44,14 @@ class Retriever(Closeable):
         self._begin(lambda _: (index, reranker))
 
     @classmethod
-    def open(cls, index: Path | str, *, backend: str | None = None, reranker: str | None = None) -> Self:
+    def open(
+        cls,
+        index: Path | str,
+        *,
+        backend: str | None = None,
+        reranker: str | None = None,
+        load: ModelLoader = load_by_name,
+    ) -> Self:
         """A retriever over an index folder or a vector store, with the model that it was made with.
 
         Nothing is opened, loaded or checked before the first use.
@@ -48,21 +60,27 @@ class Retriever(Closeable):
             index: The folder, or the address of a vector store as for `jina_rag.rag.vector_stores.open_store`.
             backend: Where the model runs, as for `Embedder.from_pretrained`; None is this process.
             reranker: What puts the passages in order, as for `make_reranker`; None leaves them as they were found.
+            load: What loads the model, at the first need.
         """
 
         def fetch(opened: ExitStack) -> _Parts:
-            place = _open_store(str(index), backend, opened) if is_store_address(index) else _open(index, backend)
+            place: StoreIndex | DocumentIndex
+            if is_store_address(index):
+                store = opened.enter_context(open_store(str(index)))
+                place = StoreIndex(store, lambda: load(store.fingerprint, backend))
+            else:
+                place = DocumentIndex.open(index, lambda: load(read_index_settings(index), backend))
             opened.enter_context(closing(place))
             return place, opened.enter_context(closing(make_reranker(reranker))) if reranker else None
 
         retriever = cls.__new__(cls)
         retriever._begin(fetch)
-        retriever._arguments = index, backend, reranker
+        retriever._reopen = partial(cls.open, index, backend=backend, reranker=reranker, load=load)
         return retriever
 
     def _begin(self, fetch: Callable[[ExitStack], _Parts]) -> None:
         self._fetch = fetch
-        self._arguments: tuple[Path | str, str | None, str | None] | None = None
+        self._reopen: Callable[[], Self] | None = None
         self._parts: _Parts | None = None
         self._opened = ExitStack()
         self._lock = Lock()
@@ -96,11 +114,10 @@ class Retriever(Closeable):
             self._parts = None
             self._opened.close()
 
-    def __reduce__(self) -> tuple[Callable[[Path | str], Self], tuple[Path | str]]:
-        if self._arguments is None:
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        if self._reopen is None:
             raise TypeError("This retriever has ready parts, which stay here. Make it with Retriever.open(index).")
-        index, backend, reranker = self._arguments
-        return partial(type(self).open, backend=backend, reranker=reranker), (index,)
+        return self._reopen, ()
 
     def _ready(self) -> _Parts:
         with self._lock:
@@ -109,12 +126,3 @@ class Retriever(Closeable):
                     self._parts = self._fetch(opened)
                     self._opened = opened.pop_all()
             return self._parts
-
-
-def _open(folder: Path | str, backend: str | None) -> DocumentIndex:
-    return DocumentIndex.open(folder, (lambda: load_index_embedder(folder, backend=backend)) if backend else None)
-
-
-def _open_store(address: str, backend: str | None, opened: ExitStack) -> StoreIndex:
-    store = opened.enter_context(open_store(address))
-    return StoreIndex(store, lambda: load_by_name(store.fingerprint, backend))

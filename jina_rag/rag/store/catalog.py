@@ -106,12 +106,10 @@ class Catalog:
             )
             return [as_document(row) for row in rows]
 
-    def sources(self, collection: str | None = None) -> list[str]:
-        """The sources of all documents, or of those of one collection, in order."""
-        condition, parameters = Filters(collections=(collection,) if collection else ()).condition()
+    def sources(self) -> list[str]:
+        """The sources of all documents, in order."""
         with self._read() as connection:
-            rows = connection.execute(f"SELECT source FROM documents WHERE {condition} ORDER BY source", parameters)  # noqa: S608 - ours
-            return [source for (source,) in rows]
+            return [source for (source,) in connection.execute("SELECT source FROM documents ORDER BY source")]
 
     def count_documents(self) -> int:
         """How many documents there are."""
@@ -156,14 +154,11 @@ class Catalog:
         with self._read() as connection:
             return {row[0]: as_chunk(row) for row in connection.execute(query, [json.dumps(list(ids))])}
 
-    def chunks_of(self, source: str, first: int = 0, last: int | None = None) -> list[Chunk]:
-        """The chunks of one document in order, or those from position `first` to `last`."""
-        query = (
-            f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE source = ? AND position >= ? "  # noqa: S608
-            "AND position <= ifnull(?, position) ORDER BY position"
-        )
+    def chunks_of(self, source: str) -> list[Chunk]:
+        """The chunks of one document in order."""
+        query = f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE source = ? ORDER BY position"  # noqa: S608
         with self._read() as connection:
-            return [as_chunk(row) for row in connection.execute(query, [source, first, last])]
+            return [as_chunk(row) for row in connection.execute(query, [source])]
 
     def windows(self, chunks: Sequence[Chunk], n: int) -> list[list[Chunk]]:
         """For each of some chunks at most `n` before and `n` after it in its document, in order, without itself."""
@@ -199,12 +194,10 @@ class Catalog:
             query = f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE number = ?"  # noqa: S608
             return [as_chunk(connection.execute(query, [numbers[place]]).fetchone()) for place in places]
 
-    def chunk_ids(self, filters: Filters | None = None) -> list[str]:
-        """The ids of all chunks that `filters` lets through."""
-        condition, parameters = (filters or Filters()).chunk_condition()
+    def chunk_ids(self) -> list[str]:
+        """The ids of all chunks."""
         with self._read() as connection:
-            rows = connection.execute(f"SELECT id FROM chunks WHERE {condition}", parameters)  # noqa: S608
-            return [id_ for (id_,) in rows]
+            return [id_ for (id_,) in connection.execute("SELECT id FROM chunks")]
 
     def count_chunks(self) -> int:
         """How many chunks can be found."""

@@ -42,17 +42,10 @@ class StoreIndex(Closeable):
     def candidates(
         self, query: str, vector: FloatArray, n: int, *, mode: Mode = "hybrid", filters: Filters | None = None
     ) -> list[Candidate]:
-        """The chunks that are nearest to a query's vector and those that have its words, `n` of each side at most.
+        """As `DocumentIndex.candidates`.
 
         A passage's share of the query's words is its BM25 score as a part of the best one's, because a store doesn't
         say how rare a word is. Where it has no search by words, hybrid search is by meaning alone, and the log says so.
-
-        Args:
-            query: Any text.
-            vector: Of shape (d,), unit length.
-            n: How many of each side.
-            mode: Both sides, or one.
-            filters: Which documents count; None for all.
 
         Raises:
             StoreError: the store can't be used, or can't do what `mode` or `filters` say.

@@ -214,11 +214,11 @@ def test_what_a_killed_process_left_is_found(index: DocumentIndex, notes: Path) 
     index.add([notes])
     with database(index.folder) as connection:
         connection.execute("INSERT INTO dirty SELECT id FROM chunks LIMIT 1")
-    (problem,) = index.doctor()
+    (problem,) = doctor(index.folder)
     assert "1 vectors are to be written" in problem.what
     assert problem.remedy == f"jina-rag sync --index {index.folder}"
     index.sync()
-    assert index.doctor() == []
+    assert doctor(index.folder) == []
 
 
 def test_no_index(tmp_path: Path) -> None:

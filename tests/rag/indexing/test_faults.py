@@ -16,6 +16,7 @@ from filelock import FileLock
 from jina_rag import Embedder
 from jina_rag.errors import FingerprintMismatchError, IndexFolderError
 from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions
+from jina_rag.rag.indexing.check import doctor
 from jina_rag.rag.indexing.index import rebuild
 from jina_rag.rag.store.lock import LOCK
 from jina_rag.testing import fake_embedder
@@ -58,7 +59,7 @@ def _write_documents(folder: Path, n_documents: int = 24, n_sections: int = 50) 
 
 def _contents(index: DocumentIndex) -> dict[str, tuple[str, bytes]]:
     """Texts and vectors of all chunks by their ids; Chroma and the words must agree."""
-    assert index.doctor() == []
+    assert doctor(index.folder) == []
     return whole_contents(index.folder)
 
 
@@ -113,7 +114,7 @@ def test_a_rebuild_that_is_killed_leaves_the_index_as_it_was(tmp_path: Path) -> 
 
 
 def _contents_but_for_the_rebuild(index: DocumentIndex) -> list[tuple[str, str]]:
-    assert {problem.what for problem in index.doctor()} <= {"A rebuild was interrupted."}
+    assert {problem.what for problem in doctor(index.folder)} <= {"A rebuild was interrupted."}
     with database(index.folder) as connection:
         return connection.execute("SELECT id, text FROM chunks").fetchall()
 
@@ -266,4 +267,4 @@ def test_files_in_the_working_directory_are_not_run(
     index.add([notes])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "json.py").write_text("raise SystemExit('I am run')")
-    assert index.doctor() == []
+    assert doctor(index.folder) == []
