@@ -11,6 +11,7 @@ from jina_rag import Embedder
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.vector_stores import open_store
 from jina_rag.rag.vector_stores.rows import make_rows
+from tests.index_files import stored_vectors
 
 
 @pytest.fixture(params=["chroma", "lance"])
@@ -28,7 +29,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path, minilm: Embedder) ->
         index.add([tmp_path / "mars.md", tmp_path / "saturn.txt"])
         for document in index.documents():
             chunks = index.chunks_of(document.source)
-            vectors = index.vectors([chunk.id for chunk in chunks])
+            vectors = stored_vectors(index.folder, [chunk.id for chunk in chunks])
             store.upsert(make_rows(document, chunks, vectors, minilm.fingerprint))
         yield address
         store.delete(store.ids())
