@@ -15,6 +15,8 @@ from jina_rag.rag import DocumentIndex, Retriever, SearchOptions
 from jina_rag.rag.chunking import Chunk
 from jina_rag.rag.store.chroma_store import COLLECTION
 from jina_rag.rag.store.seal import seal
+from jina_rag.rag.vector_stores import open_store
+from jina_rag.rag.vector_stores.rows import make_rows
 from jina_rag.vectors import FloatArray
 
 
@@ -36,6 +38,16 @@ def database(folder: Path) -> Iterator[sqlite3.Connection]:
 def nearest(index: DocumentIndex, query: str, n: int = 1) -> list[Chunk]:
     """The chunks that a search by meaning finds, best first."""
     return [found.chunk for found in Retriever(index).retrieve(query, SearchOptions(k=n, mode="dense"))]
+
+
+def fill_store(address: str, index: DocumentIndex) -> None:
+    """Write the rows of an index to a vector store."""
+    made_with = index.status().fingerprint
+    with open_store(address, made_with, create=True) as store:
+        for document in index.documents():
+            chunks = index.chunks_of(document.source)
+            vectors = stored_vectors(index.folder, [chunk.id for chunk in chunks])
+            store.upsert(make_rows(document, chunks, vectors, made_with))
 
 
 def stored_vectors(folder: Path, ids: Sequence[str]) -> FloatArray:

@@ -63,7 +63,8 @@ class RayEngine:
     becomes many chunks. Here files are the units and their names say what is done, for every engine.
 
     Attributes:
-        address: Of the cluster, as `ray.init` takes it; None takes the one in RAY_ADDRESS, or starts one here.
+        address: Of the cluster, as `ray.init` takes it; None takes the one in RAY_ADDRESS, one that `ray start` has
+            started on this machine, or starts one.
         actors: How many models; None takes as many as the cluster has CPUs for.
         cpus: For each model, which computes with as many threads.
         gpus: For each model; 0.5 lets two share one.

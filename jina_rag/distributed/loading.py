@@ -5,12 +5,13 @@ which documents it has: one whose first row agrees with the document's record is
 Where that row could not be embedded, the document's ids are compared.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute
 
-from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder, failed_documents
+from jina_rag.distributed.shards import Bundle, DocumentRecord, ShardFolder
 from jina_rag.distributed.sources import Listing, is_below
 from jina_rag.errors import DocumentError, IndexFolderError, StoreError
 from jina_rag.fingerprint import Fingerprint
@@ -50,8 +51,12 @@ class Contents:
             for failure in failed
             if failure.source in self.owners and shard in self.owners[failure.source][1].shards
         ]
-        unread = {source: record.failure for source, (record, _) in self.owners.items() if record.failure}
-        self.failed = [FailedDocument(*each) for each in (unread | failed_documents(failures)).items()]
+        reasons = {source: record.failure for source, (record, _) in self.owners.items() if record.failure}
+        n_failed = Counter(failure.source for failure in failures)
+        for source, position, reason in failures:
+            first = f"{n_failed[source]} of its chunks could not be embedded, the first of them at position {position}"
+            reasons.setdefault(source, f"{source}: {first}: {reason}")
+        self.failed = [FailedDocument(*each) for each in reasons.items()]
         self.headless = {failure.source for failure in failures if failure.position == 0}
         self.n_chunks = sum(record.n_chunks for record, _ in self.owners.values()) - len(failures)
 

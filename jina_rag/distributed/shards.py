@@ -275,7 +275,7 @@ class ShardFolder:
         return pa.schema([field for field in row_schema(fingerprint) if field.name not in without])
 
     def _names(self, folder: str, pattern: re.Pattern[str]) -> list[str]:
-        self._files.invalidate_cache()  # workers write, too
+        self._files.fs.invalidate_cache()  # workers write, too
         paths = self._files.ls(folder, detail=False) if self._files.exists(folder) else []
         stems = (path.rpartition("/")[2].rpartition(".")[0] for path in paths)
         return sorted(stem for stem in stems if pattern.fullmatch(stem))
@@ -320,18 +320,6 @@ def bundle_name(table: pa.Table, documents: Sequence[DocumentRecord], group_rows
 def shard_name(bundle: str, group: int) -> str:
     """What a shard's files are called."""
     return f"{bundle}-{group:05d}"
-
-
-def failed_documents(failures: Iterable[FailedChunk]) -> dict[str, str]:
-    """Why documents are incomplete, by source."""
-    reasons: dict[str, list[FailedChunk]] = {}
-    for failure in failures:
-        reasons.setdefault(failure.source, []).append(failure)
-    return {
-        source: f"{source}: {len(failed)} of its chunks could not be embedded, the first of them at position "
-        f"{failed[0].position}: {failed[0].reason}"
-        for source, failed in reasons.items()
-    }
 
 
 def _record(row: object) -> DocumentRecord:

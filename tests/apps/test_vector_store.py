@@ -7,10 +7,8 @@ from streamlit.testing.v1 import AppTest
 
 from jina_rag import Embedder
 from jina_rag.rag import DocumentIndex
-from jina_rag.rag.vector_stores import open_store
-from jina_rag.rag.vector_stores.rows import make_rows
 from tests.apps.conftest import OpenApp, answered, checked
-from tests.index_files import stored_vectors
+from tests.index_files import fill_store
 
 QUESTION = "What does fault code E7 mean?"
 
@@ -21,14 +19,8 @@ def address(request: pytest.FixtureRequest, made_folder: Path, embedder: Embedde
     address = f"lance://{tmp_path / 'lance'}"
     if request.param == "chroma":
         address = f"{request.getfixturevalue('chroma')}/app"
-    with (
-        DocumentIndex.open(made_folder, embedder) as index,
-        open_store(address, embedder.fingerprint, create=True) as store,
-    ):
-        for document in index.documents():
-            chunks = index.chunks_of(document.source)
-            vectors = stored_vectors(index.folder, [chunk.id for chunk in chunks])
-            store.upsert(make_rows(document, chunks, vectors, embedder.fingerprint))
+    with DocumentIndex.open(made_folder, embedder) as index:
+        fill_store(address, index)
     return address
 
 

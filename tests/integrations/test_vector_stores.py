@@ -10,8 +10,7 @@ from llama_index.embeddings.jina_rag import JinaRagRetriever as LlamaIndexRetrie
 from jina_rag import Embedder
 from jina_rag.rag import DocumentIndex
 from jina_rag.rag.vector_stores import open_store
-from jina_rag.rag.vector_stores.rows import make_rows
-from tests.index_files import stored_vectors
+from tests.index_files import fill_store
 
 
 @pytest.fixture(params=["chroma", "lance"])
@@ -22,16 +21,11 @@ def address(request: pytest.FixtureRequest, tmp_path: Path, minilm: Embedder) ->
         address = f"{request.getfixturevalue('chroma')}/adapters"
     (tmp_path / "mars.md").write_text("Mars looks red because of iron rust.")
     (tmp_path / "saturn.txt").write_text("Saturn has rings made of ice.")
-    with (
-        DocumentIndex.create_or_open(tmp_path / "index", minilm) as index,
-        open_store(address, minilm.fingerprint, create=True) as store,
-    ):
+    with DocumentIndex.create_or_open(tmp_path / "index", minilm) as index:
         index.add([tmp_path / "mars.md", tmp_path / "saturn.txt"])
-        for document in index.documents():
-            chunks = index.chunks_of(document.source)
-            vectors = stored_vectors(index.folder, [chunk.id for chunk in chunks])
-            store.upsert(make_rows(document, chunks, vectors, minilm.fingerprint))
-        yield address
+        fill_store(address, index)
+    yield address
+    with open_store(address) as store:
         store.delete(store.ids())
 
 

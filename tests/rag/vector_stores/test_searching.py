@@ -10,10 +10,9 @@ import pytest
 from jina_rag import DocumentError, Embedder, FingerprintMismatchError, StoreError
 from jina_rag.rag import DocumentIndex, Filters, Retriever, SearchOptions
 from jina_rag.rag.vector_stores import StoreAddress, open_store
-from jina_rag.rag.vector_stores.rows import make_rows
 from jina_rag.rag.vector_stores.store_index import StoreIndex
 from jina_rag.testing import fake_embedder
-from tests.index_files import stored_vectors
+from tests.index_files import fill_store
 
 DENSE = SearchOptions(mode="dense", context_window=1)
 
@@ -29,13 +28,9 @@ def index(tmp_path_factory: pytest.TempPathFactory, minilm: Embedder) -> Iterato
 
 
 @pytest.fixture
-def filled(address: str, index: DocumentIndex, minilm: Embedder) -> str:
+def filled(address: str, index: DocumentIndex) -> str:
     """A store with the same rows as the index folder."""
-    with open_store(address, minilm.fingerprint, create=True) as store:
-        for document in index.documents():
-            chunks = index.chunks_of(document.source)
-            vectors = stored_vectors(index.folder, [chunk.id for chunk in chunks])
-            store.upsert(make_rows(document, chunks, vectors, minilm.fingerprint))
+    fill_store(address, index)
     return address
 
 
