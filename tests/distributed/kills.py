@@ -185,7 +185,12 @@ def kill_at_random(undisturbed: Run, victim: Victim, number: int, server: Server
     stage = stages[number % len(stages)]
     before = sum(seconds for name, seconds in took.items() if list(took).index(name) < list(took).index(stage))
     moment = time.monotonic() + before + random.uniform(0, took[stage])
-    line = kill_once(run, victim, server, lambda: time.monotonic() >= moment)
+    n_rows = random.randrange(1, server.count("undisturbed") - SHARD_ROWS)
+
+    def is_time() -> bool:  # loading takes a second, which no clock hits
+        return server.count(f"killed-{name}") >= n_rows if stage == "Loading" else time.monotonic() >= moment
+
+    line = kill_once(run, victim, server, is_time)
     assert_same(run.to, undisturbed.to)
     return f"{line}; same collection"
 
