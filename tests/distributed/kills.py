@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -40,13 +41,13 @@ class Server:
         self._folder = folder
         self._port = free_port()
         self._process = start_chroma(folder, self._port)
+        self._client = chromadb.HttpClient("127.0.0.1", self._port)
         self.address = f"chroma://127.0.0.1:{self._port}"
 
     def count(self, name: str) -> int:
         """How many rows a collection has; 0 where there is none."""
-        client = chromadb.HttpClient("127.0.0.1", self._port)
-        names = [collection.name for collection in client.list_collections()]
-        return client.get_collection(name, embedding_function=None).count() if name in names else 0
+        names = [collection.name for collection in self._client.list_collections()]
+        return self._client.get_collection(name, embedding_function=None).count() if name in names else 0
 
     def restart(self) -> None:
         """Kill it with SIGKILL, and start it again."""
@@ -185,9 +186,11 @@ def kill_at_random(undisturbed: Run, victim: Victim, number: int, server: Server
     stage = stages[number % len(stages)]
     before = sum(seconds for name, seconds in took.items() if list(took).index(name) < list(took).index(stage))
     moment = time.monotonic() + before + random.uniform(0, took[stage])
-    n_rows = random.randrange(1, server.count("undisturbed") - SHARD_ROWS)
+    n_rows = random.randrange(1, server.count("undisturbed") - 2 * SHARD_ROWS)
+    if stage == "Loading":  # of the same shards, at once: it takes a second, which no clock hits
+        shutil.copytree(undisturbed.shards, run.shards)
 
-    def is_time() -> bool:  # loading takes a second, which no clock hits
+    def is_time() -> bool:
         return server.count(f"killed-{name}") >= n_rows if stage == "Loading" else time.monotonic() >= moment
 
     line = kill_once(run, victim, server, is_time)
