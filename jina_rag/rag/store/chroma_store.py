@@ -188,8 +188,8 @@ def _open_client(folder: Path) -> "Client":
 
     refuse_super_journal(folder / "chroma.sqlite3")
     # Within a process Chroma opens a path once and hands the same state to all. Spelled differently, with more slashes
-    # at its end, it is another path, and an index can renew its state whoever else has the folder open.
-    path = f"{_as_utf8(folder.parent.resolve() / folder.name)}{os.sep * (next(_spellings) % _MAX_SPELLINGS)}"
+    # at its end, it is another path: an index can renew its state whoever else has the folder open, who has no slash.
+    path = f"{_as_utf8(folder.parent.resolve() / folder.name)}{os.sep * (1 + next(_spellings) % _MAX_SPELLINGS)}"
     with chroma_errors(folder):
         try:
             client = PersistentClient(path, Settings(anonymized_telemetry=False))

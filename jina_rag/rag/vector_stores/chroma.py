@@ -6,6 +6,7 @@ before it is used.
 """
 
 import json
+import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -245,7 +246,8 @@ def _folder_client(address: StoreAddress, *, create: bool) -> "ClientAPI":
     refuse_links(folder)
     refuse_super_journal(folder / "chroma.sqlite3")
     with foreign_errors(str(address)):
-        return PersistentClient(str(folder.resolve()), Settings(anonymized_telemetry=False))
+        # With a slash it is another path: Chroma refuses one that a program's own client has open with other settings.
+        return PersistentClient(f"{folder.resolve()}{os.sep}", Settings(anonymized_telemetry=False))
 
 
 def _server_client(address: StoreAddress) -> "ClientAPI":
