@@ -14,11 +14,13 @@ def test_an_index_opens_beside_a_client_of_its_folder(tmp_path: Path) -> None:
     client = chromadb.PersistentClient(tmp_path)
     for _ in range(65):
         store = VectorStore(tmp_path, fake_embedder().fingerprint)
-        assert store.count() == len(client.list_collections()) - 1
+        assert store.count() == 0
         store.close()
+    assert client.list_collections()
 
 
 def test_a_store_opens_beside_a_client_of_its_folder(tmp_path: Path) -> None:
     client = chromadb.PersistentClient(tmp_path)
     with open_store(f"chroma+file://{tmp_path}", fake_embedder().fingerprint, create=True) as store:
-        assert store.count() == len(client.list_collections()) - 1
+        assert store.count() == 0
+    assert client.list_collections()
