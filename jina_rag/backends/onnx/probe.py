@@ -162,7 +162,9 @@ def _write_sample(path: Path, header: GgufHeader, target: Path) -> Path:
     n_layers = min(int(header.metadata[count]), max(1, _WEIGHTS // max(1, of_layer)))
     writer = GGUFWriter(target, header.architecture)
     for name, value in {**header.metadata, count: n_layers}.items():
-        if name.startswith(f"{header.architecture}.") or name == "tokenizer.ggml.token_type_count":  # BERT's
+        if not name.startswith(f"{header.architecture}.") and name != "tokenizer.ggml.token_type_count":  # BERT's
+            continue
+        if isinstance(value, str) or 0 <= value < 2**32:  # no engine needs another number, and not all can be written
             kind = GGUFValueType.UINT32 if type(value) is int else GGUFValueType.get_type(value)
             writer.add_key_value(name, value, kind)
     writer.add_tokenizer_model("gpt2")

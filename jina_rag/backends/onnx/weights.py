@@ -51,7 +51,7 @@ class Weights:
         kind = GGMLQuantizationType(self._tensors[name].type_number)
         try:
             floats = dequantize(np.ascontiguousarray(content), kind)
-        except NotImplementedError as error:
+        except NotImplementedError as error:  # gguf's, for a type that it can't unpack
             raise ModelLoadError(
                 f"{self._path} stores {name!r} as {kind.name}, which is for llama.cpp alone. Leave out the backend, or "
                 "take another quantisation of the model."
